@@ -1,0 +1,85 @@
+"""The `Robot` record: what the rest of the package knows about a robot.
+
+A robot is a folder with an MJCF (`<name>.xml`) and a record (`robot.yaml`). The MJCF says what the
+body is (tree, inertias, ranges, geoms); the record says how it is controlled and which parts the
+task refers to. `load` reads both and checks that they agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Robot:
+    """One robot; arrays are float32, read-only, in joint order [J] or body order [B]."""
+
+    name: str
+    mjcf: Path
+    """the model file"""
+    joint_names: tuple[str, ...]
+    """actuated joints; the order of every [J] array and of the action"""
+    body_names: tuple[str, ...]
+    """bodies without the world, depth first; the order of every [B] array"""
+    default_joint_pos: np.ndarray
+    """[J] rad, the pose that a zero action asks for"""
+    kp: np.ndarray
+    """[J] N m/rad"""
+    kd: np.ndarray
+    """[J] N m s/rad"""
+    torque_limit: np.ndarray
+    """[J] N m"""
+    velocity_limit: np.ndarray
+    """[J] rad/s; enforced by PhysX only"""
+    armature: np.ndarray
+    """[J] kg m^2"""
+    joint_lower: np.ndarray
+    """[J] rad, hard limit"""
+    joint_upper: np.ndarray
+    """[J] rad, hard limit"""
+    action_scale: np.ndarray
+    """[J] rad of joint target per unit of action"""
+    mirror_index: np.ndarray
+    """[J] int32: joint i of the mirrored robot is joint mirror_index[i]"""
+    mirror_sign: np.ndarray
+    """[J] +1 or -1"""
+    init_pos: tuple[float, float, float]
+    """m, root position at spawn above the tile origin"""
+    init_quat: tuple[float, float, float, float]
+    """w x y z"""
+    root_body: str
+    torso_body: str
+    """body whose mass and centre of mass are randomised as 'base'"""
+    feet_bodies: tuple[str, ...]
+    """left, right: contact, orientation and lateral distance"""
+    foot_height_bodies: tuple[str, ...]
+    """left, right: sole markers that the gait reward measures"""
+    termination_bodies: tuple[str, ...]
+    """ground contact of one of these ends the episode"""
+    randomized_mass_bodies: tuple[str, ...]
+    """links whose mass is randomised"""
+    body_mass: np.ndarray
+    """[B] kg, nominal"""
+    soft_limit_factor: float = 0.95
+    """soft limits: the range shrunk about its middle by this factor"""
+
+    @property
+    def num_joints(self) -> int:
+        """J."""
+        return len(self.joint_names)
+
+    @property
+    def num_bodies(self) -> int:
+        """B."""
+        return len(self.body_names)
+
+    def body_index(self, *names: str) -> np.ndarray:
+        """Indices [len(names)] int32 into `body_names`; raises KeyError naming the unknown one."""
+        unknown = [n for n in names if n not in self.body_names]
+        if unknown:
+            known = ", ".join(self.body_names)
+            raise KeyError(f"robot '{self.name}' has no body '{unknown[0]}'. Bodies: {known}.")
+        return np.array([self.body_names.index(n) for n in names], np.int32)
