@@ -1,0 +1,8 @@
+"""Robots: an MJCF and a record each, and the functions that read them."""
+
+from __future__ import annotations
+
+from holosoma_jax.robots.load import configure, load
+from holosoma_jax.robots.robot import Robot
+
+__all__ = ["Robot", "configure", "load"]

@@ -1,0 +1,274 @@
+"""Reading a robot: the record and the MJCF, checked against each other.
+
+The MJCF owns names, order, masses and joint ranges; the record owns control and roles. Numbers that
+both must hold (gains, torque limit, armature) are compared, so that neither can drift.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mujoco
+import numpy as np
+import yaml
+
+from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.robots.robot import Robot
+
+if TYPE_CHECKING:
+    from holosoma_jax.config.schema import RobotConfig
+
+ROBOTS = Path(__file__).parent
+BODY_LISTS = {
+    "feet_bodies": 2,
+    "foot_height_bodies": 2,
+    "termination_bodies": None,
+    "randomized_mass_bodies": None,
+}
+JOINT_NUMBERS = ("default", "kp", "kd", "torque_limit", "velocity_limit", "armature")
+FIELDS = (
+    "name", "mjcf", "init_pos", "init_quat", "action_scale", "soft_limit_factor",
+    "root_body", "torso_body", *BODY_LISTS, "joints",
+)  # fmt: skip
+
+
+def load(asset: str) -> Robot:
+    """The robot called ``asset``.
+
+    Args:
+      asset: a folder beside this file ('g1', 't1', 'k1'), or a path to a folder with ``robot.yaml``
+        and the MJCF it names.
+
+    Raises:
+      ConfigError: nothing is there, or record and model do not fit; names the file and the field.
+    """
+    folder = _folder(asset)
+    path = folder / "robot.yaml"
+    record = _read(path)
+    model_path = folder / _text(path, record, "mjcf")
+    model = _compile(path, model_path)
+    joints = [_name(model, mujoco.mjtObj.mjOBJ_JOINT, j) for j in range(1, model.njnt)]
+    bodies = [_name(model, mujoco.mjtObj.mjOBJ_BODY, b) for b in range(1, model.nbody)]
+    columns = _joints(path, record, joints)
+    lower, upper = model.jnt_range[1:].T
+    index, sign = _mirror(path, record, joints)
+    robot = Robot(
+        name=_text(path, record, "name"),
+        mjcf=model_path.resolve(),
+        joint_names=tuple(joints),
+        body_names=tuple(bodies),
+        default_joint_pos=columns["default"],
+        kp=columns["kp"],
+        kd=columns["kd"],
+        torque_limit=columns["torque_limit"],
+        velocity_limit=columns["velocity_limit"],
+        armature=columns["armature"],
+        joint_lower=_frozen(lower),
+        joint_upper=_frozen(upper),
+        action_scale=_frozen(np.full(len(joints), _positive(path, record, "action_scale"))),
+        mirror_index=_frozen(index, np.int32),
+        mirror_sign=_frozen(sign),
+        init_pos=_vector(path, record, "init_pos", 3),
+        init_quat=_vector(path, record, "init_quat", 4),
+        root_body=_body(path, "root_body", record["root_body"], bodies),
+        torso_body=_body(path, "torso_body", record["torso_body"], bodies),
+        **{key: _bodies(path, record, key, bodies, size) for key, size in BODY_LISTS.items()},
+        body_mass=_frozen(model.body_mass[1:]),
+        soft_limit_factor=_positive(path, record, "soft_limit_factor"),
+    )
+    _check(path, robot, model)
+    return robot
+
+
+def configure(robot: Robot, cfg: RobotConfig) -> Robot:
+    """``robot`` with the run's initial position and action scale.
+
+    With ``action_scales_by_effort_limit_over_p_gain``, joint j is scaled by
+    action_scale * torque_limit_j / kp_j: a unit action then asks for that share of its torque limit.
+    """
+    scale = robot.action_scale if cfg.control.action_scale is None else cfg.control.action_scale
+    scales = np.broadcast_to(np.float32(scale), robot.kp.shape)
+    if cfg.control.action_scales_by_effort_limit_over_p_gain:
+        scales = scales * robot.torque_limit / robot.kp
+    init_pos = robot.init_pos if cfg.init_state.pos is None else cfg.init_state.pos
+    return dataclasses.replace(robot, action_scale=_frozen(scales), init_pos=init_pos)
+
+
+def _folder(asset: str) -> Path:
+    known = sorted(p.parent.name for p in ROBOTS.glob("*/robot.yaml"))
+    folder = ROBOTS / asset if asset in known else Path(asset).expanduser()
+    if not (folder / "robot.yaml").is_file():
+        hint = nearest(asset, known)
+        raise ConfigError(
+            f"robot.asset: '{asset}' is neither one of {', '.join(known)} nor a folder with robot.yaml.{hint}"
+        )
+    return folder
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """The record, with exactly the known fields (``model`` is build.py's and optional)."""
+    try:
+        record = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(record, dict):
+        raise ConfigError(f"{path}: expected a mapping of fields, got {type(record).__name__}.")
+    for key in record:
+        if key not in FIELDS and key != "model":
+            raise ConfigError(f"{path}: unknown field '{key}'.{nearest(str(key), FIELDS)}")
+    for key in FIELDS:
+        if key not in record:
+            raise ConfigError(f"{path}: field '{key}' is missing. Fields: {', '.join(FIELDS)}.")
+    return record
+
+
+def _compile(path: Path, model_path: Path) -> mujoco.MjModel:
+    """The compiled model: a free joint first, then hinges, each with one actuator, in order."""
+    if not model_path.is_file():
+        raise ConfigError(f"{path}: mjcf names '{model_path.name}', which is not in {path.parent}.")
+    try:
+        model = mujoco.MjModel.from_xml_path(str(model_path))
+    except ValueError as error:
+        raise ConfigError(f"{model_path}: MuJoCo rejects it: {' '.join(str(error).split())}") from None
+    kinds = model.jnt_type
+    hinge, free = mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_FREE
+    if not len(kinds) or kinds[0] != free or any(kinds[1:] != hinge):
+        raise ConfigError(f"{model_path}: expected one free joint, then hinges only.")
+    for u in range(max(model.nu, model.njnt - 1)):
+        joint = _name(model, mujoco.mjtObj.mjOBJ_JOINT, u + 1) if u + 1 < model.njnt else "nothing"
+        driven = "nothing"
+        if u < model.nu:
+            driven = _name(model, mujoco.mjtObj.mjOBJ_JOINT, int(model.actuator_trnid[u, 0]))
+        if driven != joint:
+            raise ConfigError(
+                f"{model_path}: actuator {u} drives {driven}, but joint {u} is {joint}. "
+                "Write one actuator per hinge, in the order of the joints."
+            )
+    return model
+
+
+def _joints(path: Path, record: Mapping[str, Any], joints: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns [J] of the joint table, which must list the model's joints in the model's order."""
+    table = record["joints"]
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: joints: expected a mapping of joint name to numbers.")
+    for name in table:
+        if name not in joints:
+            raise ConfigError(f"{path}: joints: the model has no joint '{name}'.{nearest(str(name), joints)}")
+    for name in joints:
+        if name not in table:
+            raise ConfigError(f"{path}: joints: the model's joint '{name}' is missing.")
+    for got, want in zip(table, joints, strict=True):
+        if got != want:
+            raise ConfigError(f"{path}: joints: '{got}' stands where the model has '{want}'. Reorder them.")
+    for name, row in table.items():
+        wanted = (*JOINT_NUMBERS, "mirror")
+        if not isinstance(row, dict) or set(row) != set(wanted):
+            got = ", ".join(map(str, row)) if isinstance(row, dict) else repr(row)
+            raise ConfigError(f"{path}: joints.{name}: expected {', '.join(wanted)}; got {got}.")
+        for key in JOINT_NUMBERS:
+            if not _is_number(row[key]) or (key != "default" and row[key] < 0):
+                raise ConfigError(f"{path}: joints.{name}.{key}: expected a number, got {row[key]!r}.")
+    return {key: _frozen([row[key] for row in table.values()]) for key in JOINT_NUMBERS}
+
+
+def _mirror(path: Path, record: Mapping[str, Any], joints: Sequence[str]) -> tuple[list[int], list[float]]:
+    """Index and sign [J] of the left-right mirror; applied twice it is the identity."""
+    table = record["joints"]
+    for name, row in table.items():
+        where, entry = f"{path}: joints.{name}.mirror", row["mirror"]
+        if not isinstance(entry, list) or len(entry) != 2 or entry[1] not in (1, -1):
+            raise ConfigError(f"{where}: expected [joint, 1] or [joint, -1], got {entry!r}.")
+        other, sign = entry
+        if other not in joints:
+            raise ConfigError(f"{where}: the model has no joint '{other}'.{nearest(str(other), joints)}")
+        if table[other]["mirror"] != [name, sign]:
+            raise ConfigError(
+                f"{where}: is [{other}, {sign}], so {other} must have [{name}, {sign}], "
+                f"not {table[other]['mirror']}."
+            )
+    pairs = [row["mirror"] for row in table.values()]
+    return [joints.index(other) for other, _ in pairs], [float(sign) for _, sign in pairs]
+
+
+def _check(path: Path, robot: Robot, model: mujoco.MjModel) -> None:
+    """Record against model: gains, limits, armature; the default pose inside the ranges."""
+    gains, law = model.actuator_gainprm, model.actuator_biasprm
+    for key, values in {
+        "kp": gains[:, 0],
+        "kp (bias)": -law[:, 1],
+        "kd": -law[:, 2],
+        "torque_limit": model.actuator_forcerange[:, 1],
+        "armature": model.dof_armature[6:],
+    }.items():
+        recorded = getattr(robot, key.split()[0])
+        for joint, got, want in zip(robot.joint_names, values, recorded, strict=True):
+            if not np.isclose(got, want, rtol=1e-5, atol=1e-9):
+                raise ConfigError(
+                    f"{path}: joints.{joint}.{key} is {want:g}, but {robot.mjcf.name} has {got:g}. "
+                    "Correct one, or write the model again with holosoma_jax.robots.build."
+                )
+    if robot.root_body != robot.body_names[0]:
+        raise ConfigError(
+            f"{path}: root_body is '{robot.root_body}', but the free joint moves '{robot.body_names[0]}'."
+        )
+    for joint, low, q, high in zip(
+        robot.joint_names, robot.joint_lower, robot.default_joint_pos, robot.joint_upper, strict=True
+    ):
+        if not low <= q <= high:
+            raise ConfigError(
+                f"{path}: joints.{joint}.default is {q:g} rad, outside the range [{low:g}, {high:g}]."
+            )
+
+
+def _body(path: Path, key: str, name: Any, bodies: Sequence[str]) -> str:
+    if name not in bodies:
+        raise ConfigError(f"{path}: {key}: the model has no body '{name}'.{nearest(str(name), bodies)}")
+    return name
+
+
+def _bodies(
+    path: Path, record: Mapping[str, Any], key: str, bodies: Sequence[str], size: int | None
+) -> tuple[str, ...]:
+    names = record[key]
+    if not isinstance(names, list) or (size is not None and len(names) != size):
+        wanted = "a list of body names" if size is None else f"{size} body names, left then right"
+        raise ConfigError(f"{path}: {key}: expected {wanted}, got {names!r}.")
+    return tuple(_body(path, key, name, bodies) for name in names)
+
+
+def _text(path: Path, record: Mapping[str, Any], key: str) -> str:
+    if not isinstance(record[key], str):
+        raise ConfigError(f"{path}: {key}: expected text, got {record[key]!r}.")
+    return record[key]
+
+
+def _positive(path: Path, record: Mapping[str, Any], key: str) -> float:
+    if not _is_number(record[key]) or record[key] <= 0:
+        raise ConfigError(f"{path}: {key}: expected a number above 0, got {record[key]!r}.")
+    return float(record[key])
+
+
+def _vector(path: Path, record: Mapping[str, Any], key: str, size: int) -> Any:
+    value = record[key]
+    if not isinstance(value, list) or len(value) != size or not all(map(_is_number, value)):
+        raise ConfigError(f"{path}: {key}: expected {size} numbers, got {value!r}.")
+    return tuple(float(v) for v in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _name(model: mujoco.MjModel, kind: mujoco.mjtObj, index: int) -> str:
+    return mujoco.mj_id2name(model, kind, index) or f"unnamed {index}"
+
+
+def _frozen(values: Any, dtype: Any = np.float32) -> np.ndarray:
+    """A read-only copy."""
+    array = np.array(values, dtype)
+    array.setflags(write=False)
+    return array
