@@ -1,0 +1,42 @@
+# Run `./just RECIPE`: it makes .venv first. With a `just` of your own, run `./just setup` once.
+
+set positional-arguments
+
+export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
+
+# list the recipes
+default:
+    @just --list --unsorted
+
+# install the project; with EXTRAS (e.g. `warp,cuda12`) those too
+setup EXTRAS="":
+    @[ -z "$1" ] || python -m pip install --quiet --constraint constraints.txt --editable ".[$1]"
+    @python -c "import holosoma_jax, sys; print('holosoma_jax', holosoma_jax.__version__, 'on Python', sys.version.split()[0], 'in', sys.prefix)"
+
+# train; without arguments the G1 on this machine's CPU, in about ten minutes
+train *ARGS:
+    @[ $# -gt 0 ] || set -- exp:g1-29dof-cpu; python -m holosoma_jax.train "$@"
+
+# the fast tests
+test *ARGS:
+    python -m pytest -m "not slow and not gpu" "$@"
+
+# the slow tests
+test-slow *ARGS:
+    python -m pytest -m "slow and not gpu" "$@"
+
+# every test this machine can run
+test-all *ARGS:
+    python -m pytest "$@"
+
+# format, lint, types, spelling
+check:
+    ruff format --check
+    ruff check
+    pyright
+    codespell
+
+# mend what `check` can mend by itself
+fix:
+    ruff check --fix
+    ruff format
