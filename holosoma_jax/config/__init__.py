@@ -1,0 +1,1 @@
+"""Configuration: schema, presets, composition, command line."""

@@ -10,7 +10,14 @@ class ConfigError(ValueError):
     """Bad input from the user: names the key, what was given, what is allowed, and the fix."""
 
 
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, or None; '-', '_' and capitals do not count as differences."""
+    plain = {k.replace("-", "_").lower(): k for k in known}
+    match = difflib.get_close_matches(name.replace("-", "_").lower(), plain, 1)
+    return plain[match[0]] if match else None
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean X?' for the known name closest to `name`, or ''."""
-    match = difflib.get_close_matches(name.replace("-", "_"), [k.replace("-", "_") for k in known], 1)
-    return f" Did you mean '{match[0]}'?" if match else ""
+    """' Did you mean 'X'?' for the known name closest to `name`, or ''."""
+    match = closest(name, known)
+    return f" Did you mean '{match}'?" if match else ""

@@ -1,0 +1,92 @@
+"""The configuration of a run, as frozen dataclasses.
+
+The line under a field is its `--help`. Types carry their range; `compose.py` turns every violation
+into one line. Nothing here imports JAX, so that `--help` and errors are quick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from holosoma_jax.config.schema.learner import AlgoConfig, OptimizerConfig, PpoConfig
+from holosoma_jax.config.schema.run import LoggerConfig, TrainingConfig, VideoConfig
+from holosoma_jax.config.schema.task import (
+    CommandConfig,
+    CurriculumConfig,
+    ObservationConfig,
+    ObservationGroupConfig,
+    ObservationTermConfig,
+    RandomizationConfig,
+    RewardConfig,
+    RewardTermConfig,
+    TermConfig,
+    TerminationConfig,
+    TerminationTermConfig,
+)
+from holosoma_jax.config.schema.world import (
+    ControlConfig,
+    InitStateConfig,
+    MujocoConfig,
+    MujocoWarpConfig,
+    RobotConfig,
+    SimConfig,
+    SimulatorConfig,
+    SimulatorSettings,
+    SpawnConfig,
+    TerrainConfig,
+    TerrainKind,
+    TerrainTermConfig,
+)
+
+__all__ = [
+    "AlgoConfig",
+    "CommandConfig",
+    "Config",
+    "ControlConfig",
+    "CurriculumConfig",
+    "InitStateConfig",
+    "LoggerConfig",
+    "MujocoConfig",
+    "MujocoWarpConfig",
+    "ObservationConfig",
+    "ObservationGroupConfig",
+    "ObservationTermConfig",
+    "OptimizerConfig",
+    "PpoConfig",
+    "RandomizationConfig",
+    "RewardConfig",
+    "RewardTermConfig",
+    "RobotConfig",
+    "SimConfig",
+    "SimulatorConfig",
+    "SimulatorSettings",
+    "SpawnConfig",
+    "TermConfig",
+    "TerminationConfig",
+    "TerminationTermConfig",
+    "TerrainConfig",
+    "TerrainKind",
+    "TerrainTermConfig",
+    "TrainingConfig",
+    "VideoConfig",
+]
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    exp: str = ""
+    """Preset this run was composed from; recorded, not set (choose one with exp:NAME or --config)."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    algo: AlgoConfig = field(default_factory=AlgoConfig)
+    robot: RobotConfig = field(default_factory=RobotConfig)
+    simulator: SimulatorConfig = field(default_factory=SimulatorConfig)
+    terrain: TerrainConfig = field(default_factory=TerrainConfig)
+    observation: ObservationConfig = field(default_factory=ObservationConfig)
+    command: CommandConfig = field(default_factory=CommandConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    termination: TerminationConfig = field(default_factory=TerminationConfig)
+    randomization: RandomizationConfig = field(default_factory=RandomizationConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)

@@ -1,0 +1,111 @@
+"""Which learner, and its settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from holosoma_jax.config.schema.types import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW."""
+
+    weight_decay: NonNegativeFloat = 0.0
+    """Decoupled decay of every parameter."""
+    b1: Fraction = 0.9
+    """Decay of the first moment."""
+    b2: Fraction = 0.999
+    """Decay of the second moment."""
+    eps: PositiveFloat = 1e-8
+    """Added to the root of the second moment."""
+
+
+@dataclass(frozen=True)
+class PpoConfig:
+    """Proximal policy optimisation (Schulman et al. 2017) with a KL-adaptive learning rate."""
+
+    num_learning_iterations: PositiveInt = 25_000
+    """Iterations in total, counted from the first start of the run."""
+    num_steps_per_env: PositiveInt = 24
+    """Control steps per environment in one iteration."""
+    num_learning_epochs: PositiveInt = 8
+    """Passes over each iteration's data."""
+    num_mini_batches: PositiveInt = 4
+    """Mini-batches per pass."""
+    clip_param: PositiveFloat = 0.2
+    """Clip range of the importance ratio, and of the value update."""
+    gamma: Fraction = 0.99
+    """Discount per control step."""
+    lam: Fraction = 0.95
+    """Lambda of the generalised advantage estimate."""
+    value_loss_coef: NonNegativeFloat = 1.0
+    """Weight of the value loss."""
+    clip_value_loss: bool = True
+    """Clip the value update to clip_param around the old value."""
+    entropy_coef: float = 0.01
+    """Weight of the entropy bonus."""
+    actor_learning_rate: PositiveFloat = 1e-5
+    """Initial rate of the actor; the KL rule moves it."""
+    critic_learning_rate: PositiveFloat = 1e-5
+    """Initial rate of the critic; the KL rule moves it."""
+    min_actor_learning_rate: PositiveFloat | None = None
+    """Lower bound; default: min(initial, 1e-5)."""
+    max_actor_learning_rate: PositiveFloat | None = None
+    """Upper bound; default: max(initial, 1e-2)."""
+    min_critic_learning_rate: PositiveFloat | None = None
+    """Lower bound; default: min(initial, 1e-5)."""
+    max_critic_learning_rate: PositiveFloat | None = None
+    """Upper bound; default: max(initial, 1e-2)."""
+    schedule: Literal["adaptive", "fixed"] = "adaptive"
+    """adaptive: the rates follow the KL divergence; fixed: they stay."""
+    desired_kl: PositiveFloat = 0.01
+    """Target of the adaptive schedule."""
+    max_grad_norm: PositiveFloat = 1.0
+    """Global gradient norm, of actor and critic separately."""
+    actor_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    critic_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    actor_hidden: tuple[PositiveInt, ...] = (512, 256, 128)
+    """Hidden widths of the actor."""
+    critic_hidden: tuple[PositiveInt, ...] = (512, 256, 128)
+    """Hidden widths of the critic."""
+    activation: Literal["elu", "relu", "silu", "tanh"] = "elu"
+    """Activation of the hidden layers."""
+    init_noise_std: PositiveFloat = 0.8
+    """Initial standard deviation of the actions."""
+    min_noise_std: NonNegativeFloat | None = 1e-3
+    """Floor of the standard deviation; null: none (the reference; it can become NaN)."""
+    empirical_normalization: bool = False
+    """Normalise observations with running statistics."""
+    use_symmetry: bool = True
+    """Learn from every mini-batch and its left-right mirror image."""
+    symmetry_actor_coef: NonNegativeFloat = 1.0
+    """Weight of the actor's mirror loss."""
+    symmetry_critic_coef: NonNegativeFloat = 0.0
+    """Weight of the critic's mirror loss."""
+    init_at_random_ep_len: bool = True
+    """Start episodes at random clock values, so that time-outs do not coincide."""
+    reshuffle_each_epoch: bool = False
+    """New mini-batches every epoch; False: one permutation an iteration."""
+    save_interval: PositiveInt = 100
+    """Iterations between checkpoints."""
+    load_optimizer: bool = True
+    """Restore the optimiser when resuming."""
+    phase_mirror: Literal["swap", "reference"] = "swap"
+    """Mirror of the gait phase; reference: negates the left entry only (spec P-1)."""
+    variance_merge: Literal["exact", "reference"] = "exact"
+    """Merge of running variances; reference: underestimates early (spec P-4)."""
+    timeout_bootstrap: Literal["unless_terminated", "reference"] = "unless_terminated"
+    """reference: bootstraps a failure that coincides with a time-out (spec P-5)."""
+    advantage_std: Literal["biased", "reference"] = "biased"
+    """reference: Bessel's correction, eps outside the root (spec P-7)."""
+
+
+@dataclass(frozen=True)
+class AlgoConfig:
+    """The learner."""
+
+    name: Literal["ppo"] = "ppo"
+    """Learner."""
+    config: PpoConfig = field(default_factory=PpoConfig)

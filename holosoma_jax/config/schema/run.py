@@ -1,0 +1,79 @@
+"""The run itself: size, folders, loggers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from holosoma_jax.config.schema.types import FolderName, PositiveFloat, PositiveInt, Seed
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What to run, how large, where to leave it."""
+
+    num_envs: PositiveInt = 4096
+    """Environments in total, over all devices."""
+    seed: Seed = 42
+    """Root of every random stream of the run."""
+    headless: bool = True
+    """False opens the viewer."""
+    checkpoint: str | None = None
+    """Resume from this checkpoint: a run directory, or one of its checkpoints/<step> folders."""
+    export_onnx: bool = True
+    """Write policies/<step>.onnx beside every checkpoint."""
+    deterministic: bool = False
+    """Bitwise reproducible on one device, at some cost in speed (also: torch-deterministic)."""
+    multigpu: bool = False
+    """Start one process per local accelerator."""
+    max_eval_steps: PositiveInt | None = None
+    """Control steps of an evaluation; default: one episode."""
+    project: FolderName = "default_project"
+    """Folder of related runs: logs/<project>/."""
+    name: FolderName = "run"
+    """Name of this run: logs/<project>/<time>-<name>/."""
+    output_dir: str = "logs"
+    """Folder that receives all runs."""
+    check_finite: bool = True
+    """Isolate and report environments with non-finite values; stop the run if the learner has them."""
+
+
+@dataclass(frozen=True)
+class VideoConfig:
+    """Videos of training episodes."""
+
+    enabled: bool = True
+    """Record; where no OpenGL works this becomes a warning."""
+    interval: PositiveInt = 100
+    """Iterations between videos."""
+    width: PositiveInt = 640
+    """Pixels."""
+    height: PositiveInt = 360
+    """Pixels."""
+    length_s: PositiveFloat = 10.0
+    """s, at most; an episode that ends earlier ends the video."""
+    backend: Literal["auto", "egl", "osmesa", "glfw"] = "auto"
+    """OpenGL; auto takes the first that works."""
+
+
+@dataclass(frozen=True)
+class LoggerConfig:
+    """Where numbers go. JSON lines and the console are always on, unless disabled."""
+
+    name: Literal["tensorboard", "wandb", "console", "disabled"] = "tensorboard"
+    """Sink beside metrics.jsonl."""
+    project: str | None = None
+    """wandb project; default: training.project."""
+    group: str | None = None
+    """wandb group."""
+    tags: tuple[str, ...] = ()
+    """wandb tags."""
+    entity: str | None = None
+    """wandb entity; default: WANDB_ENTITY."""
+    mode: Literal["online", "offline", "disabled"] = "online"
+    """wandb mode."""
+    dir: str | None = None
+    """wandb folder; default: the run directory."""
+    interval: PositiveInt = 1
+    """Iterations between log lines."""
+    video: VideoConfig = field(default_factory=VideoConfig)

@@ -1,0 +1,20 @@
+"""Field types that carry their range, so that one place states it for checks and for `--help`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+"""JAX and NumPy both take it without 64-bit integers."""
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Vec3 = tuple[float, float, float]
+FolderName = Annotated[
+    str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$", description="a folder name (text without slashes)")
+]
+"""One path component: a slash would scatter a run over several folders, '..' would leave them."""

@@ -1,0 +1,165 @@
+"""Where the robot is: simulator, robot, ground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from holosoma_jax.config.schema.types import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Vec3,
+)
+
+TerrainKind = Literal["flat", "rough", "low_obstacles", "smooth_slope", "rough_slope"]
+"""Kinds of tile that `envs.terrain` can make."""
+
+
+@dataclass(frozen=True)
+class SimConfig:
+    """Rates of the simulation, the same for every simulator."""
+
+    fps: PositiveInt = 200
+    """Hz, physics rate."""
+    control_decimation: PositiveInt = 4
+    """Physics steps per control step."""
+    max_episode_length_s: PositiveFloat = 20.0
+    """s after which an episode is cut (counted as a time-out, not as a failure)."""
+
+
+@dataclass(frozen=True)
+class MujocoConfig:
+    """Plain MuJoCo on the CPU."""
+
+    num_threads: NonNegativeInt = 0
+    """Threads that step the environments; 0 uses all cores."""
+    integrator: Literal["euler", "implicitfast"] = "euler"
+    """Time integration; the reference uses Euler."""
+    iterations: PositiveInt = 100
+    """Newton iterations of the constraint solver at most."""
+    ls_iterations: PositiveInt = 50
+    """Line-search iterations at most."""
+    foot_friction: Literal["randomized", "fixed"] = "randomized"
+    """Whether friction randomisation reaches explicit foot-floor pairs (reference: fixed at 0.8)."""
+
+
+@dataclass(frozen=True)
+class MujocoWarpConfig:
+    """MuJoCo Warp, on CUDA or CPU."""
+
+    nconmax_per_env: PositiveInt = 96
+    """Contacts per environment."""
+    njmax_per_env: PositiveInt = 300
+    """Constraint rows per environment."""
+
+
+@dataclass(frozen=True)
+class SimulatorSettings:
+    """Rates, and the settings of each simulator (only the chosen one's are read)."""
+
+    sim: SimConfig = field(default_factory=SimConfig)
+    mujoco: MujocoConfig = field(default_factory=MujocoConfig)
+    mujoco_warp: MujocoWarpConfig = field(default_factory=MujocoWarpConfig)
+
+
+@dataclass(frozen=True)
+class SimulatorConfig:
+    """Which simulator."""
+
+    name: Literal["mujoco", "mjwarp", "isaacgym", "isaacsim"] = "mujoco"
+    """Simulator."""
+    config: SimulatorSettings = field(default_factory=SimulatorSettings)
+
+
+@dataclass(frozen=True)
+class InitStateConfig:
+    """Where the robot starts."""
+
+    pos: Vec3 | None = None
+    """m, root position above the tile origin; default: the robot record's."""
+
+
+@dataclass(frozen=True)
+class ControlConfig:
+    """How actions become joint targets."""
+
+    action_scale: PositiveFloat | None = None
+    """rad of joint target per unit of action, every joint; default: the robot record's."""
+    action_scales_by_effort_limit_over_p_gain: bool = False
+    """Scale joint j by action_scale * torque_limit_j / kp_j instead (whole-body tracking)."""
+    action_clip_value: PositiveFloat = 100.0
+    """Actions are clipped to +- this before they become targets."""
+
+
+@dataclass(frozen=True)
+class RobotConfig:
+    """Which robot, and what to change of its record."""
+
+    asset: str = "g1"
+    """Folder under holosoma_jax/robots, or a path to a folder with an MJCF and robot.yaml."""
+    init_state: InitStateConfig = field(default_factory=InitStateConfig)
+    control: ControlConfig = field(default_factory=ControlConfig)
+    enable_self_collisions: bool = False
+    """Let the robot's own links collide."""
+
+
+@dataclass(frozen=True)
+class SpawnConfig:
+    """Where on the terrain environments start."""
+
+    randomize_tiles: bool = True
+    """Each environment gets a random tile; False: all on tile (0, 0)."""
+    xy_offset_range: NonNegativeFloat = 1.0
+    """m, uniform offset from the tile's centre at each reset, in x and in y."""
+    query_terrain_height: bool = False
+    """Start at the terrain's height under the offset position instead of the tile's."""
+    use_grid_sampling: bool = False
+    """With query_terrain_height: the highest of a grid of points instead of one."""
+    grid_size: PositiveInt = 3
+    """Points along each side of that grid."""
+    grid_spacing: PositiveFloat = 0.2
+    """m between them."""
+
+
+@dataclass(frozen=True)
+class TerrainTermConfig:
+    """The ground."""
+
+    mesh_type: Literal["plane", "trimesh"] = "plane"
+    """Infinite plane, or a generated height field."""
+    horizontal_scale: PositiveFloat = 0.1
+    """m between height samples."""
+    vertical_scale: PositiveFloat = 0.005
+    """m per integer height step."""
+    border_size: NonNegativeFloat = 40.0
+    """m of flat ground around the tiles."""
+    terrain_length: PositiveFloat = 8.0
+    """m, tile size along x."""
+    terrain_width: PositiveFloat = 8.0
+    """m, tile size along y."""
+    num_rows: PositiveInt = 10
+    """Tiles along x."""
+    num_cols: PositiveInt = 20
+    """Tiles along y."""
+    terrain_config: dict[TerrainKind, NonNegativeFloat] = field(default_factory=dict)
+    """Probability of each kind of tile."""
+    max_slope: NonNegativeFloat = 0.3
+    """Slope kinds: rise over run at difficulty 1."""
+    platform_size: NonNegativeFloat = 2.0
+    """m, flat top of slope kinds."""
+    amplitude_range: tuple[float, float] = (0.01, 0.05)
+    """m, noise of rough slopes."""
+    slope_threshold: PositiveFloat = 0.75
+    """Steeper neighbours become vertical walls."""
+    scale_factor: PositiveFloat = 1.0
+    """Shrinks or grows the whole map."""
+    spawn: SpawnConfig = field(default_factory=SpawnConfig)
+
+
+@dataclass(frozen=True)
+class TerrainConfig:
+    """The ground."""
+
+    terrain_term: TerrainTermConfig = field(default_factory=TerrainTermConfig)
