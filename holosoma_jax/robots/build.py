@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,17 @@ def mjcf(figures: Node, record: Node) -> str:
       ConfigError: the record names a joint, body or geom that the figures lack.
     """
     changes = record.get("model", {})
+    joints = figures["joint_order"]
+    _known("joints", record["joints"], joints)
+    for name in joints:
+        if name not in record["joints"]:
+            raise ConfigError(f"joints: the record lacks '{name}', which the figures have. Add it.")
     root = ET.Element("mujoco", model=record["name"])
     ET.SubElement(root, "compiler", angle="radian", autolimits="true", inertiafromgeom="false")
     ET.SubElement(root, "option", timestep="0.005")
     _defaults(root, figures, changes)
-    materials = _materials(root, figures)
     bodies = _bodies(figures, changes)
+    materials = _materials(root, bodies)
     elements = {"world": ET.SubElement(root, "worldbody")}
     for body in bodies:
         parent = elements[body["parent"]]
@@ -78,34 +83,44 @@ def _defaults(root: ET.Element, figures: Node, changes: Node) -> None:
     ET.SubElement(visual, "geom", VISUAL)
 
 
-def _materials(root: ET.Element, figures: Node) -> dict[str, str]:
+def _materials(root: ET.Element, bodies: Sequence[Node]) -> dict[str, str]:
     """One material per colour: rgba text -> material name."""
-    colours = sorted({text(g["rgba"]) for body in figures["bodies"] for g in body["visual"]})
+    colours = sorted({text(g["rgba"]) for body in bodies for g in body["visual"]})
     asset = ET.SubElement(root, "asset")
     names = {colour: f"paint{i}" for i, colour in enumerate(colours)}
     for colour, name in names.items():
-        ET.SubElement(asset, "material", name=name, rgba=colour, specular="0.4", shininess="0.6")
+        ET.SubElement(asset, "material", name=name, rgba=colour, specular="0.3", shininess="0.4")
     return names
 
 
 def _bodies(figures: Node, changes: Node) -> list[Node]:
-    """Bodies of the figures, with the record's markers added behind their parents, geoms changed."""
-    geoms = dict(changes.get("geoms", {}))
+    """Bodies of the figures after the record's changes: geoms, paint, and markers appended.
+
+    ``paint`` maps a body's name, or a colour of the figures as text, to the rgba it gets.
+    """
+    source, changed = figures["bodies"], changes.get("geoms", {})
+    _known("model.geoms", changed, [shape["name"] for body in source for shape in body["collision"]])
+    names, paint = [body["name"] for body in source], changes.get("paint", {})
+    colours = [text(shape["rgba"]) for body in source for shape in body["visual"]]
+    _known("model.paint", paint, [*names, *colours])
     bodies: list[Node] = []
-    for body in figures["bodies"]:
-        shapes = [shape | geoms.pop(shape["name"], {}) for shape in body["collision"]]
-        bodies.append(body | {"collision": shapes})
-    if geoms:
-        known = [shape["name"] for body in bodies for shape in body["collision"]]
-        name = next(iter(geoms))
-        raise ConfigError(f"model.geoms: the figures have no geom '{name}'.{nearest(name, known)}")
-    names = [body["name"] for body in bodies]
-    for name, marker in changes.get("markers", {}).items():
-        if marker["parent"] not in names:
-            hint = nearest(marker["parent"], names)
-            raise ConfigError(f"model.markers.{name}: the figures have no body '{marker['parent']}'.{hint}")
-        bodies.append(marker | {"name": name, "collision": [], "visual": []})
+    for body in source:
+        collision = [shape | changed.get(shape["name"], {}) for shape in body["collision"]]
+        visual = []
+        for shape in body["visual"]:
+            rgba = paint.get(body["name"], paint.get(text(shape["rgba"]), shape["rgba"]))
+            visual.append(shape | {"rgba": rgba})
+        bodies.append(body | {"collision": collision, "visual": visual})
+    markers = changes.get("markers", {})
+    _known("model.markers", [marker["parent"] for marker in markers.values()], names)
+    bodies += [marker | {"name": name, "collision": [], "visual": []} for name, marker in markers.items()]
     return bodies
+
+
+def _known(where: str, names: Iterable[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{where}: the figures have no '{name}'.{nearest(name, known)}")
 
 
 def _body(
@@ -127,7 +142,7 @@ def _body(
         ET.SubElement(element, "freejoint", name=joint["name"])
     elif joint:
         numbers = {k: joint[k] for k in ("pos", "axis", "range", "damping", "frictionloss")}
-        numbers["armature"] = _record_joint(record, joint["name"])["armature"]
+        numbers["armature"] = record["joints"][joint["name"]]["armature"]
         ET.SubElement(element, "joint", {"name": joint["name"]} | {k: text(v) for k, v in numbers.items()})
     for site in body.get("sites", ()):
         ET.SubElement(element, "site", name=site["name"], pos=text(site["pos"]), quat=text(site["quat"]))
@@ -164,7 +179,7 @@ def _actuators(root: ET.Element, figures: Node, record: Node) -> None:
     """One motor per joint: torque = clip(kp (ctrl - q) - kd qd, +-torque_limit), ctrl in rad."""
     actuators = ET.SubElement(root, "actuator")
     for name in figures["joint_order"]:
-        joint = _record_joint(record, name)
+        joint = record["joints"][name]
         kp, kd, limit = joint["kp"], joint["kd"], joint["torque_limit"]
         law = {"gainprm": text(kp), "biasprm": text([0, -kp, -kd]), "forcerange": text([-limit, limit])}
         ET.SubElement(actuators, "general", {"class": "robot", "name": name, "joint": name} | law)
@@ -172,15 +187,9 @@ def _actuators(root: ET.Element, figures: Node, record: Node) -> None:
 
 def _keyframe(root: ET.Element, figures: Node, record: Node) -> None:
     """The spawn pose, for viewers."""
-    joints = [_record_joint(record, name)["default"] for name in figures["joint_order"]]
+    joints = [record["joints"][name]["default"] for name in figures["joint_order"]]
     qpos = [*record["init_pos"], *record["init_quat"], *joints]
     ET.SubElement(ET.SubElement(root, "keyframe"), "key", name="spawn", qpos=text(qpos), ctrl=text(joints))
-
-
-def _record_joint(record: Node, name: str) -> Node:
-    if name not in record["joints"]:
-        raise ConfigError(f"joints: the record lacks joint '{name}' of the figures. Add it.")
-    return record["joints"][name]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -189,9 +198,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("figures", type=Path, help="YAML with the robot's figures")
     parser.add_argument("out", type=Path, help="MJCF to write; robot.yaml must lie beside it")
     args = parser.parse_args(argv)
-    figures = yaml.safe_load(args.figures.read_text())
-    record = yaml.safe_load((args.out.parent / "robot.yaml").read_text())
-    args.out.write_text(mjcf(figures, record))
+    record = args.out.parent / "robot.yaml"
+    for path in (args.figures, record):
+        if not path.is_file():
+            parser.error(f"there is no file {path}")
+    model = mjcf(yaml.safe_load(args.figures.read_text()), yaml.safe_load(record.read_text()))
+    args.out.write_text(model)
 
 
 if __name__ == "__main__":
