@@ -1,0 +1,109 @@
+"""What term functions read: one frozen record a control step, and the quantities derived from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bridges.protocol import SimState
+from holosoma_jax.envs import rotations
+from holosoma_jax.envs.terrain import Terrain
+from holosoma_jax.robots.robot import Robot
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The state that a reward, termination or observation term may look at.
+
+    E environments, J joints, B bodies. Static facts (robot, terrain, rates) are Python values; the
+    rest are traced arrays. Built inside the step, so properties cost nothing that XLA cannot merge.
+    """
+
+    robot: Robot
+    terrain: Terrain
+    control_dt: float
+    """s"""
+    max_episode_steps: int
+    sim: SimState
+    action: jax.Array
+    """[E, J] the policy's output of this step, neither clipped nor delayed; zero after a reset"""
+    prev_action: jax.Array
+    """[E, J] the same, one step earlier"""
+    default_joint_pos: jax.Array
+    """[E, J] rad, the pose of a zero action (with the per-environment bias, if any)"""
+    command: jax.Array
+    """[E, 3] m/s, m/s, rad/s: forward, left, yaw rate, base frame"""
+    phase: jax.Array
+    """[E, 2] rad in [-pi, pi], gait phase of the left and right foot"""
+    episode_step: jax.Array
+    """[E] int32, control steps since the reset"""
+    terminated: jax.Array | None = None
+    """[E] bool, failed in this step; known to rewards, not to terminations"""
+
+    @property
+    def soft_limits(self) -> tuple[jax.Array, jax.Array]:
+        """Lower and upper [1, J] rad: the joint ranges shrunk about their middle."""
+        lower, upper = row(self.robot.joint_lower), row(self.robot.joint_upper)
+        middle, half = 0.5 * (lower + upper), 0.5 * self.robot.soft_limit_factor * (upper - lower)
+        return middle - half, middle + half
+
+    @property
+    def base_lin_vel(self) -> jax.Array:
+        """[E, 3] m/s, base frame."""
+        return rotations.rotate_inverse(self.sim.root_quat, self.sim.root_lin_vel)
+
+    @property
+    def base_ang_vel(self) -> jax.Array:
+        """[E, 3] rad/s, base frame."""
+        return rotations.rotate_inverse(self.sim.root_quat, self.sim.root_ang_vel)
+
+    @property
+    def projected_gravity(self) -> jax.Array:
+        """[E, 3] unit gravity direction, base frame."""
+        return rotations.projected_gravity(self.sim.root_quat)
+
+    @property
+    def feet_pos(self) -> jax.Array:
+        """[E, 2, 3] m, left and right foot body, world frame."""
+        return self.sim.body_pos[:, self._bodies(self.robot.feet_bodies)]
+
+    @property
+    def feet_quat(self) -> jax.Array:
+        """[E, 2, 4] w x y z."""
+        return self.sim.body_quat[:, self._bodies(self.robot.feet_bodies)]
+
+    @property
+    def feet_contact_force(self) -> jax.Array:
+        """[E, 2, 3] N, world frame."""
+        return self.sim.contact_force[:, self._bodies(self.robot.feet_bodies)]
+
+    @property
+    def foot_height(self) -> jax.Array:
+        """[E, 2] m, height of the sole markers above the ground below them."""
+        markers = self.sim.body_pos[:, self._bodies(self.robot.foot_height_bodies)]
+        return markers[..., 2] - self.terrain.height(markers[..., :2])
+
+    @property
+    def joint_offset(self) -> jax.Array:
+        """[E, J] rad, joint positions relative to the default pose."""
+        return self.sim.joint_pos - self.default_joint_pos
+
+    @property
+    def base_height(self) -> jax.Array:
+        """[E] m, height of the root above the ground below it."""
+        return self.sim.root_pos[:, 2] - self.terrain.height(self.sim.root_pos[:, :2])
+
+    def contact_force_of(self, bodies: tuple[str, ...]) -> jax.Array:
+        """[E, len(bodies), 3] N, net contact force on the named bodies, world frame."""
+        return self.sim.contact_force[:, self._bodies(bodies)]
+
+    def _bodies(self, names: tuple[str, ...]) -> np.ndarray:
+        return self.robot.body_index(*names)
+
+
+def row(values: object) -> jax.Array:
+    """A per-joint constant [J] as [1, J] float32, to meet arrays [E, J] without rank promotion."""
+    return jnp.asarray(values, jnp.float32)[None]
