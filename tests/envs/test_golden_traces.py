@@ -1,0 +1,228 @@
+"""Recorded runs of the reference, replayed: every value our environment computes against theirs.
+
+The recorded physics and random draws are fed in, so only the task logic is compared. No
+reference-behaviour field is needed for these files: step order, phase and curriculum are the same.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from holosoma_jax.envs import locomotion, terrain
+from holosoma_jax.envs import observe as observation
+from holosoma_jax.envs.env import StepResult
+from holosoma_jax.envs.state import LocomotionState
+from holosoma_jax.envs.task import LocomotionTask, build
+from holosoma_jax.envs import _example
+from tests.envs import traces
+from tests.envs.traces import Trace
+
+CASES = {
+    "g1": ("trace_g1_loco_ppo", "g1-29dof", ()),
+    "g1-history": (
+        "trace_g1_loco_ppo_history",
+        "g1-29dof",
+        (
+            "--observation.groups.actor-obs.history-length=4",
+            "--observation.groups.critic-obs.history-length=2",
+            "--simulator.config.sim.max-episode-length-s=1.2",
+            "--command.setup-terms.locomotion-command.params.resampling-time=0.5",
+            "--randomization.setup-terms.push-randomizer-state.params.push-interval-s=[1,2]",
+        ),
+    ),
+}
+
+
+class Replay:
+    """Our environment run over a trace; everything it computed, as [T, ...] arrays."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        ground = terrain.build(trace.cfg.terrain, 0)
+        self.task = build(trace.cfg, trace.robot, ground, trace.bridge, evaluation=False)
+        self.groups = observation.build(trace.cfg.observation, trace.robot, _example(self.task))
+        self.clip = trace.cfg.observation.clip_observations
+        action_clip = trace.cfg.robot.control.action_clip_value
+        pre, post, draws = trace.sim("pre"), trace.sim("post"), trace.draws()
+
+        def step(state: LocomotionState, inputs: tuple) -> tuple[LocomotionState, dict]:
+            action, sim, after, drawn, key = inputs
+            drawn = drawn._replace(noise_key=key)
+            state, asked = locomotion.pre_step(self.task, action_clip, state, action)
+            held = state
+            state, result = locomotion.advance(self.task, self.groups, state, sim, drawn)
+            after_step = state
+            state, obs = locomotion.observe(self.task, self.groups, self.clip, state, after)
+            return state, {
+                "targets": asked.targets,
+                "result": result,
+                "obs": obs,
+                "state": after_step.replace(history={}),
+                "weights": self._weights(held),
+            }
+
+        keys = jax.random.split(jax.random.key(0), trace.steps)
+        inputs = (trace.data["act/raw"], pre, post, draws, keys)
+        _, self.out = jax.jit(partial(jax.lax.scan, step))(self.start(), jax.tree.map(jnp.asarray, inputs))
+
+    def _weights(self, state: LocomotionState) -> jax.Array:
+        return self.task.weights * jnp.where(self.task.tagged, state.penalty_scale, 1.0)
+
+    def start(self) -> LocomotionState:
+        """The state just before the first recorded step."""
+        d, task = self.trace.data, self.task
+        state, _ = locomotion.init(task, self.groups, jax.random.key(0))
+        return state.replace(
+            episode_step=jnp.asarray(d["pre/episode_length"][0] - 1),
+            delay=jnp.asarray(d["act/delay_idx"][0]),
+            command=jnp.asarray(d["pre/command"][0]),
+            phase=jnp.asarray(d["pre/gait_phase"][0]),
+            phase_offset=jnp.asarray(d["pre/phase_offset"][0]),
+            gait_frequency=jnp.asarray(d["pre/gait_freq"][0, :, 0]),
+            push_counter=jnp.asarray(d["pre/push_counter"][0]),
+            push_interval=jnp.asarray(
+                np.floor(d["pre/push_interval_s"][0] / np.float32(task.control_dt)).astype(np.int32)
+            ),
+            average_length=jnp.asarray(d["pre/avg_episode_length"][0]),
+            penalty_scale=jnp.asarray(d["pre/penalty_scale"][0]),
+            history=self._first_history(),
+        )
+
+    def _first_history(self) -> dict[str, jax.Array]:
+        """Frames before the first step, read back from the first recorded observation."""
+        histories = {}
+        for group in self.groups:
+            if group.history_length == 1:
+                continue
+            first, frames, start = self.trace.data[f"obs/{group.name}"][0], [], 0
+            for term in group.terms:
+                width = term.dim * group.history_length
+                block = first[:, start : start + width].reshape(-1, group.history_length, term.dim)
+                frames.append(block)
+                start += width
+            history = np.concatenate(frames, -1)  # newest frame belongs to step 0 itself: shift it out
+            histories[group.name] = jnp.asarray(np.roll(history, 1, axis=1))
+        return histories
+
+    @property
+    def result(self) -> StepResult:
+        """Stacked results."""
+        return self.out["result"]
+
+
+@pytest.fixture(scope="module", params=sorted(CASES))
+def replay(request: pytest.FixtureRequest) -> Replay:
+    """One replay per case, shared by the tests of this file."""
+    name, exp, overrides = CASES[request.param]
+    return Replay(traces.load(name, exp, *overrides))
+
+
+def close(ours: object, theirs: np.ndarray, atol: float = 2e-6, rtol: float = 1e-5) -> None:
+    np.testing.assert_allclose(np.asarray(ours), theirs, rtol=rtol, atol=atol)
+
+
+def test_delay_and_scale_of_actions(replay: Replay) -> None:
+    d = replay.trace.data
+    close(replay.out["targets"], d["const/default_dof_pos_base"] + 0.25 * d["act/applied"])
+
+
+def test_terminations(replay: Replay) -> None:
+    d = replay.trace.data
+    np.testing.assert_array_equal(replay.result.terminated, d["term/contact"])
+    np.testing.assert_array_equal(replay.result.truncated, d["term/ANY_timeout"])
+    np.testing.assert_array_equal(replay.result.reset.mask, d["term/ANY_reset"])
+    assert d["term/ANY_reset"].sum() > 10
+
+
+def test_reward_terms(replay: Replay) -> None:
+    """Every unweighted term on every recorded state, all steps as one batch."""
+    trace, task = replay.trace, replay.task
+    d = trace.data
+    flat = partial(jax.tree.map, lambda x: jnp.asarray(x).reshape(-1, *x.shape[2:]))
+    view = locomotion._view(task, _flat_state(task, d), flat(trace.sim("pre")))
+    assert list(task.rewards) == trace.term_names()
+    for name, term in task.rewards.items():
+        # sums of squared actions reach 1e6 at the steps of deliberately huge actions
+        atol = 1e-4 if name == "penalty_action_rate" else 2e-6
+        close(jnp.reshape(term(view), (trace.steps, -1)), d[f"rew_raw/{name}"], atol=atol)
+
+
+def _flat_state(task: LocomotionTask, d: dict[str, np.ndarray]) -> LocomotionState:
+    count = d["pre/episode_length"].size
+    rows = {
+        "action": d["act/raw"],
+        "prev_action": d["pre/prev_action"],
+        "command": d["pre/command"],
+        "phase": d["pre/gait_phase"],
+        "episode_step": d["pre/episode_length"],
+        "joint_bias": np.zeros_like(d["act/raw"]),
+    }
+    state, _ = locomotion.init(task, (), jax.random.key(0))
+    return state.replace(**{k: jnp.asarray(v).reshape(count, *v.shape[2:]) for k, v in rows.items()})
+
+
+def test_reward_weights_and_total(replay: Replay) -> None:
+    d = replay.trace.data
+    close(replay.out["weights"], d["rew/weights_effective"])
+    close(replay.result.reward, d["rew/total"], atol=1e-4)
+
+
+def test_curriculum(replay: Replay) -> None:
+    d, state = replay.trace.data, replay.out["state"]
+    close(state.average_length, d["post/avg_episode_length"])
+    close(state.penalty_scale, d["post/penalty_scale"])
+
+
+def test_commands_clock_and_pushes(replay: Replay) -> None:
+    d, state, reset = replay.trace.data, replay.out["state"], replay.result.reset
+    np.testing.assert_array_equal(state.episode_step, d["post/episode_length"])
+    close(state.command, d["post/command"])
+    np.testing.assert_array_equal(state.push_counter, d["post/push_counter"])
+    pushed = np.zeros_like(d["term/ANY_reset"])
+    pushes = d["event/index"][d["event/kind"] == 1]
+    pushed[tuple(pushes.T)] = True
+    np.testing.assert_array_equal(reset.push_mask, pushed)
+    assert pushed.any()
+    close(np.asarray(reset.push_lin)[pushed], d["event/root_lin_vel"][d["event/kind"] == 1])
+
+
+def test_gait_phase(replay: Replay) -> None:
+    difference = np.asarray(replay.out["state"].phase) - replay.trace.data["post/gait_phase"]
+    wrapped = (difference + np.pi) % (2 * np.pi) - np.pi
+    np.testing.assert_allclose(wrapped, 0.0, atol=5e-5)
+
+
+def test_observations(replay: Replay) -> None:
+    """Actor observations of every step, critic observations of the recorded ones."""
+    d = replay.trace.data
+    close(replay.out["obs"]["actor_obs"], d["obs/actor_obs"], atol=1e-4)
+    strided = d["strided_steps"]
+    close(replay.out["obs"]["critic_obs"][strided], d["obs/critic_obs"], atol=1e-4)
+
+
+def test_final_observations(replay: Replay) -> None:
+    d, final = replay.trace.data, replay.result.final_obs
+    steps, envs = d["done/index"].T
+    for group in ("actor_obs", "critic_obs"):
+        close(final[group][steps, envs], d[f"done/final_obs/{group}"], atol=1e-4)
+        close(final[group][d["strided_steps"]], d[f"final_obs/{group}"], atol=1e-4)
+
+
+def test_layout(replay: Replay) -> None:
+    """Names, places and scales of every term in both groups."""
+    ours = [
+        (t.name, t.start, t.start + t.dim * t.history_length, t.scale)
+        for g in replay.groups
+        for t in g.terms
+    ]
+    theirs = [
+        (t["term"], t["start"], t["stop"], t["scale"])
+        for g in replay.groups
+        for t in replay.trace.facts["obs_slices"][g.name]
+    ]
+    assert ours == theirs
