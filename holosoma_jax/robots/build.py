@@ -128,10 +128,10 @@ def _body(
 ) -> ET.Element:
     """Append one body; a body without ``mass`` is a massless frame."""
     root = body["parent"] == "world"
-    place = {"pos": text(record["init_pos"] if root else body["pos"])}
+    place = {"name": body["name"], "pos": text(record["init_pos"] if root else body["pos"])}
     if not root and "quat" in body and text(body["quat"]) != "1 0 0 0":
         place["quat"] = text(body["quat"])
-    element = ET.SubElement(parent, "body", name=body["name"], **place)
+    element = ET.SubElement(parent, "body", place)
     if root:
         element.set("childclass", "robot")
     if "mass" in body:
@@ -165,12 +165,14 @@ def _shape(shape: Node) -> dict[str, str]:
 
 def _tendons(root: ET.Element, figures: Node) -> None:
     """Limits on a linear combination of joints, as fixed tendons (coupled ankle linkages)."""
-    limits = figures.get("coupled_limits") or ()
-    tendons = ET.SubElement(root, "tendon") if limits else None
+    limits = figures.get("coupled_limits")
+    if not limits:
+        return
+    tendons = ET.SubElement(root, "tendon")
     for i, limit in enumerate(limits):
-        solver = {"solreflimit": text(limit["solref"]), "solimplimit": text(limit["solimp"])}
-        name = f"coupled_limit{i}"
-        tendon = ET.SubElement(tendons, "fixed", name=name, range=text(limit["range"]), **solver)
+        numbers = {"range": limit["range"], "solreflimit": limit["solref"], "solimplimit": limit["solimp"]}
+        attributes = {"name": f"coupled_limit{i}"} | {k: text(v) for k, v in numbers.items()}
+        tendon = ET.SubElement(tendons, "fixed", attributes)
         for joint, coef in zip(limit["joints"], limit["coefs"], strict=True):
             ET.SubElement(tendon, "joint", joint=joint, coef=text(coef))
 

@@ -215,6 +215,8 @@ def _check(path: Path, robot: Robot, model: mujoco.MjModel) -> None:
         raise ConfigError(
             f"{path}: root_body is '{robot.root_body}', but the free joint moves '{robot.body_names[0]}'."
         )
+    if not np.isclose(np.linalg.norm(robot.init_quat), 1.0, atol=1e-4):
+        raise ConfigError(f"{path}: init_quat: expected length 1, got {[*robot.init_quat]}.")
     for joint, low, q, high in zip(
         robot.joint_names, robot.joint_lower, robot.default_joint_pos, robot.joint_upper, strict=True
     ):
