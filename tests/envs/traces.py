@@ -37,6 +37,11 @@ class Trace:
         return self.facts["num_envs"]
 
     @property
+    def has_feet_quat(self) -> bool:
+        """Whether foot orientations were recorded (the history trace lacks them)."""
+        return "pre/feet_quat" in self.data
+
+    @property
     def bridge(self) -> BridgeSpec:
         """What the reference's simulator would have said of itself."""
         return BridgeSpec(
@@ -71,7 +76,8 @@ class Trace:
         force = np.zeros((t, n, b, 3), np.float32)
         body_pos[:, :, d["const/feet_height_indices"]] = d["pre/foot_point_pos"]
         body_pos[:, :, d["const/feet_indices"]] = d["pre/feet_pos"]
-        body_quat[:, :, d["const/feet_indices"]] = wxyz(d["pre/feet_quat"])
+        if self.has_feet_quat:
+            body_quat[:, :, d["const/feet_indices"]] = wxyz(d["pre/feet_quat"])
         force[:, :, d["const/termination_contact_indices"]] = d["pre/termination_contact_forces"]
         return SimState(
             root_pos=root["root_pos"],
