@@ -29,8 +29,8 @@ def make(
       robot: the configured robot.
       terrain: the ground it stands on.
       bridge: names, rates and abilities of the simulator that will run it.
-      evaluation: commands are kept instead of drawn, no pushes, a nominal gait clock that starts
-        the same everywhere. Noise and randomisation stay as configured.
+      evaluation: commands are kept instead of drawn, no pushes unless their term asks for them, a
+        nominal gait clock that starts the same everywhere. Noise and randomisation stay as configured.
 
     Raises:
       ConfigError: see `task.build` and `observe.build`.

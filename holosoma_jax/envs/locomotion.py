@@ -293,7 +293,7 @@ def _push(
     """Count towards the next push; where it is due: mask [E], the root's new world velocity [E, 3]."""
     counter = state.push_counter + 1
     due = counter == state.push_interval
-    if task.evaluation or not task.push.enabled:
+    if not task.push.enabled or (task.evaluation and not task.push.in_evaluation):
         due = jnp.zeros_like(due)
     state = state.replace(
         push_counter=jnp.where(due, 0, counter),

@@ -168,6 +168,8 @@ class Push:
     max_push_vel: Range = (1.0, 1.0)
     """m/s, x and y: the new velocity is uniform within +- these"""
     enabled: bool = True
+    in_evaluation: bool = False
+    """also push while a policy is evaluated"""
 
     def __post_init__(self) -> None:
         """Check the range."""
