@@ -9,24 +9,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridges.protocol import Ground
-from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.schema import SpawnConfig, TerrainConfig
+from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.config.schema import SpawnConfig, TerrainConfig, TerrainTermConfig
+from holosoma_jax.envs.tiles import DIFFICULTIES, GRADED_BY_ROW, TILES
 
 
 @dataclass(frozen=True, eq=False)
 class Terrain:
-    """A ground and the tiles on it; arrays are NumPy, read-only after `build`."""
+    """A ground and the tiles on it; arrays are NumPy and read-only."""
 
     ground: Ground
     tile_origins: np.ndarray
     """[rows, cols, 3] m, world position of each tile's spawn point"""
+    tile_kinds: np.ndarray
+    """[rows, cols] str, name of each tile's kind"""
     spawn: SpawnConfig
 
     def height(self, xy: jax.Array) -> jax.Array:
         """Ground height [...] in m below the world points xy [..., 2]."""
         if self.ground.heights is None:
             return jnp.zeros(xy.shape[:-1], jnp.float32)
-        return grid_height(jnp.asarray(self.ground.heights, jnp.float32), self.ground, xy)
+        return grid_height(self.ground, xy)
 
     def spawn_height(self, xy: jax.Array) -> jax.Array:
         """Ground height [E] in m to start on at xy [E, 2]: below the point, or the highest of a grid."""
@@ -45,7 +48,7 @@ class Terrain:
         origins = jnp.asarray(self.tile_origins, jnp.float32)
         rows, cols, _ = origins.shape
         if not self.spawn.randomize_tiles:
-            return jnp.broadcast_to(origins[0, 0], (num_envs, 3))
+            return jnp.broadcast_to(origins[0, 0][None], (num_envs, 3))
         # floor(k / (N / cols)) as the reference deals them; exact integers avoid its float rounding
         col = jnp.minimum(jnp.arange(num_envs) * cols // num_envs, cols - 1)
         row = jax.random.randint(key, (num_envs,), 0, rows)
@@ -55,31 +58,81 @@ class Terrain:
 def build(cfg: TerrainConfig, seed: int) -> Terrain:
     """The terrain of a config, the same for the same seed.
 
+    `scale_factor` shrinks the map (rows, columns, tile size, border) and the height step, but not
+    the grid's pitch nor the tiles' features, as in the reference.
+
     Raises:
-      ConfigError: the mesh type is not available.
+      ConfigError: an unknown kind of tile, no kind with a probability, or tiles too small.
     """
-    del seed  # the plane has nothing to draw
     term = cfg.terrain_term
-    if term.mesh_type != "plane":
-        raise ConfigError(
-            f"terrain.terrain_term.mesh_type '{term.mesh_type}' is not available yet; "
-            "use terrain:terrain-locomotion-plane."
-        )
-    rows = max(1, int(term.num_rows * term.scale_factor))
-    cols = max(1, int(term.num_cols * term.scale_factor))
+    rows, cols = (max(1, int(n * term.scale_factor)) for n in (term.num_rows, term.num_cols))
     size = np.floor(np.array([term.terrain_length, term.terrain_width]) * term.scale_factor)
+    if size.min() < 1.0:
+        raise ConfigError(
+            f"terrain.terrain_term.scale_factor: {term.scale_factor} makes tiles of {size.min():g} m; "
+            "tiles must be at least 1 m wide."
+        )
     grid = np.stack(np.meshgrid(np.arange(rows), np.arange(cols), indexing="ij"), axis=-1)
     origins = np.zeros((rows, cols, 3), np.float32)
     origins[..., :2] = (grid + 0.5) * size
-    origins.flags.writeable = False
-    return Terrain(Ground(), origins, term.spawn)
+    kinds = np.full((rows, cols), "flat", dtype="<U16")
+    ground = Ground()
+    if term.mesh_type == "trimesh":
+        ground = _build_map(term, seed, size, origins, kinds)
+    for array in (origins, kinds):
+        array.flags.writeable = False
+    return Terrain(ground, origins, kinds, term.spawn)
 
 
-def grid_height(heights: jax.Array, ground: Ground, xy: jax.Array) -> jax.Array:
+def _build_map(
+    term: TerrainTermConfig, seed: int, size: np.ndarray, origins: np.ndarray, kinds: np.ndarray
+) -> Ground:
+    """Draw every tile; fills in the origins' heights and the kinds."""
+    rng = np.random.default_rng(seed)
+    names, chances = _probabilities(term)
+    cell = term.horizontal_scale
+    shape = (round(size[0] / cell), round(size[1] / cell))
+    border = round(term.border_size * term.scale_factor / cell)
+    rows, cols = kinds.shape
+    heights = np.zeros((rows * shape[0] + 2 * border, cols * shape[1] + 2 * border), np.float32)
+    middle = tuple(slice(n // 2 - round(0.5 / cell), n // 2 + round(0.5 / cell)) for n in shape)
+    step = term.vertical_scale * term.scale_factor
+    for i in range(rows):
+        for j in range(cols):
+            kind = names[rng.choice(len(names), p=chances)]
+            difficulty = i / rows if kind in GRADED_BY_ROW else float(rng.choice(DIFFICULTIES))
+            tile = TILES[kind](rng, shape, difficulty, term)
+            x, y = border + i * shape[0], border + j * shape[1]
+            # whole steps, truncated toward zero; the spawn height is taken before that, like the reference
+            heights[x : x + shape[0], y : y + shape[1]] = np.trunc(tile / step) * step
+            origins[i, j, 2] = tile[middle].max()
+            kinds[i, j] = kind
+    heights.flags.writeable = False
+    return Ground(heights, cell, (-border * cell, -border * cell))
+
+
+def _probabilities(term: TerrainTermConfig) -> tuple[list[str], np.ndarray]:
+    for name in term.terrain_config:
+        if name not in TILES:
+            raise ConfigError(
+                f"terrain.terrain_term.terrain_config.{name}: unknown kind of tile.{nearest(name, TILES)} "
+                f"Known: {', '.join(TILES)}."
+            )
+    chances = np.array(list(term.terrain_config.values()), float)
+    if chances.sum() <= 0.0:
+        raise ConfigError(
+            "terrain.terrain_term.terrain_config: no kind of tile has a probability; "
+            "give at least one, e.g. {flat: 1.0}."
+        )
+    return list(term.terrain_config), chances / chances.sum()
+
+
+def grid_height(ground: Ground, xy: jax.Array) -> jax.Array:
     """Height [...] of the triangulated grid below xy [..., 2]; constant beyond its edges.
 
     Cell (i, j) is split along the diagonal from (i, j) to (i + 1, j + 1), see `Ground`.
     """
+    heights = jnp.asarray(ground.heights, jnp.float32)
     i, u = _cell((xy[..., 0] - ground.corner[0]) / ground.cell, heights.shape[0])
     j, v = _cell((xy[..., 1] - ground.corner[1]) / ground.cell, heights.shape[1])
     h00, h11 = heights[i, j], heights[i + 1, j + 1]

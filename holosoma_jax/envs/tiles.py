@@ -1,0 +1,78 @@
+"""Kinds of terrain tile: each draws one square of heights in metres.
+
+Features of 'rough' and 'low_obstacles' lie at or below zero, as in the reference: roughness is a
+field of pits, obstacles are depressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from holosoma_jax.config.schema import TerrainTermConfig
+
+DIFFICULTIES = (0.5, 0.75, 0.9)
+"""drawn per tile; the slopes grow with the tile's row instead"""
+GRADED_BY_ROW = frozenset({"smooth_slope", "rough_slope"})
+
+Shape = tuple[int, int]
+Tile = Callable[[np.random.Generator, Shape, float, TerrainTermConfig], np.ndarray]
+
+
+def flat(rng: np.random.Generator, shape: Shape, difficulty: float, cfg: TerrainTermConfig) -> np.ndarray:
+    """Level ground at zero."""
+    del rng, difficulty, cfg
+    return np.zeros(shape)
+
+
+def rough(rng: np.random.Generator, shape: Shape, difficulty: float, cfg: TerrainTermConfig) -> np.ndarray:
+    """Every grid point on its own, 2.5 to 7.5 cm below zero at full difficulty."""
+    del cfg
+    amplitude = 0.025 * difficulty / 0.9
+    return rng.uniform(-(2 * amplitude + 0.025), -0.025, shape)
+
+
+def low_obstacles(
+    rng: np.random.Generator, shape: Shape, difficulty: float, cfg: TerrainTermConfig
+) -> np.ndarray:
+    """Thirty square depressions a tenth of the tile wide, up to 3 cm deep; they may overlap."""
+    del cfg
+    heights = np.zeros(shape)
+    size = max(1, shape[0] // 10)
+    for _ in range(30):
+        i, j = (rng.integers(0, max(1, n - size)) for n in shape)
+        heights[i : i + size, j : j + size] = -0.03 * difficulty / 0.9
+    return heights
+
+
+def smooth_slope(
+    rng: np.random.Generator, shape: Shape, difficulty: float, cfg: TerrainTermConfig
+) -> np.ndarray:
+    """A pyramid, up or down, with a level platform on top."""
+    slope = cfg.max_slope * difficulty * rng.choice([-1.0, 1.0])
+    inward = [np.minimum(np.arange(n), np.arange(n)[::-1]) for n in shape]
+    distance = np.minimum(inward[0][:, None], inward[1][None]) * cfg.horizontal_scale
+    platform = (min(shape) - 1) / 2 * cfg.horizontal_scale - cfg.platform_size / 2
+    return slope * np.minimum(distance, max(platform, 0.0))
+
+
+def rough_slope(
+    rng: np.random.Generator, shape: Shape, difficulty: float, cfg: TerrainTermConfig
+) -> np.ndarray:
+    """The pyramid with bumps and dents on a 0.2 m grid, bilinear in between."""
+    coarse = [int(np.ceil(n * cfg.horizontal_scale / 0.2)) + 1 for n in shape]
+    noise = rng.uniform(*cfg.amplitude_range, coarse) * rng.choice([-1.0, 1.0], coarse)
+    at = [np.arange(n) * cfg.horizontal_scale / 0.2 for n in shape]
+    along = np.stack([np.interp(at[0], np.arange(coarse[0]), column) for column in noise.T], axis=1)
+    bumps = np.stack([np.interp(at[1], np.arange(coarse[1]), line) for line in along])
+    return smooth_slope(rng, shape, difficulty, cfg) + bumps
+
+
+TILES: dict[str, Tile] = {
+    "flat": flat,
+    "rough": rough,
+    "low_obstacles": low_obstacles,
+    "smooth_slope": smooth_slope,
+    "rough_slope": rough_slope,
+}
