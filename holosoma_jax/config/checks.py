@@ -1,0 +1,105 @@
+"""What types cannot say: relations between fields, and terms against their functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.keys import Path, Sources
+from holosoma_jax.config.schema import Config
+from holosoma_jax.config.validate import label, refused
+
+
+def check(config: Config, sources: Sources) -> None:
+    """What types cannot say: relations between fields, and terms against their functions.
+
+    Raises:
+      ConfigError: the first violation.
+    """
+    _check_relations(config, sources)
+    _check_terms(config, sources)
+
+
+def _check_relations(config: Config, sources: Sources) -> None:
+    def refuse(path: str, value: Any, wanted: str) -> None:
+        raise refused(tuple(path.split(".")), value, f"wanted {wanted}.", sources)
+
+    training, ppo, groups = config.training, config.algo.config, config.observation.groups
+    samples = training.num_envs * ppo.num_steps_per_env
+    if samples < ppo.num_mini_batches:
+        limit = f"at most num_envs * num_steps_per_env = {samples}"
+        refuse("algo.config.num_mini_batches", ppo.num_mini_batches, limit)
+    for role in ("actor", "critic"):
+        rate, low, high = (getattr(ppo, f"{bound}{role}_learning_rate") for bound in ("", "min_", "max_"))
+        if low is not None and low > rate:
+            refuse(f"algo.config.min_{role}_learning_rate", low, f"at most the initial rate, {rate}")
+        if high is not None and high < rate:
+            refuse(f"algo.config.max_{role}_learning_rate", high, f"at least the initial rate, {rate}")
+    if set(groups) != {"actor_obs", "critic_obs"}:
+        refuse("observation.groups", sorted(groups), "exactly the groups actor_obs and critic_obs")
+    for name, group in groups.items():
+        if not group.terms:
+            refuse(f"observation.groups.{name}.terms", {}, "at least one term")
+    if not config.reward.terms:
+        refuse("reward.terms", {}, "at least one term")
+    sim, ground = config.simulator.config.sim, config.terrain.terrain_term
+    length, step = sim.max_episode_length_s, sim.control_decimation / sim.fps
+    if length < step:
+        refuse("simulator.config.sim.max_episode_length_s", length, f"at least one control step, {step} s")
+    tiles = ground.terrain_config
+    if ground.mesh_type == "trimesh" and sum(tiles.values()) <= 0:
+        refuse("terrain.terrain_term.terrain_config", tiles, "a probability above 0 for some kind of tile")
+    low, high = ground.amplitude_range
+    if not 0 <= low <= high:
+        refuse("terrain.terrain_term.amplitude_range", [low, high], "[low, high] with 0 <= low <= high")
+
+
+def _terms(config: Config) -> Iterator[tuple[str, Path, Any]]:
+    """(kind in the registry, path, term) of every term."""
+    for name, group in config.observation.groups.items():
+        for term in group.terms.items():
+            yield "observations", ("observation", "groups", name, "terms", term[0]), term[1]
+    for kind, path, terms in (
+        ("rewards", ("reward", "terms"), config.reward.terms),
+        ("terminations", ("termination", "terms"), config.termination.terms),
+        ("commands", ("command", "setup_terms"), config.command.setup_terms),
+        ("randomization", ("randomization", "setup_terms"), config.randomization.setup_terms),
+        ("randomization", ("randomization", "reset_terms"), config.randomization.reset_terms),
+        ("curriculum", ("curriculum", "setup_terms"), config.curriculum.setup_terms),
+    ):
+        for name, value in terms.items():
+            yield kind, (*path, name), value
+
+
+def _check_terms(config: Config, sources: Sources) -> None:
+    from holosoma_jax.envs.terms import registry  # imports JAX: only once everything else is right
+
+    for kind, path, term in _terms(config):
+        for key, value in term.params.items():
+            _check_ranges((*path, "params", key), value, "range" in key or "interval" in key, sources)
+        try:
+            registry.check(kind, path[-1], term.func, term.params)
+        except ConfigError as error:
+            raise ConfigError(_in_users_words(str(error), kind, path, sources)) from error
+
+
+def _check_ranges(path: Path, value: Any, is_range: bool, sources: Sources) -> None:
+    """A pair of numbers in a parameter called '..range..' or '..interval..' must be [low, high]."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            _check_ranges((*path, key), part, is_range, sources)
+    elif is_range and isinstance(value, tuple) and len(value) == 2:
+        numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
+        if numbers and value[0] > value[1]:
+            raise refused(path, value, "wanted [low, high] with low <= high.", sources)
+
+
+def _in_users_words(message: str, kind: str, path: Path, sources: Sources) -> str:
+    """The registry's message with the key as the user knows it instead of the registry's name."""
+    prefix = f"{kind}.{path[-1]}.params."
+    if message.startswith(prefix):
+        key, _, problem = message.removeprefix(prefix).partition(": ")
+        return f"{label((*path, 'params', *key.split('.')), sources)}: {problem}"
+    problem = message.partition(": ")[2] or message
+    return f"{label((*path, 'func'), sources).removesuffix('.func')}: {problem}"

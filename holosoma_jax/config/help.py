@@ -1,0 +1,154 @@
+"""The `--help` page: usage, presets, and every key with its type, its value and its meaning.
+
+Generated from the schema: the text of a key is the string under its field.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from holosoma_jax.config import files, keys, values
+from holosoma_jax.config.keys import Path
+from holosoma_jax.config.overrides import as_flag
+
+_USAGE = """\
+  exp:NAME                 start from configs/exp/NAME.yaml (or --config FILE.yaml)
+  GROUP:NAME               take another preset of a group
+  --a.b.c=VALUE            change one value; also --a.b.c VALUE. In names - and _ are the same
+Any order. Values are YAML: 3, 1e-4, true, null, text, [-1.0,3.0]. A bare --a.b.c means true."""
+
+
+def show(prog: str, description: str, config: Any, extra: Any = None) -> None:
+    """Print the page; colours on a terminal, plain text elsewhere.
+
+    Args:
+      prog: how the program is called.
+      description: what it does.
+      config: whose values the page shows.
+      extra: the command's own flags: a documented dataclass, or an instance of it.
+    """
+    console = Console(highlight=False)
+    try:
+        console.print(page(prog, description, config, extra, console.width), soft_wrap=True)
+    except BrokenPipeError:  # `--help | head`
+        console.quiet = True
+
+
+def page(prog: str, description: str, config: Any, extra: Any = None, width: int = 100) -> Text:
+    """The page as styled text, no line longer than `width` where words allow."""
+    chosen = f"exp:{config.exp}" if getattr(config, "exp", "") else ""
+    out = Text()
+    out.append("Usage: ", "bold").append(f"{prog} exp:NAME [GROUP:NAME ...] [--a.b.c=VALUE ...]\n")
+    if description:
+        out.append("\n" + textwrap.fill(description, width) + "\n")
+    out.append(f"\n{_USAGE}\n\nPresets\n", "").append(_presets(width))
+    what = f"the values of {chosen}"
+    if not chosen:
+        what = "the defaults (add exp:NAME to see a preset's values and terms)"
+    out.append(f"\nKeys, with {what}.\n")
+    for root in (extra, config):
+        if root is not None:
+            out.append_text(_keys(root, width))
+    return out
+
+
+@functools.cache
+def docs(section: type) -> Mapping[str, str]:
+    """Field name -> the string literal under the field, joined to one line."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    out = {}
+    for field, after in pairwise(tree.body):
+        match field, after:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                out[name] = " ".join(text.split())
+    return out
+
+
+def _presets(width: int) -> str:
+    lines = []
+    for group in ("exp", *files.GROUPS):
+        listed = " ".join(files.names(group))
+        lines.append(textwrap.fill(f"  {group + ':':<15}{listed}", width, subsequent_indent=" " * 17))
+    return "\n".join(lines) + "\n"
+
+
+class _Entry(NamedTuple):
+    """One key on the page."""
+
+    path: Path
+    type: Any
+    value: Any
+    """MISSING: has to be given; `_OPEN`: the entry stands for all terms of its kind"""
+    doc: str
+    section: str
+
+
+_OPEN = object()
+
+
+def _keys(root: Any, width: int) -> Text:
+    """One block a section, one entry a key."""
+    out, heading, pad = Text(), None, " " * 6
+    for entry in _entries(
+        root if isinstance(root, type) else type(root), root, _Entry((), None, None, "", "")
+    ):
+        if entry.section != heading:
+            heading = entry.section
+            out.append(f"\n{heading}\n", "bold")
+        if entry.path == ("exp",):
+            continue  # recorded, not set
+        given = {id(dataclasses.MISSING): " (required)", id(_OPEN): ""}.get(id(entry.value))
+        out.append(f"  {as_flag(entry.path)}", "cyan")
+        out.append(f" = {values.show(entry.value)}\n" if given is None else f"{given}\n", "green")
+        if entry.doc:
+            text = f"{entry.doc} ({values.describe(entry.type)})"
+            out.append(textwrap.fill(text, width, initial_indent=pad, subsequent_indent=pad) + "\n")
+    return out
+
+
+def _entries(tp: Any, value: Any, at: _Entry) -> Iterator[_Entry]:
+    """Every key under a node, in schema order; a term's keys are explained once, as TERM."""
+    if section := keys.section_of(tp):
+        summary = (inspect.getdoc(section) or "").split("\n")[0]
+        heading = ": ".join((*at.path, summary)) if len(at.path) <= 1 else at.section
+        explained = at.doc != _TERSE
+        for field in dataclasses.fields(section):
+            inner = value if value is _OPEN else getattr(value, field.name, _default(field))
+            doc = docs(section).get(field.name, "") if explained else _TERSE
+            here = at._replace(path=(*at.path, field.name), doc=doc, section=heading)
+            if explained or inner not in ("", ()):
+                yield from _entries(keys.hints(section)[field.name], inner, here)
+    elif term := keys.terms_of(tp):
+        if at.doc != _TERSE:
+            name = at.path[-1].removesuffix("s").rpartition("_")[2].upper()
+            yield from _entries(term, _OPEN, at._replace(path=(*at.path, name)))
+        for name in () if value is _OPEN else value:
+            yield from _entries(term, value[name], at._replace(path=(*at.path, name), doc=_TERSE))
+    elif (table := keys.table_of(tp)) and value is _OPEN:
+        yield at._replace(path=(*at.path, "NAME"), type=table[1], value=_OPEN)
+    elif table or isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _entries(table[1] if table else tp, inner, at._replace(path=(*at.path, name)))
+    else:
+        yield at._replace(type=tp, value=value, doc="" if at.doc == _TERSE else at.doc)
+
+
+_TERSE = "-"
+"""In place of a text that the page has already given."""
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default

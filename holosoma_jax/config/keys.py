@@ -1,0 +1,168 @@
+"""The schema as a tree of keys: what lies under each, how it is spelt, what is near a misspelt one.
+
+Four kinds of node: a *section* (dataclass), *terms* (dict of sections, named by the preset), a
+*table* (dict of values: a term's parameters, tile probabilities), a *leaf* (anything else).
+A path is a tuple of canonical names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+from holosoma_jax.config.errors import ConfigError, closest, nearest
+from holosoma_jax.config.values import options, show, spell
+
+Path = tuple[str, ...]
+
+ALIASES: Mapping[Path, str] = {
+    ("training", "torch_deterministic"): "deterministic",
+    ("terrain", "terrain_term", "slope_treshold"): "slope_threshold",
+}
+"""The reference's names of two keys (the second is its spelling)."""
+
+
+class Source(NamedTuple):
+    """Where a value came from, for error messages."""
+
+    name: str
+    """a file, or the flag as typed"""
+    text: str | None = None
+    """the flag's value as typed"""
+
+
+Sources = Mapping[Path, Source]
+
+
+@functools.cache
+def hints(section: type) -> Mapping[str, Any]:
+    """Field name -> type, ranges included, in schema order."""
+    return typing.get_type_hints(section, include_extras=True)
+
+
+def section_of(tp: Any) -> type | None:
+    """The dataclass, if the node is a section."""
+    return tp if isinstance(tp, type) and dataclasses.is_dataclass(tp) else None
+
+
+def terms_of(tp: Any) -> type | None:
+    """The dataclass of one term, if the node is a dict of sections."""
+    return section_of(typing.get_args(tp)[1]) if typing.get_origin(tp) is dict else None
+
+
+def table_of(tp: Any) -> tuple[tuple[str, ...], Any] | None:
+    """(allowed keys or (), type of the values), if the node is a dict of values."""
+    if typing.get_origin(tp) is not dict or terms_of(tp):
+        return None
+    key, value = typing.get_args(tp)
+    return options(key), value
+
+
+def canonical(path: Path) -> Path:
+    """`path` with '_' and without aliases."""
+    out: Path = ()
+    for part in path:
+        name = spell(part)
+        out = (*out, ALIASES.get((*out, name), name))
+    return out
+
+
+def walk(tp: Any, mapping: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every key that takes a value, with its type; terms and parameters are those of `mapping`."""
+    mapping = mapping if isinstance(mapping, Mapping) else {}
+    if section := section_of(tp):
+        for name, sub in hints(section).items():
+            yield from walk(sub, mapping.get(name), (*path, name))
+    elif term := terms_of(tp):
+        for name in mapping:
+            yield from walk(term, mapping[name], (*path, name))
+    elif table := table_of(tp):
+        for name in table[0] or mapping:
+            yield from walk(table[1], mapping.get(name), (*path, name))
+    elif tp is Any and mapping:
+        for name in mapping:
+            yield from walk(Any, mapping[name], (*path, name))
+    else:
+        yield path, tp
+
+
+def conform(tp: Any, mapping: Any, source: str, path: Path = ()) -> Any:
+    """A file's mapping in the schema's spelling, without its empty sections.
+
+    Raises:
+      ConfigError: an unknown key, a key given twice, a value where keys are wanted.
+    """
+    section, term, table = section_of(tp), terms_of(tp), table_of(tp)
+    if not (section or term or table):
+        return _spelt(mapping)
+    here = f"{source}: {'.'.join(path)}" if path else source
+    if mapping is None:
+        return {}
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{here}: got {show(mapping)}; wanted {below(tp)}.")
+    known = tuple(hints(section)) if section else table[0] if table else ()
+    out: dict[str, Any] = {}
+    for key, value in mapping.items():
+        name = canonical((*path, str(key)))[-1]
+        if known and name not in known:
+            full = ".".join((*path, str(key)))
+            hint = nearest(name, known)
+            raise ConfigError(f"{source}: unknown key '{full}'.{hint} Known: {listed(known)}.")
+        if name in out:
+            raise ConfigError(f"{here}: '{key}' is given twice (once as '{name}').")
+        removed = term is not None and value is None  # null takes a term out of a group
+        sub = hints(section)[name] if section else term or (table[1] if table else Any)
+        child = None if removed else conform(sub, value, source, (*path, name))
+        if child != {} or value is not None:
+            out[name] = child
+    return out
+
+
+def overlay(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """`layer` over `base`: mappings merge key by key, everything else is replaced."""
+    out = dict(base)
+    for key, value in layer.items():
+        old = out.get(key)
+        merge = isinstance(value, Mapping) and isinstance(old, Mapping)
+        out[key] = overlay(cast("Mapping[str, Any]", old), value) if merge else value
+    return out
+
+
+def suggest(path: Path, known: Mapping[Path, Any]) -> Path | None:
+    """The known path that was most likely meant.
+
+    First a sibling with a similar name, then the same last name elsewhere, then the most similar
+    path as a whole.
+    """
+    siblings = {p[: len(path)] for p in known if p[: len(path) - 1] == path[:-1] and len(p) >= len(path)}
+    if match := closest(path[-1], [s[-1] for s in siblings]):
+        return (*path[:-1], match)
+    elsewhere = [p for p in known if p[-1] == path[-1]]
+    if elsewhere:
+        return min(elsewhere, key=len)
+    whole = {".".join(p): p for p in known}
+    match = closest(".".join(path), whole)
+    return whole[match] if match else None
+
+
+def _spelt(value: Any) -> Any:
+    """Canonical keys inside a leaf (a parameter may be a mapping)."""
+    if isinstance(value, Mapping):
+        return {spell(str(k)): _spelt(v) for k, v in value.items()}
+    return [_spelt(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def below(tp: Any) -> str:
+    """What a node that holds keys wants instead of a value."""
+    section, table = section_of(tp), table_of(tp)
+    names = tuple(hints(section)) if section else table[0] if table else ()
+    return f"keys below it: {listed(names)}" if names else "a mapping of names to values"
+
+
+def listed(names: Iterable[str]) -> str:
+    """'a, b, c', cut where a line would get too long."""
+    names = tuple(names)
+    return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

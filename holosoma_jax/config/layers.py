@@ -1,0 +1,117 @@
+"""Composition: group files, then the experiment's overrides, then the command line; later wins.
+
+One level: no file includes another. The result is a plain mapping in the schema's spelling, with
+the origin of every value, for `validate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from holosoma_jax.config import files, keys, overrides, validate
+from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.config.keys import Source
+from holosoma_jax.config.schema import Config
+from holosoma_jax.config.tokens import Choice, Tokens
+from holosoma_jax.config.values import show
+
+Base: TypeAlias = Mapping[str, Any] | None
+"""A saved config, or None where an experiment has to be chosen."""
+Layer: TypeAlias = tuple[dict[str, Any], dict[keys.Path, Source]]
+SAVED = "saved config"
+"""What messages call a base config."""
+
+
+def compose(tokens: Tokens, base: Base, also: Mapping[keys.Path, Any] | None = None) -> Layer:
+    """The mapping that a command line asks for, and where each of its values came from.
+
+    Args:
+      tokens: the parsed command line.
+      base: a saved config, instead of an experiment.
+      also: further keys that the command knows, for suggestions.
+
+    Raises:
+      ConfigError: no experiment or two, unknown preset or key, unreadable file.
+    """
+    exp = tokens.chosen("exp")
+    if base is not None and exp:
+        raise ConfigError(f"{' '.join(exp.raw)}: the config comes from the checkpoint; leave it out.")
+    if base is None and exp is None:
+        known = ", ".join(files.names("exp"))
+        raise ConfigError(f"no preset chosen: give exp:NAME or --config FILE. Presets: {known}.")
+    groups = {c.group: c for c in tokens.choices if c.group != "exp"}
+    data, sources = _experiment(exp, groups) if exp else _resolved(base or {}, SAVED, groups)
+    layer, flags = overrides.layer(Config, data, tokens.overrides, also)
+    return keys.overlay(data, layer), sources | flags
+
+
+def _experiment(exp: Choice, groups: Mapping[str, Choice]) -> Layer:
+    """An experiment file, or a resolved config that `--config` names."""
+    path, name = files.locate("exp", exp.name)
+    data = files.read(path, name)
+    if "groups" not in data and "overrides" not in data:
+        return _resolved(data, name, groups)
+    for key in data:
+        if key not in ("groups", "overrides"):
+            known = ("groups", "overrides", *keys.hints(Config))
+            raise ConfigError(
+                f"{name}: unknown key '{key}'; an experiment has 'groups' and 'overrides'"
+                f"{'; put it under overrides' if key in known else ''}."
+            )
+    named = _named_groups(data.get("groups") or {}, name)
+    layers = [
+        (_group(choice or named[group], None if choice else path.parent), group)
+        for group in files.GROUPS
+        if (choice := groups.get(group)) or group in named
+    ]
+    out: dict[str, Any] = {"exp": path.stem if name.startswith("configs/") else exp.name}
+    sources: dict[keys.Path, Source] = {}
+    for (section, source), group in layers:
+        out[group] = section
+        sources |= validate.labels({group: section}, source)
+    layer = keys.conform(Config, data.get("overrides"), f"{name}: overrides")
+    return keys.overlay(out, layer), sources | validate.labels(layer, name)
+
+
+def _named_groups(mapping: Any, source: str) -> dict[str, Choice]:
+    """The `groups` of an experiment file."""
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{source}: groups: got {show(mapping)}; wanted lines like `robot: g1-29dof`.")
+    for key, name in mapping.items():
+        if key not in files.GROUPS:
+            hint = nearest(key, files.GROUPS)
+            raise ConfigError(f"{source}: unknown group '{key}'.{hint} Groups: {', '.join(files.GROUPS)}.")
+        if not isinstance(name, str):
+            raise ConfigError(f"{source}: groups.{key}: got {show(name)}; wanted the name of a preset.")
+    return {key: Choice(key, name, (f"{key}:{name}",)) for key, name in mapping.items()}
+
+
+def _group(choice: Choice, beside: Path | None) -> tuple[dict[str, Any], str]:
+    path, name = files.locate(choice.group, choice.name, beside=beside)
+    return keys.conform(keys.hints(Config)[choice.group], files.read(path, name), name), name
+
+
+def _resolved(mapping: Mapping[str, Any], source: str, groups: Mapping[str, Choice]) -> Layer:
+    """A whole config, with chosen groups laid over it."""
+    data = keys.conform(Config, mapping, source)
+    sources = validate.labels(data, source)
+    for group, choice in groups.items():
+        section, name = _group(choice, None)
+        data[group] = _lay(keys.hints(Config)[group], data.get(group, {}), section)
+        sources |= validate.labels({group: section}, name)
+    return data, sources
+
+
+def _lay(section: type, base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's file over a saved section: what it does not mention stays, terms and tables go.
+
+    So `simulator:mujoco` on a checkpoint keeps the episode length, and `reward:OTHER` does not mix
+    the terms of two presets.
+    """
+    out = dict(base)
+    for name, value in layer.items():
+        sub = keys.section_of(keys.hints(section)[name])
+        out[name] = _lay(sub, base.get(name, {}), value) if sub else value
+    return out

@@ -1,0 +1,135 @@
+"""A command line as a list of tokens: choices of presets and overrides of keys, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.config.files import GROUPS, names
+from holosoma_jax.config.keys import Path, canonical
+
+CHOICES = ("exp", *GROUPS)
+_OPTIONS_HINT = "Options read --section.key=value, presets group:name."
+
+
+class Choice(NamedTuple):
+    """`group:name`, or `--config FILE`, which is a choice of the group 'exp'."""
+
+    group: str
+    name: str
+    raw: tuple[str, ...]
+    """the arguments it came from"""
+
+
+class Override(NamedTuple):
+    """`--a.b.c=value`, `--a.b.c value` or a bare `--a.b.c`."""
+
+    path: Path
+    """canonical"""
+    flag: str
+    """as typed, without the value"""
+    text: str | None
+    """None: bare"""
+    raw: tuple[str, ...]
+
+
+class Tokens(NamedTuple):
+    """A parsed command line."""
+
+    choices: tuple[Choice, ...] = ()
+    overrides: tuple[Override, ...] = ()
+
+    def chosen(self, group: str) -> Choice | None:
+        """The one choice of that group."""
+        return next((c for c in self.choices if c.group == group), None)
+
+
+def wants_help(argv: Iterable[str]) -> bool:
+    """Whether --help or -h is among the arguments."""
+    return any(argument in ("--help", "-h") for argument in argv)
+
+
+def parse(argv: Sequence[str]) -> Tokens:
+    """Tokens of a command line; `--help` is ignored.
+
+    An argument after a flag is its value unless it is another flag or a choice; a value that looks
+    like one is written --key=value.
+
+    Raises:
+      ConfigError: something that is neither; a group chosen or a key given twice.
+    """
+    choices: list[Choice] = []
+    overrides: list[Override] = []
+    rest = [a for a in argv if not wants_help([a])]
+    while rest:
+        first = rest.pop(0)
+        if not first.startswith("--"):
+            choices.append(_choice(first, overrides))
+            continue
+        flag, equals, text = first.partition("=")
+        raw, value = (first,), (text if equals else None)
+        if not equals and rest and not rest[0].startswith("--") and not _is_choice(rest[0]):
+            value = rest.pop(0)
+            raw = (first, value)
+        if flag == "--config":
+            choices.append(Choice("exp", _path(value), raw))
+        else:
+            overrides.append(Override(_key(flag), flag, value, raw))
+    _once([(c.group, " ".join(c.raw)) for c in choices], "chosen")
+    _once([(".".join(o.path), o.flag) for o in overrides], "given")
+    return Tokens(tuple(choices), tuple(overrides))
+
+
+def _is_choice(argument: str) -> bool:
+    group, colon, name = argument.partition(":")
+    return bool(colon) and group.lower() in CHOICES and not name.startswith("//")
+
+
+def _choice(argument: str, before: Sequence[Override]) -> Choice:
+    if _is_choice(argument):
+        group, _, name = argument.partition(":")
+        if not name:
+            raise ConfigError(f"'{argument}': the name after ':' is missing; see --help for the presets.")
+        return Choice(group.lower(), name, (argument,))
+    group, colon, _ = argument.partition(":")
+    if colon and group.replace("-", "").replace("_", "").isalpha():
+        hint = nearest(group, CHOICES)
+        raise ConfigError(f"'{argument}': there is no group '{group}'.{hint} Groups: {', '.join(CHOICES)}.")
+    if argument.endswith((".yaml", ".yml")):
+        raise ConfigError(f"'{argument}': unexpected. Did you mean --config {argument}?")
+    if argument.startswith("-"):
+        raise ConfigError(f"'{argument}': unexpected; options start with two dashes. {_OPTIONS_HINT}")
+    if before and before[-1].text is not None:
+        example = f"{before[-1].flag}='[{before[-1].text}, {argument}]'"
+        raise ConfigError(f"'{argument}': unexpected after {before[-1].flag}. A list is written {example}.")
+    raise ConfigError(f"'{argument}': unexpected. {_OPTIONS_HINT}{_as_preset(argument)}")
+
+
+def _as_preset(argument: str) -> str:
+    return nearest(f"exp:{argument}", [f"exp:{name}" for name in names("exp")])
+
+
+def _path(value: str | None) -> str:
+    if not value:
+        raise ConfigError("--config: the file is missing; wanted --config PATH.yaml.")
+    return value if "/" in value or value.endswith((".yaml", ".yml")) else f"./{value}"
+
+
+def _key(flag: str) -> Path:
+    if _is_choice(flag[2:]):
+        raise ConfigError(f"'{flag}': presets are chosen without dashes. Did you mean {flag[2:]}?")
+    parts = tuple(flag[2:].split("."))
+    if not all(parts):
+        raise ConfigError(f"'{flag}': not a key. {_OPTIONS_HINT}")
+    return canonical(parts)
+
+
+def _once(given: Sequence[tuple[str, str]], verb: str) -> None:
+    """Raise for the first name that comes twice, quoting both spellings."""
+    seen: dict[str, str] = {}
+    for name, text in given:
+        if name in seen:
+            both = f"{seen[name]} and {text}" if seen[name] != text else text
+            raise ConfigError(f"{name}: {verb} twice ({both}); give it once.")
+        seen[name] = text

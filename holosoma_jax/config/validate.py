@@ -1,0 +1,73 @@
+"""From a composed mapping to the schema's dataclasses: types and ranges, key by key."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from holosoma_jax.config import keys, values
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.keys import Path, Source, Sources
+
+T = TypeVar("T")
+
+
+def build(section: type[T], mapping: Mapping[str, Any], sources: Sources) -> T:
+    """An instance of a schema dataclass from a mapping that `keys.conform` has seen.
+
+    Raises:
+      ConfigError: the first wrong type, value out of range or missing key.
+    """
+    return _build(section, mapping, sources, ())
+
+
+def label(path: Path, sources: Sources) -> str:
+    """How the user knows a key: the flag as typed, or the file and the dotted key."""
+    for length in range(len(path), 0, -1):
+        if source := sources.get(path[:length]):
+            rest = "".join(f".{part}" for part in path[length:])
+            is_flag = source.name.startswith("--")
+            return f"{source.name}{rest}" if is_flag else f"{source.name}: {'.'.join(path)}"
+    return ".".join(path)
+
+
+def labels(mapping: Any, source: str, path: Path = ()) -> dict[Path, Source]:
+    """Every leaf of `mapping` -> that source."""
+    if not isinstance(mapping, Mapping) or not mapping:
+        return {path: Source(source)}
+    out: dict[Path, Source] = {}
+    for key, value in mapping.items():
+        out.update(labels(value, source, (*path, key)))
+    return out
+
+
+def _build(tp: Any, mapping: Any, sources: Sources, path: Path) -> Any:
+    if section := keys.section_of(tp):
+        given = {}
+        for field in dataclasses.fields(section):
+            here, sub = (*path, field.name), keys.hints(section)[field.name]
+            if field.name in mapping:
+                given[field.name] = _build(sub, mapping[field.name], sources, here)
+            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                origin = next((f"{s.name}: " for p, s in sources.items() if p[: len(path)] == path), "--")
+                raise ConfigError(f"{origin}{'.'.join(here)}: missing; wanted {values.describe(sub)}.")
+        return section(**given)
+    if term := keys.terms_of(tp):
+        kept = {name: value for name, value in mapping.items() if value is not None}
+        return {name: _build(term, value, sources, (*path, name)) for name, value in kept.items()}
+    if table := keys.table_of(tp):
+        return {name: _build(table[1], value, sources, (*path, name)) for name, value in mapping.items()}
+    try:
+        return values.check(mapping, tp)
+    except ValidationError as error:
+        raise refused(path, mapping, values.wanted(mapping, tp), sources) from error
+
+
+def refused(path: Path, value: Any, wanted: str, sources: Sources) -> ConfigError:
+    """The error for one value: its key, what was given, what is wanted."""
+    source = sources.get(path)
+    given = f"'{source.text}'" if source and source.text is not None else values.show(value)
+    return ConfigError(f"{label(path, sources)}: got {given}; {wanted}")
