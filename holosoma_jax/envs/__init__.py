@@ -19,9 +19,7 @@ from holosoma_jax.robots.robot import Robot
 __all__ = ["Env", "EnvSpec", "make"]
 
 
-def make(
-    cfg: Config, robot: Robot, terrain: Terrain, bridge: BridgeSpec, *, evaluation: bool = False
-) -> Env:
+def make(cfg: Config, robot: Robot, terrain: Terrain, bridge: BridgeSpec, *, evaluation: bool = False) -> Env:
     """The environment of a config.
 
     Args:

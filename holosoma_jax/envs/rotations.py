@@ -47,9 +47,7 @@ def rotate_inverse(q: jax.Array, v: jax.Array) -> jax.Array:
 def projected_gravity(q: jax.Array) -> jax.Array:
     """The unit gravity direction (0, 0, -1) in the body frame, [..., 3]."""
     w, x, y, z = q[..., 0], q[..., 1], q[..., 2], q[..., 3]
-    return jnp.stack(
-        [-2.0 * (x * z - w * y), -2.0 * (y * z + w * x), -1.0 + 2.0 * (x * x + y * y)], axis=-1
-    )
+    return jnp.stack([-2.0 * (x * z - w * y), -2.0 * (y * z + w * x), -1.0 + 2.0 * (x * x + y * y)], axis=-1)
 
 
 def heading(q: jax.Array) -> jax.Array:

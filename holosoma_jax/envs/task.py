@@ -157,7 +157,9 @@ def build(
     command = _pick(command_terms, commands.VelocityCommand)
     if command is None:
         raise ConfigError("command.setup_terms: 'locomotion_command' is missing; add command:locomotion.")
-    physics = {n: t for n, t in (setup | reset).items() if hasattr(t, "sample") and hasattr(t, "each_episode")}
+    physics = {
+        n: t for n, t in (setup | reset).items() if hasattr(t, "sample") and hasattr(t, "each_episode")
+    }
     custom_once = {n: t for n, t in setup.items() if not hasattr(t, "sample") and _is_function(t)}
     custom_each = {n: t for n, t in reset.items() if not hasattr(t, "sample") and _is_function(t)}
     once = {n: t.sample for n, t in physics.items() if not t.each_episode} | custom_once
@@ -170,7 +172,9 @@ def build(
         num_envs=bridge.num_envs,
         control_dt=bridge.control_dt,
         decimation=bridge.decimation,
-        max_episode_steps=int(np.ceil(cfg.simulator.config.sim.max_episode_length_s / bridge.control_dt - 1e-6)),
+        max_episode_steps=int(
+            np.ceil(cfg.simulator.config.sim.max_episode_length_s / bridge.control_dt - 1e-6)
+        ),
         evaluation=evaluation,
         rewards={n: registry.bind("rewards", n, t.func, t.params) for n, t in reward_terms.items()},
         weights=np.array([t.weight for t in reward_terms.values()], np.float32),
@@ -226,7 +230,9 @@ def _supported(
         if not missing:
             kept[name] = sample
         elif ignore:
-            log.warning("randomization '%s' skipped: %s cannot change %s.", name, bridge.simulator, missing[0])
+            log.warning(
+                "randomization '%s' skipped: %s cannot change %s.", name, bridge.simulator, missing[0]
+            )
         else:
             raise ConfigError(
                 f"randomization.setup_terms.{name}: simulator '{bridge.simulator}' cannot change {missing[0]}; "

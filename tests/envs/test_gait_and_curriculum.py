@@ -15,7 +15,14 @@ PPO = PenaltyCurriculum()
 
 @pytest.mark.parametrize(
     "phase, height",
-    [(-np.pi, 0.0), (-3 * np.pi / 4, 0.0140625), (-np.pi / 2, 0.045), (0.0, 0.09), (1.0, 0.068449), (np.pi, 0.0)],
+    [
+        (-np.pi, 0.0),
+        (-3 * np.pi / 4, 0.0140625),
+        (-np.pi / 2, 0.045),
+        (0.0, 0.09),
+        (1.0, 0.068449),
+        (np.pi, 0.0),
+    ],
 )
 def test_swing_height(phase: float, height: float) -> None:
     np.testing.assert_allclose(gait.swing_height_target(jnp.float32(phase), 0.09), height, atol=1e-6)

@@ -100,7 +100,9 @@ def test_reset_joints(g1: Robot, key: jax.Array) -> None:
     knee = g1.joint_names.index("left_knee_joint")
     uniform_within(np.asarray(pos[:, knee]) / g1.default_joint_pos[knee], 0.5, 1.5)
     assert not np.asarray(vel).any()
-    clipped, _ = terms.ResetJoints(joint_pos_bias_range=(3.0, 3.0), clip_to_limits=True).sample(key, g1, default)
+    clipped, _ = terms.ResetJoints(joint_pos_bias_range=(3.0, 3.0), clip_to_limits=True).sample(
+        key, g1, default
+    )
     assert (np.asarray(clipped) <= g1.joint_upper + 1e-6).all()
 
 

@@ -32,12 +32,12 @@ def test_rotation_laws(key: jax.Array) -> None:
     identity = rotations.multiply(a, rotations.conjugate(a))
     np.testing.assert_allclose(identity, np.tile([1.0, 0, 0, 0], (64, 1)), atol=1e-6)
     down = jnp.tile(jnp.array([[0.0, 0, -1]]), (64, 1))
-    np.testing.assert_allclose(
-        rotations.projected_gravity(a), rotations.rotate_inverse(a, down), atol=2e-6
-    )
+    np.testing.assert_allclose(rotations.projected_gravity(a), rotations.rotate_inverse(a, down), atol=2e-6)
 
 
-@pytest.mark.parametrize("angle, wrapped", [(0.0, 0.0), (np.pi, -np.pi), (3 * np.pi / 2, -np.pi / 2), (-4, 2.2831853)])
+@pytest.mark.parametrize(
+    "angle, wrapped", [(0.0, 0.0), (np.pi, -np.pi), (3 * np.pi / 2, -np.pi / 2), (-4, 2.2831853)]
+)
 def test_wrap_to_pi(angle: float, wrapped: float) -> None:
     np.testing.assert_allclose(rotations.wrap_to_pi(jnp.float32(angle)), wrapped, atol=1e-6)
 

@@ -62,7 +62,9 @@ def test_recorded_map_has_the_same_statistics() -> None:
         raw, kinds = d["height_field_raw"], d["tile_type"]
     ours = terrain.build(mix(), 5)
     for index, name in enumerate(("flat", "rough", "low_obstacles")):
-        theirs = np.stack([raw[400 + 80 * i :, 400 + 80 * j :][:80, :80] for i, j in np.argwhere(kinds == index)])
+        theirs = np.stack(
+            [raw[400 + 80 * i :, 400 + 80 * j :][:80, :80] for i, j in np.argwhere(kinds == index)]
+        )
         mine = np.stack([tile(ours, i, j) for i, j in np.argwhere(ours.tile_kinds == name)])
         np.testing.assert_allclose(mine.mean(), theirs.mean(), atol=0.25)
         np.testing.assert_allclose(mine.std(), theirs.std(), atol=0.25)

@@ -102,7 +102,9 @@ class Trace:
         push[steps, envs] = d["event/root_lin_vel"][:, :2]
         joints = (*shape, self.robot.num_joints)
         zeros = np.zeros((*shape, 3), np.float32)
-        pose = Pose(zeros, np.zeros((*shape, 4), np.float32), zeros, zeros, *[np.zeros(joints, np.float32)] * 2)
+        pose = Pose(
+            zeros, np.zeros((*shape, 4), np.float32), zeros, zeros, *[np.zeros(joints, np.float32)] * 2
+        )
         frequency = d["post/gait_freq"][..., 0]
         return Draws(
             pose=pose,

@@ -43,7 +43,9 @@ class VelocityCommand:
         """Commands [num_envs, 3]: m/s forward, m/s left, rad/s yaw rate."""
         key_value, key_stand = jax.random.split(key)
         names = ("lin_vel_x", "lin_vel_y", "ang_vel_yaw")
-        low, high = (jnp.asarray([self.command_ranges[n][side] for n in names], jnp.float32) for side in (0, 1))
+        low, high = (
+            jnp.asarray([self.command_ranges[n][side] for n in names], jnp.float32) for side in (0, 1)
+        )
         unit = jax.random.uniform(key_value, (num_envs, 3))
         moving = low[None] + (high - low)[None] * unit
         stand = jax.random.uniform(key_stand, (num_envs, 1)) <= self.stand_prob

@@ -47,5 +47,3 @@ def swing_height_target(phase: jax.Array, swing_height: float) -> jax.Array:
 
 def _smoothstep(u: jax.Array) -> jax.Array:
     return (3.0 - 2.0 * u) * u * u
-
-

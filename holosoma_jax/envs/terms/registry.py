@@ -89,7 +89,9 @@ def _checked(where: str, function: Callable[..., Any], params: Mapping[str, Any]
     for key in given:
         if key not in signature:
             allowed = ", ".join(signature) or "none"
-            raise ConfigError(f"{where}.{key}: unknown parameter.{nearest(key, signature)} Allowed: {allowed}.")
+            raise ConfigError(
+                f"{where}.{key}: unknown parameter.{nearest(key, signature)} Allowed: {allowed}."
+            )
     values: dict[str, Any] = {}
     for key, parameter in signature.items():
         if key not in given:
