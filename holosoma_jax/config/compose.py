@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast, overload
 
-import yaml
-
 from holosoma_jax.config import checks, keys, layers, overrides, validate
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.layers import Base
 from holosoma_jax.config.schema import Config
 from holosoma_jax.config.tokens import Tokens, parse, wants_help
+from holosoma_jax.config.yaml12 import dump
 
 Extra = TypeVar("Extra")
 
@@ -79,7 +78,7 @@ def to_mapping(config: Any) -> dict[str, Any]:
 def save_yaml(config: Config, path: str | Path) -> Path:
     """Write the resolved config; `--config` and `load(base=...)` read it back unchanged."""
     path = Path(path)
-    path.write_text(yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True))
+    path.write_text(dump(to_mapping(config)))
     return path
 
 

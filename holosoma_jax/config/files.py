@@ -12,7 +12,7 @@ import yaml
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.keys import hints
 from holosoma_jax.config.schema import Config
-from holosoma_jax.config.values import Loader, show, spell
+from holosoma_jax.config.yaml12 import Loader, show, spell
 
 GROUPS = tuple(name for name in hints(Config) if name not in ("exp", "training"))
 """Sections that are chosen by name, with `group:name`; their presets are configs/<group>/<name>.yaml."""
@@ -48,7 +48,7 @@ def locate(group: str, name: str, folder: Path | None = None, beside: Path | Non
     """
     if "/" in name or name.endswith((".yaml", ".yml")):
         path = Path(name).expanduser()
-        return ((beside or Path()) / path), name
+        return ((beside or Path()) / path), name.removeprefix("./")
     folder = folder or root()
     known = names(group, folder)
     for preset in known:

@@ -20,6 +20,7 @@ from rich.text import Text
 from holosoma_jax.config import files, keys, values
 from holosoma_jax.config.keys import Path
 from holosoma_jax.config.overrides import as_flag
+from holosoma_jax.config.yaml12 import show as show_value
 
 _USAGE = """\
   exp:NAME                 start from configs/exp/NAME.yaml (or --config FILE.yaml)
@@ -38,8 +39,9 @@ def show(prog: str, description: str, config: Any, extra: Any = None) -> None:
       extra: the command's own flags: a documented dataclass, or an instance of it.
     """
     console = Console(highlight=False)
+    width = console.width if console.is_terminal else 100
     try:
-        console.print(page(prog, description, config, extra, console.width), soft_wrap=True)
+        console.print(page(prog, description, config, extra, width), soft_wrap=True)
     except BrokenPipeError:  # `--help | head`
         console.quiet = True
 
@@ -106,14 +108,12 @@ def _keys(root: Any, width: int) -> Text:
         if entry.section != heading:
             heading = entry.section
             out.append(f"\n{heading}\n", "bold")
-        if entry.path == ("exp",):
-            continue  # recorded, not set
         given = {id(dataclasses.MISSING): " (required)", id(_OPEN): ""}.get(id(entry.value))
         out.append(f"  {as_flag(entry.path)}", "cyan")
-        out.append(f" = {values.show(entry.value)}\n" if given is None else f"{given}\n", "green")
+        out.append(f" = {show_value(entry.value)}\n" if given is None else f"{given}\n", "green")
         if entry.doc:
             text = f"{entry.doc} ({values.describe(entry.type)})"
-            out.append(textwrap.fill(text, width, initial_indent=pad, subsequent_indent=pad) + "\n")
+            out.append(_fill(text, width, pad) + "\n")
     return out
 
 
@@ -146,6 +146,10 @@ def _entries(tp: Any, value: Any, at: _Entry) -> Iterator[_Entry]:
 
 _TERSE = "-"
 """In place of a text that the page has already given."""
+
+
+def _fill(text: str, width: int, indent: str) -> str:
+    return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

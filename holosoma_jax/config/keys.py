@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from holosoma_jax.config.errors import ConfigError, closest, nearest
-from holosoma_jax.config.values import options, show, spell
+from holosoma_jax.config.values import options
+from holosoma_jax.config.yaml12 import show, spell
 
 Path = tuple[str, ...]
 
@@ -131,21 +132,32 @@ def overlay(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]
     return out
 
 
-def suggest(path: Path, known: Mapping[Path, Any]) -> Path | None:
+def suggest(path: Path, known: Iterable[Path]) -> Path | None:
     """The known path that was most likely meant.
 
-    First a sibling with a similar name, then the same last name elsewhere, then the most similar
-    path as a whole.
+    In this order: one wrong name among right ones, a path with names left out, the same last name
+    elsewhere, the most similar path as a whole.
     """
-    siblings = {p[: len(path)] for p in known if p[: len(path) - 1] == path[:-1] and len(p) >= len(path)}
-    if match := closest(path[-1], [s[-1] for s in siblings]):
-        return (*path[:-1], match)
-    elsewhere = [p for p in known if p[-1] == path[-1]]
-    if elsewhere:
-        return min(elsewhere, key=len)
+    known = list(known)
+    for depth, name in enumerate(path):
+        names = {p[depth] for p in known if len(p) > depth and p[:depth] == path[:depth]}
+        if name in names:
+            continue
+        if (match := closest(name, names)) and (fixed := _starting((*path[:depth], match), path, known)):
+            return fixed
+        break
+    longer = [p for p in known if set(path) <= set(p)] or [p for p in known if p[-1] == path[-1]]
+    if longer:
+        return min(longer, key=len)
     whole = {".".join(p): p for p in known}
     match = closest(".".join(path), whole)
     return whole[match] if match else None
+
+
+def _starting(start: Path, path: Path, known: Iterable[Path]) -> Path | None:
+    """`start` followed by the rest of `path` where that is known, else as far as is known."""
+    full = (*start, *path[len(start) :])
+    return full if full in known or any(p[: len(full)] == full for p in known) else start
 
 
 def _spelt(value: Any) -> Any:

@@ -15,7 +15,7 @@ from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.keys import Source
 from holosoma_jax.config.schema import Config
 from holosoma_jax.config.tokens import Choice, Tokens
-from holosoma_jax.config.values import show
+from holosoma_jax.config.yaml12 import show
 
 Base: TypeAlias = Mapping[str, Any] | None
 """A saved config, or None where an experiment has to be chosen."""
@@ -66,7 +66,8 @@ def _experiment(exp: Choice, groups: Mapping[str, Choice]) -> Layer:
         for group in files.GROUPS
         if (choice := groups.get(group)) or group in named
     ]
-    out: dict[str, Any] = {"exp": path.stem if name.startswith("configs/") else exp.name}
+    preset = files.root() / "exp" / path.name
+    out: dict[str, Any] = {"exp": path.stem if path.resolve() == preset.resolve() else name}
     sources: dict[keys.Path, Source] = {}
     for (section, source), group in layers:
         out[group] = section

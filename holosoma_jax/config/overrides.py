@@ -100,11 +100,7 @@ def _unknown(
     override: Override, depth: int, inside: Sequence[str], known: Mapping[Path, Any], is_term: bool
 ) -> str:
     path = override.path
-    if path[0] == "config":
-        return f"{override.flag}: unknown key. A file is given as --config PATH.yaml."
-    match = keys.suggest(path[: depth + 1], known)
-    if match and match[:-1] == path[:depth]:
-        match = (*match, *path[depth + 1 :])
+    match = keys.suggest(path, known)
     hint = f" Did you mean {as_flag(match)}?" if match else ""
     where = as_flag(path[:depth]) if depth else "the top level"
     what = "there is no such term" if is_term else "unknown key"

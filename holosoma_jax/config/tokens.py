@@ -74,10 +74,13 @@ def parse(argv: Sequence[str]) -> Tokens:
             raw = (first, value)
         if flag == "--config":
             choices.append(Choice("exp", _path(value), raw))
+        elif flag == "--exp":
+            fix = f"Did you mean exp:{value or 'NAME'}?"
+            raise ConfigError(f"--exp: presets are chosen without dashes. {fix}")
         else:
             overrides.append(Override(_key(flag), flag, value, raw))
-    _once([(c.group, " ".join(c.raw)) for c in choices], "chosen")
-    _once([(".".join(o.path), o.flag) for o in overrides], "given")
+    _once([((c.group,), " ".join(c.raw)) for c in choices])
+    _once([(o.path, o.flag) for o in overrides])
     return Tokens(tuple(choices), tuple(overrides))
 
 
@@ -101,7 +104,9 @@ def _choice(argument: str, before: Sequence[Override]) -> Choice:
     if argument.startswith("-"):
         raise ConfigError(f"'{argument}': unexpected; options start with two dashes. {_OPTIONS_HINT}")
     if before and before[-1].text is not None:
-        example = f"{before[-1].flag}='[{before[-1].text}, {argument}]'"
+        text = before[-1].text
+        value = f"{text} {argument}" if text.startswith(("[", "{")) else f"[{text}, {argument}]"
+        example = f"{before[-1].flag}='{value}'"
         raise ConfigError(f"'{argument}': unexpected after {before[-1].flag}. A list is written {example}.")
     raise ConfigError(f"'{argument}': unexpected. {_OPTIONS_HINT}{_as_preset(argument)}")
 
@@ -125,11 +130,11 @@ def _key(flag: str) -> Path:
     return canonical(parts)
 
 
-def _once(given: Sequence[tuple[str, str]], verb: str) -> None:
-    """Raise for the first name that comes twice, quoting both spellings."""
-    seen: dict[str, str] = {}
-    for name, text in given:
-        if name in seen:
-            both = f"{seen[name]} and {text}" if seen[name] != text else text
-            raise ConfigError(f"{name}: {verb} twice ({both}); give it once.")
-        seen[name] = text
+def _once(given: Sequence[tuple[Path, str]]) -> None:
+    """Raise for the first key that comes twice, quoting both spellings."""
+    seen: dict[Path, str] = {}
+    for path, text in given:
+        if path in seen:
+            both = f"{seen[path]} and {text}" if seen[path] != text else text
+            raise ConfigError(f"{both}: given twice; keep one.")
+        seen[path] = text

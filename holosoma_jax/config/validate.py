@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from holosoma_jax.config import keys, values
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.keys import Path, Source, Sources
+from holosoma_jax.config.yaml12 import show
 
 T = TypeVar("T")
 
@@ -69,5 +70,5 @@ def _build(tp: Any, mapping: Any, sources: Sources, path: Path) -> Any:
 def refused(path: Path, value: Any, wanted: str, sources: Sources) -> ConfigError:
     """The error for one value: its key, what was given, what is wanted."""
     source = sources.get(path)
-    given = f"'{source.text}'" if source and source.text is not None else values.show(value)
+    given = f"'{source.text}'" if source and source.text is not None else show(value)
     return ConfigError(f"{label(path, sources)}: got {given}; {wanted}")

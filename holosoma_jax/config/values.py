@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
-import re
 import types
 import typing
 from collections.abc import Mapping
@@ -15,65 +13,9 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.config.yaml12 import Loader, TextLoader, show
 
 _NULLS = ("null", "Null", "NULL", "None", "~")
-
-
-def spell(name: str) -> str:
-    """The one spelling of a key: '-' and '_' are the same."""
-    return name.replace("-", "_")
-
-
-class Loader(yaml.SafeLoader):
-    """Safe YAML with the scalars of YAML 1.2, which are the ones people expect.
-
-    PyYAML speaks YAML 1.1, where `1e-5` is text, `no` is false and `12:30` is a number. Keys are
-    spelt with '_' ; a key given twice, a key that is not text and an anchor are errors.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Refuse references: they make values that contain themselves, and files that surprise."""
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.MarkedYAMLError(
-                problem="references like *name are not supported", problem_mark=event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping with canonical keys."""
-        out: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                problem = f"the key {show(key)} is not text"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
-            if spell(key) in out:
-                problem = f"the key '{key}' is given twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
-            out[spell(key)] = self.construct_object(value_node, deep=True)
-        return out
-
-
-Loader.yaml_implicit_resolvers = {}  # instead of YAML 1.1's, which the base class brings
-for _tag, _pattern, _first in (
-    ("null", "~|null|Null|NULL|None|", ["~", "n", "N", ""]),
-    ("bool", "true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", "[-+]?(0|[1-9][0-9_]*)", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        list("-+.0123456789"),
-    ),
-):
-    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
-
-
-class _TextLoader(Loader):
-    """The same syntax, every scalar kept as text."""
-
-
-_TextLoader.yaml_implicit_resolvers = {}
 
 
 def parse(text: str, tp: Any, flag: str) -> Any:
@@ -88,7 +30,7 @@ def parse(text: str, tp: Any, flag: str) -> Any:
     plain, optional = _without_none(tp)
     if _is_text(plain) and not text.startswith(("'", '"')):
         return None if optional and text in _NULLS else text
-    loader = _TextLoader if all(_is_text(a) for a in _elements(plain)) else Loader
+    loader = TextLoader if all(_is_text(a) for a in _elements(plain)) else Loader
     try:
         return yaml.load(text, loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -127,17 +69,6 @@ def describe(tp: Any) -> str:
     """What a type takes, in words: 'an integer >= 1', 'one of egl, glfw', 'a list of 3 numbers'."""
     plain, optional = _without_none(tp)
     return _words(plain, "a ") + (", or null" if optional else "")
-
-
-def show(value: Any) -> str:
-    """A value as it would be typed, cut to one short line."""
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = str(value)
-    if isinstance(value, str):
-        text = "'" + " ".join(value.split()) + "'"
-    return text if len(text) <= 80 else text[:76] + " ..."
 
 
 @functools.cache

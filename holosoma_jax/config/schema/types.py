@@ -15,6 +15,6 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Vec3 = tuple[float, float, float]
 FolderName = Annotated[
-    str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$", description="a folder name (text without slashes)")
+    str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$", description="a folder name, no slashes")
 ]
 """One path component: a slash would scatter a run over several folders, '..' would leave them."""
