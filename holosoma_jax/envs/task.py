@@ -235,8 +235,8 @@ def _supported(
             )
         else:
             raise ConfigError(
-                f"randomization.setup_terms.{name}: simulator '{bridge.simulator}' cannot change {missing[0]}; "
-                "use --randomization.ignore_unsupported=True to go on without it."
+                f"randomization.setup_terms.{name}: simulator '{bridge.simulator}' cannot change "
+                f"{missing[0]}; use --randomization.ignore_unsupported=True to go on without it."
             )
     return kept
 

@@ -13,12 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from holosoma_jax.envs import locomotion, terrain
+from holosoma_jax.envs import _example, locomotion, terrain
 from holosoma_jax.envs import observe as observation
 from holosoma_jax.envs.env import StepResult
 from holosoma_jax.envs.state import LocomotionState
 from holosoma_jax.envs.task import LocomotionTask, build
-from holosoma_jax.envs import _example
 from tests.envs import traces
 from tests.envs.traces import Trace
 

@@ -32,7 +32,8 @@ def _ordered(term: str, **ranges: Range) -> None:
     for name, (low, high) in ranges.items():
         if low > high:
             raise ConfigError(
-                f"randomization.{term}.params.{name}: got [{low}, {high}], wanted [low, high] with low <= high."
+                f"randomization.{term}.params.{name}: got [{low}, {high}], "
+                "wanted [low, high] with low <= high."
             )
 
 
@@ -72,8 +73,9 @@ class MassRandomizer:
             factor = self.link_mass_range[0] if self.enable_link_mass else 1.0
             if factor * mass + self.added_mass_range[0] <= 0.0:
                 raise ConfigError(
-                    f"randomization.mass_randomizer.params.added_mass_range: {self.added_mass_range[0]} kg would "
-                    f"leave '{robot.torso_body}' ({mass:.2f} kg) without mass; give a smaller negative number."
+                    "randomization.mass_randomizer.params.added_mass_range: "
+                    f"{self.added_mass_range[0]} kg would leave '{robot.torso_body}' ({mass:.2f} kg) "
+                    "without mass; give a smaller negative number."
                 )
             added = uniform(key_base, (num_envs,), self.added_mass_range)
             ratio = ratio.at[:, torso].add(added / nominal[0, torso])
@@ -118,7 +120,8 @@ class BaseComRandomizer:
         for axis in "xyz":
             if axis not in self.base_com_range:
                 raise ConfigError(
-                    f"randomization.randomize_base_com_startup.params.base_com_range: axis '{axis}' is missing."
+                    "randomization.randomize_base_com_startup.params.base_com_range: "
+                    f"axis '{axis}' is missing."
                 )
         _ordered("randomize_base_com_startup", **self.base_com_range)
 
@@ -198,8 +201,8 @@ class ActionDelay:
         low, high = self.ctrl_delay_step_range
         if low < 0 or low > high:
             raise ConfigError(
-                f"randomization.setup_action_delay_buffers.params.ctrl_delay_step_range: got [{low}, {high}], "
-                "wanted [low, high] control steps with 0 <= low <= high."
+                "randomization.setup_action_delay_buffers.params.ctrl_delay_step_range: "
+                f"got [{low}, {high}], wanted [low, high] control steps with 0 <= low <= high."
             )
 
     @property

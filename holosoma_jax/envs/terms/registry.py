@@ -61,7 +61,7 @@ def resolve(kind: str, name: str, func: str) -> Callable[..., Any]:
     return table[key]
 
 
-def bind(kind: str, name: str, func: str, params: Mapping[str, Any]) -> Callable[..., Any]:
+def bind(kind: str, name: str, func: str, params: Mapping[str, Any]) -> functools.partial[Any]:
     """The term's function with its checked parameters filled in (see `check`)."""
     function = resolve(kind, name, func)
     values = _checked(f"{kind}.{name}.params", function, params)
