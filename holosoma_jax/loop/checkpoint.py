@@ -1,0 +1,260 @@
+"""Checkpoints: everything that a run needs to go on as if it had never stopped, in one folder.
+
+``checkpoints/<step>/`` holds one Orbax tree an item (learner, env, physics, ...) and ``meta.json``:
+what the run was, the shape of every array, a SHA-256 of every file. The folder is written under
+another name and renamed when it is complete, so that a process may die at any moment. Orbax itself
+does not notice a changed byte in an array, and reports a missing file by a page of traceback; the
+digests are checked first, so that damage is one sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from holosoma_jax import __version__
+from holosoma_jax.config.errors import ConfigError
+
+SCHEMA = 1
+"""Layout of the folder; raised when older code could not read it."""
+_META = "meta.json"
+
+
+class SaveError(RuntimeError):
+    """A checkpoint could not be written; earlier ones are untouched."""
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a checkpoint says of itself."""
+
+    step: int
+    """learning iterations completed: the next one has this index"""
+    robot: str
+    simulator: str
+    num_envs: int
+    """environments in total, as the user asked"""
+    seed: int
+    elapsed_s: float
+    """s of training so far, over all sessions of the run"""
+    config: Mapping[str, Any]
+    """the resolved config"""
+    processes: int = 1
+    schema: int = SCHEMA
+    version: str = __version__
+    arrays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """item -> path of a leaf -> [shape, dtype]; filled by `save`"""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """file below the folder -> SHA-256; filled by `save`"""
+
+
+def save(folder: Path, items: Mapping[str, Any], meta: Meta) -> Path:
+    """Write `items` (pytrees of arrays, typed keys allowed) as ``folder/<meta.step>``.
+
+    Returns the new folder, or the one that is there already if this step was saved before.
+
+    Raises:
+      SaveError: the disk is full or not writable. Nothing that was there is harmed.
+    """
+    final = folder / str(meta.step)
+    if final.exists():
+        return final
+    partial = folder / f".{meta.step}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        with _orbax(items) as orbax:
+            trees = {name: ocp.args.StandardSave(_stored(tree)) for name, tree in items.items()}
+            orbax.save(partial.absolute(), args=ocp.args.Composite(**trees))
+        record = asdict(meta) | {
+            "arrays": {name: describe(tree) for name, tree in items.items()},
+            "files": {str(p.relative_to(partial)): _digest(p) for p in _files(partial)},
+        }
+        (partial / _META).write_text(json.dumps(record, indent=1))
+        os.rename(partial, final)
+    except (OSError, ValueError) as error:  # tensorstore reports a full disk as ValueError
+        shutil.rmtree(partial, ignore_errors=True)
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise SaveError(f"could not write checkpoint {final}: {reason}") from error
+    return final
+
+
+def load(path: Path, templates: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the items named in `templates` from checkpoint folder `path`.
+
+    Args:
+      path: a ``checkpoints/<step>`` folder (`resolve` finds it).
+      templates: item -> pytree of arrays with the structure, shapes and dtypes to expect.
+
+    Raises:
+      ConfigError: not a checkpoint, damaged, from a newer version, or of other shapes (names the
+        first array that differs).
+    """
+    meta = read_meta(path)
+    for name, digest in meta.files.items():
+        file = path / name
+        if not file.is_file():
+            raise ConfigError(f"checkpoint {path} is incomplete: {name} is missing. {_EARLIER}")
+        if _digest(file) != digest:
+            raise ConfigError(f"checkpoint {path} is damaged: {name} has changed since it was saved. {_EARLIER}")
+    for name, template in templates.items():
+        _compare(path, name, meta, template)
+    with _orbax(templates) as orbax:
+        trees = {name: ocp.args.StandardRestore(_stored(tree)) for name, tree in templates.items()}
+        found = orbax.restore(path.absolute(), args=ocp.args.Composite(**trees))
+    return {name: _refill(template, found[name]) for name, template in templates.items()}
+
+
+def read_meta(path: Path) -> Meta:
+    """The `Meta` of checkpoint folder `path`.
+
+    Raises:
+      ConfigError: not a checkpoint, unreadable, or from a newer version.
+    """
+    file = path / _META
+    if not file.is_file():
+        raise ConfigError(f"{path} is not a checkpoint: it has no {_META}. {_WANTED}")
+    try:
+        record = json.loads(file.read_text())
+        schema, version = int(record["schema"]), str(record["version"])
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ConfigError(f"checkpoint {path} is damaged: {_META} cannot be read ({error}). {_EARLIER}") from None
+    if schema > SCHEMA:
+        raise ConfigError(
+            f"checkpoint {path} was written by holosoma_jax {version} (layout {schema}); this is {__version__} "
+            f"(up to layout {SCHEMA}). Install holosoma-jax>={version}."
+        )
+    try:
+        return Meta(**record)
+    except TypeError as error:
+        raise ConfigError(f"checkpoint {path} is damaged: {_META} is incomplete ({error}). {_EARLIER}") from None
+
+
+def require(
+    path: Path, meta: Meta, *, robot: str, simulator: str | None = None, num_envs: int | None = None
+) -> None:
+    """Check that a checkpoint belongs to this robot and, if given, simulator and number of environments.
+
+    Raises:
+      ConfigError: names both values, and what to pass instead.
+    """
+    if meta.robot != robot:
+        raise ConfigError(
+            f"checkpoint {path} is of robot '{meta.robot}', this run trains '{robot}'. "
+            f"Pass --robot.asset {meta.robot}, or another checkpoint."
+        )
+    if simulator is not None and meta.simulator != simulator:
+        raise ConfigError(
+            f"checkpoint {path} holds the physics of simulator '{meta.simulator}', this run uses '{simulator}'. "
+            f"Pass simulator:{meta.simulator}."
+        )
+    if num_envs is not None and meta.num_envs != num_envs:
+        raise ConfigError(
+            f"checkpoint {path} holds the state of {meta.num_envs} environments, this run has {num_envs}. "
+            f"Pass --training.num-envs {meta.num_envs}."
+        )
+
+
+def latest(folder: Path) -> Path | None:
+    """The complete checkpoint with the highest step below `folder`, or None."""
+    steps = [p for p in folder.glob("*") if p.name.isdigit() and (p / _META).is_file()]
+    return max(steps, key=lambda p: int(p.name), default=None)
+
+
+def resolve(path: str | Path) -> Path | None:
+    """The checkpoint that a user means by `path`.
+
+    A run directory or its ``checkpoints`` folder means the newest complete one in it, None if there
+    is none yet; a ``checkpoints/<step>`` folder means itself.
+
+    Raises:
+      ConfigError: `path` is none of these.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ConfigError(f"training.checkpoint: no such folder: {path}. {_WANTED}")
+    if not path.is_dir():
+        hint = " An ONNX file holds the policy only; it can be evaluated, not resumed." * (path.suffix == ".onnx")
+        raise ConfigError(f"training.checkpoint: {path} is a file.{hint} {_WANTED}")
+    if (path / _META).is_file() or path.name.isdigit():
+        return path
+    if path.name == "checkpoints":
+        return latest(path)
+    if (path / "checkpoints").is_dir() or (path / "config.yaml").is_file():
+        return latest(path / "checkpoints")
+    raise ConfigError(f"training.checkpoint: {path} is not a run directory and not a checkpoint. {_WANTED}")
+
+
+def clean(folder: Path) -> None:
+    """Remove what interrupted saves left below `folder`."""
+    for leftover in folder.glob(".*.partial*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def describe(tree: Any) -> dict[str, Any]:
+    """Path of every leaf -> [shape, dtype], as JSON can hold it."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): [list(x.shape), str(x.dtype)]
+        for path, x in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+_WANTED = "Wanted: a run directory (logs/<project>/<run>), or one of its checkpoints/<step> folders."
+_EARLIER = "Resume from an earlier step of the run."
+
+
+def _compare(path: Path, item: str, meta: Meta, template: Any) -> None:
+    """Raise ConfigError for the first leaf of `template` that the checkpoint holds otherwise."""
+    if item not in meta.arrays:
+        held = ", ".join(meta.arrays)
+        raise ConfigError(f"checkpoint {path} holds no '{item}' (it holds {held}); it cannot be resumed.")
+    there, here = meta.arrays[item], describe(template)
+    fix = "Use the settings in the run's config.yaml, or start without --training.checkpoint."
+    for name in [*here, *there]:
+        ours, theirs = here.get(name), there.get(name)
+        if ours != theirs:
+            ours_text, theirs_text = _text(ours), _text(theirs)
+            raise ConfigError(
+                f"checkpoint {path} does not fit this run: {item} '{name}' is {theirs_text} in the checkpoint and "
+                f"{ours_text} in this run. {fix}"
+            )
+
+
+def _text(entry: Any) -> str:
+    return "absent" if entry is None else f"{entry[1]}[{', '.join(map(str, entry[0]))}]"
+
+
+@contextlib.contextmanager
+def _orbax(items: Mapping[str, Any]) -> Iterator[ocp.Checkpointer]:
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(*items)) as orbax:
+        yield orbax
+
+
+def _stored(tree: Any) -> Any:
+    """`tree` without its empty arrays, which Orbax refuses."""
+    return jax.tree.map(lambda x: None if x.size == 0 else x, tree)
+
+
+def _refill(template: Any, found: Any) -> Any:
+    """`found`, with the empty arrays of `template` back in their places."""
+    leaves = iter(jax.tree.leaves(found))
+    return jax.tree.map(lambda x: x if x.size == 0 else next(leaves), template)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file())
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,89 @@
+"""Processes and devices: who logs, who owns how many environments, and the one place that says pmap.
+
+One process owns one simulator and one accelerator. A single process is the case of one, not another
+code path. The learner takes an optional ``axis_name``; `pooled` is what gives it one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from holosoma_jax.config.errors import ConfigError
+
+AXIS = "devices"
+"""Name of the device axis in every pooled function."""
+
+
+def process_index() -> int:
+    """Rank of this process among all of the run, 0 for a single one."""
+    return jax.process_index()
+
+
+def is_main() -> bool:
+    """Whether this process writes logs and files (global rank 0)."""
+    return process_index() == 0
+
+
+def local_share(total: int) -> int:
+    """Environments of this process, given the total over all processes.
+
+    Raises:
+      ConfigError: the total cannot be divided evenly.
+    """
+    processes = jax.process_count()
+    if total % processes:
+        nearest = max(processes, total // processes * processes)
+        raise ConfigError(
+            f"training.num_envs is {total}, which {processes} processes cannot share evenly. "
+            f"Pass --training.num-envs {nearest}."
+        )
+    return total // processes
+
+
+def pooled(function: Callable[..., Any], devices: int, **static: Any) -> Callable[..., Any]:
+    """`function(*args, axis_name=AXIS)` on `devices` local devices at once.
+
+    Every argument carries a leading axis [devices, ...]: states are replicated (`replicate`),
+    batches are shards of the pooled batch, keys are one a device. The first argument is donated.
+
+    Raises:
+      ConfigError: fewer devices are visible than asked for.
+    """
+    available = jax.local_device_count()
+    if devices > available:
+        raise ConfigError(f"{devices} devices were asked for, {available} are visible to this process.")
+    return jax.pmap(
+        partial(function, axis_name=AXIS, **static),
+        axis_name=AXIS,
+        devices=jax.local_devices()[:devices],
+        donate_argnums=0,
+    )
+
+
+def replicate(tree: Any, devices: int) -> Any:
+    """`tree` with a leading axis [devices, ...] of equal copies."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (devices, *x.shape)), tree)
+
+
+def shard(tree: Any, devices: int, axis: int) -> Any:
+    """Split `axis` of every leaf into `devices` equal parts, as a new leading axis.
+
+    [..., N, ...] becomes [devices, ..., N / devices, ...].
+    """
+
+    def split(x: jax.Array) -> jax.Array:
+        if x.shape[axis] % devices:
+            raise ValueError(f"axis {axis} of shape {x.shape} does not divide into {devices} parts")
+        return jnp.stack(jnp.split(x, devices, axis))
+
+    return jax.tree.map(split, tree)
+
+
+def first(tree: Any) -> Any:
+    """What device 0 holds of a replicated tree."""
+    return jax.tree.map(lambda x: x[0], tree)

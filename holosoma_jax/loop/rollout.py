@@ -1,0 +1,280 @@
+"""Collecting experience: the two halves of a control step, and the driver that steps any simulator.
+
+A control step is `decide` (observe, normalise, act), the simulator, `judge` (rewards, terminations,
+resets), and the simulator's answer to the resets. Both halves are pure. `Stepped` jits them and calls
+the simulator from Python in between; with a traceable bridge the same halves compose under `lax.scan`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from bridges.protocol import Bridge, Physics, SimState
+from holosoma_jax.envs.env import Action, Env, EnvState, Reset, StepResult
+from holosoma_jax.learn import ppo
+from holosoma_jax.loop import guard, metrics
+from holosoma_jax.loop.seeding import stream
+
+
+class Algorithm(NamedTuple):
+    """What collecting needs of an on-policy learner; the signatures are those of `learn.ppo`."""
+
+    observe: Callable[..., Any] = ppo.observe
+    act: Callable[..., Any] = ppo.act
+    value: Callable[..., Any] = ppo.value
+
+
+class Carry(struct.PyTreeNode):
+    """What changes on the device from control step to control step, beside the learner."""
+
+    env: EnvState
+    episodes: metrics.Episodes
+    window: dict[str, metrics.Mean]  # this rollout's metrics so far
+    step: jax.Array  # [] int32, control steps since the run began
+
+
+class World(NamedTuple):
+    """All of a run that is not the learner. Owns its arrays: nothing in it is borrowed."""
+
+    carry: Carry
+    physics: Physics
+    sim: SimState
+    """state that the next observation is made from"""
+    history: guard.History
+    """the last simulator states, for the report on a non-finite one"""
+
+
+class Decision(NamedTuple):
+    """The policy's part of a transition: [N, ...], or [T, N, ...] when stacked."""
+
+    actor_obs: jax.Array
+    critic_obs: jax.Array
+    action: jax.Array
+    log_prob: jax.Array
+    mean: jax.Array
+    value: jax.Array
+
+
+class Outcome(NamedTuple):
+    """The environment's part of a transition: [N], or [T, N] when stacked."""
+
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    final_value: jax.Array
+    valid: jax.Array
+
+
+class Step(NamedTuple):
+    """A control step as an onlooker sees it, before the simulator resets anything. Arrays are borrowed."""
+
+    index: int
+    """control step within the rollout"""
+    env: EnvState
+    sim: SimState
+    """the state reached"""
+    reset: Reset
+    bad: jax.Array
+    """[N] bool: environments whose simulator state was not finite"""
+    history: guard.History
+    nonfinite: bool
+    """whether `bad` holds any"""
+
+
+class Collected(NamedTuple):
+    """A rollout: the values to go on with, its transitions, and what it cost."""
+
+    learner: Any
+    world: World
+    batch: ppo.PpoBatch
+    window: dict[str, metrics.Mean]
+    """on the device still; `metrics.averages` fetches it"""
+    physics_seconds: float
+    """s inside the simulator, of the whole rollout"""
+
+
+def decide(
+    env: Env, algorithm: Algorithm, learner: Any, carry: Carry, sim: SimState, root: jax.Array
+) -> tuple[Any, Carry, Decision, Action]:
+    """First half: what the policy sees in `sim`, what it does, what is asked of the simulator.
+
+    The normaliser takes in the observation before it is applied to it (ppo.md 4).
+    """
+    state, obs = env.observe(carry.env, sim)
+    learner = algorithm.observe(learner, obs)
+    action, extras = algorithm.act(learner, obs, stream(root, "act", carry.step))
+    state, asked = env.pre_step(state, action)
+    return learner, carry.replace(env=state), Decision(action=action, **extras._asdict()), asked
+
+
+def judge(
+    env: Env, algorithm: Algorithm, learner: Any, carry: Carry, sim: SimState
+) -> tuple[Carry, Outcome, StepResult]:
+    """Second half: what the step was worth, which episodes end, what has to be reset or pushed.
+
+    The value of a final observation is computed only if some episode was cut by the clock, and is 0
+    for all others.
+    """
+    state, result = env.post_step(carry.env, sim)
+    cut = result.truncated & ~result.bad
+    final_value = jax.lax.cond(
+        cut.any(),
+        lambda obs: jnp.where(cut, algorithm.value(learner, obs), 0.0),
+        lambda obs: jnp.zeros_like(result.reward),
+        result.final_obs["critic_obs"],
+    )
+    outcome = Outcome(result.reward, result.terminated, result.truncated, final_value, ~result.bad)
+    done = result.terminated | result.truncated
+    carry = carry.replace(
+        env=state,
+        episodes=metrics.record(carry.episodes, result.reward, done, ~result.bad),
+        window=metrics.pool(carry.window, result.metrics),
+        step=carry.step + 1,
+    )
+    return carry, outcome, result
+
+
+def respond(
+    bridge: Bridge, physics: Physics, sim: SimState | None, reset: Reset, resets: bool, pushes: bool
+) -> tuple[Physics, Any]:
+    """Have the simulator do what `reset` asks; the flags say whether its masks hold anything.
+
+    Parameters go first, so that the reset poses are evaluated with the new ones.
+    """
+    if resets:
+        if any(value is not None for value in reset.params):
+            physics = bridge.randomize(physics, reset.params, reset.mask)
+        physics, sim = bridge.reset(physics, reset.mask, reset.pose)
+    if pushes:
+        physics, sim = bridge.set_root_velocity(physics, reset.push_mask, reset.push_lin, reset.push_ang)
+    return physics, sim
+
+
+class Stepped:
+    """Rollouts of `horizon` control steps with any bridge: Python between two compiled halves.
+
+    It holds compiled programs and the bridge, no state: `World` and learner go in and come out.
+
+    Per control step the host waits twice, for what the simulator needs: the joint targets, and
+    three flags (reset due, push due, non-finite). Borrowed arrays are safe by this order: each
+    bridge call comes after the fetch of a result of the program that read them.
+    """
+
+    def __init__(self, env: Env, bridge: Bridge, horizon: int, algorithm: Algorithm | None = None):
+        self.env, self.bridge, self.horizon = env, bridge, horizon
+        algorithm = algorithm or Algorithm()
+        first, second = partial(decide, env, algorithm), partial(judge, env, algorithm)
+
+        def decide_into(learner, carry, stored, sim, root, t):  # noqa: ANN001, ANN202
+            learner, carry, decision, asked = first(learner, carry, sim, root)
+            return learner, carry, _write(stored, t, decision), asked
+
+        def judge_into(learner, carry, stored, history, sim, targets, t):  # noqa: ANN001, ANN202
+            carry, outcome, result = second(learner, carry, sim)
+            history = guard.remember(history, sim, targets)
+            due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any(), result.bad.any()])
+            return carry, _write(stored, t, outcome), history, result.reset, result.bad, due
+
+        def finish(learner, carry, sim):  # noqa: ANN001, ANN202
+            # A look ahead, not a step: the state that `observe` returns is dropped, so the next
+            # rollout observes `sim` again, with the same noise.
+            _, obs = env.observe(carry.env, sim)
+            window = {**carry.window, **metrics.recent(carry.episodes)}
+            carry = carry.replace(window=metrics.window(carry.window))
+            return algorithm.value(learner, obs["critic_obs"]), carry, jax.tree.map(jnp.copy, sim), window
+
+        def storage(learner, carry, sim, root):  # noqa: ANN001, ANN202
+            _, after, decision, _ = jax.eval_shape(first, learner, carry, sim, root)
+            _, outcome, _ = jax.eval_shape(second, learner, after, sim)
+            return jax.tree.map(lambda s: jnp.zeros((horizon, *s.shape), s.dtype), (decision, outcome))
+
+        self.decide = jax.jit(decide_into, donate_argnums=(1, 2))
+        self.judge = jax.jit(judge_into, donate_argnums=(1, 2, 3))
+        self.finish = jax.jit(finish, donate_argnums=1)
+        self.storage = jax.jit(storage)
+
+    def start(self, learner: Any, root: jax.Array, *, spread_clocks: bool = True) -> World:
+        """Reset every environment, then take one step with zero action for the first observation.
+
+        spread_clocks: give every episode a random age afterwards, so that time-outs do not coincide.
+        """
+        env, bridge = self.env, self.bridge
+        num_envs = env.spec.num_envs
+        learner, root = _placed((learner, root))
+        state, reset = jax.jit(env.init)(stream(root, "init"))
+        physics, sim = respond(bridge, bridge.init(), None, reset, resets=True, pushes=False)
+        names = jax.eval_shape(env.post_step, state, sim)[1].metrics
+
+        def nothing_yet(state: EnvState) -> Carry:
+            step = jnp.zeros((), jnp.int32)
+            return _placed(Carry(state, metrics.episodes(num_envs), metrics.window(names), step))
+
+        _, outcomes = _placed(self.storage(learner, nothing_yet(state), sim, root))
+        state, asked = jax.jit(env.pre_step)(state, jnp.zeros((num_envs, env.spec.action_dim)))
+        jax.block_until_ready(asked)
+        physics, sim = bridge.step(physics, *asked)
+        history = _placed(guard.history(sim, asked.targets))
+        carry, _, history, reset, _, due = self.judge(
+            learner, nothing_yet(state), outcomes, history, sim, asked.targets, 0
+        )
+        physics, sim = respond(bridge, physics, sim, reset, *np.asarray(due)[:2])
+        state = carry.env
+        if spread_clocks:
+            state = jax.jit(env.randomize_clocks)(state, stream(root, "clocks"))
+        return World(nothing_yet(state), physics, jax.tree.map(jnp.copy, sim), history)
+
+    def collect(
+        self,
+        learner: Any,
+        world: World,
+        root: jax.Array,
+        on_step: Callable[[Step], None] | None = None,
+    ) -> Collected:
+        """Act for `horizon` control steps. `world` is used up; go on with the returned one.
+
+        on_step: an onlooker, called once per control step; what it keeps it must copy.
+        """
+        carry, physics, sim, history = world
+        learner, root = _placed((learner, root))
+        decisions, outcomes = _placed(self.storage(learner, carry, sim, root))
+        physics_seconds = 0.0
+        for t in range(self.horizon):
+            learner, carry, decisions, asked = self.decide(learner, carry, decisions, sim, root, t)
+            jax.block_until_ready(asked)
+            began = time.perf_counter()
+            physics, sim = self.bridge.step(physics, *asked)
+            physics_seconds += time.perf_counter() - began
+            carry, outcomes, history, reset, bad, due = self.judge(
+                learner, carry, outcomes, history, sim, asked.targets, t
+            )
+            resets, pushes, nonfinite = np.asarray(due)  # the step's one transfer
+            if on_step is not None:
+                on_step(Step(t, carry.env, sim, reset, bad, history, bool(nonfinite)))
+            began = time.perf_counter()
+            physics, sim = respond(self.bridge, physics, sim, reset, resets, pushes)
+            physics_seconds += time.perf_counter() - began
+        last_value, carry, sim, window = self.finish(learner, carry, sim)
+        batch = ppo.PpoBatch(**decisions._asdict(), **outcomes._asdict(), last_value=last_value)
+        return Collected(learner, World(carry, physics, sim, history), batch, window, physics_seconds)
+
+
+def _write(stored: Any, t: jax.Array | int, row: Any) -> Any:
+    """Row t of every [T, ...] leaf replaced, in place when `stored` is donated."""
+    return jax.tree.map(lambda all_, one: jax.lax.dynamic_update_index_in_dim(all_, one, t, 0), stored, row)
+
+
+def _placed(tree: Any) -> Any:
+    """`tree` committed to this process' device.
+
+    To jit, an array that merely happens to lie on a device is another argument than one that was put
+    there; mixing the two compiles everything twice.
+    """
+    return jax.device_put(tree, jax.local_devices()[0])

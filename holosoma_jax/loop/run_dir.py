@@ -1,0 +1,184 @@
+"""The folder of a run: where everything goes, made once and passed down.
+
+``logs/<project>/<UTC time>-<name>/`` holds ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``,
+``policies/``, ``videos/`` and, if something went wrong, ``nonfinite/``. It appears under its name
+with the config already in it, so that a run killed at any moment can be resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import Config
+from holosoma_jax.loop import checkpoint
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths of a run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder a step."""
+        return self.path / "checkpoints"
+
+    @property
+    def policies(self) -> Path:
+        """ONNX files."""
+        return self.path / "policies"
+
+    @property
+    def videos(self) -> Path:
+        """MP4 files."""
+        return self.path / "videos"
+
+    @property
+    def nonfinite(self) -> Path:
+        """Reports of the guard."""
+        return self.path / "nonfinite"
+
+    @property
+    def curve(self) -> Path:
+        """The learning curve."""
+        return self.path / "learning_curve.png"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins: its folder, and the checkpoint to go on from."""
+
+    run: RunDir
+    checkpoint: Path | None
+    """None: from the beginning"""
+
+
+def begin(cfg: Config) -> Start:
+    """The folder that `cfg` asks for, ready to be written.
+
+    Without ``training.checkpoint``: a new one. With a run directory: that one again, from its newest
+    checkpoint (from the beginning if there is none yet). With one ``checkpoints/<step>`` folder: a
+    new one, which starts there; the old run stays as it is.
+
+    Raises:
+      ConfigError: nothing can be written there, or the checkpoint cannot be found.
+    """
+    wanted = cfg.training.checkpoint
+    if wanted is None:
+        return Start(create(cfg), None)
+    found = checkpoint.resolve(wanted)
+    if found is not None and found.resolve() == Path(wanted).resolve():
+        checkpoint.read_meta(found)
+        return Start(create(cfg), found)
+    folder = Path(wanted)
+    run = RunDir(folder.parent if folder.name == "checkpoints" else folder)
+    _reopen(run, cfg, checkpoint.read_meta(found).step if found else 0)
+    return Start(run, found)
+
+
+def saved_config(path: str | Path) -> dict[str, object]:
+    """The resolved config of the run or checkpoint at `path`, as a plain mapping.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    found = checkpoint.resolve(path)
+    if found is not None:
+        return dict(checkpoint.read_meta(found).config)
+    folder = Path(path)
+    run = RunDir(folder.parent if folder.name == "checkpoints" else folder)
+    if not run.config.is_file():
+        raise ConfigError(f"{run.path} has no complete checkpoint and no config.yaml; start a new run.")
+    return compose.to_mapping(compose.load(["--config", str(run.config)]))
+
+
+def create(cfg: Config) -> RunDir:
+    """A new folder with ``config.yaml`` in it; two runs started in the same second get two folders.
+
+    Raises:
+      ConfigError: ``training.output_dir`` cannot be written.
+    """
+    training = cfg.training
+    project = Path(training.output_dir) / training.project
+    stem = f"{datetime.now(UTC):%Y%m%d_%H%M%S}-{training.name}"
+    try:
+        project.mkdir(parents=True, exist_ok=True)
+        hidden = project / f".{stem}.{os.getpid()}.tmp"
+        hidden.mkdir()
+        try:
+            compose.save_yaml(cfg, hidden / "config.yaml")
+            return RunDir(_claim(hidden, project, stem))
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
+    except OSError as error:
+        raise ConfigError(
+            f"training.output_dir: cannot write to {project} ({error.strerror or error}). "
+            "Pass --training.output-dir with a folder that you may write to."
+        ) from None
+
+
+def _claim(hidden: Path, project: Path, stem: str) -> Path:
+    """Rename `hidden` to the first free of stem, stem-2, stem-3, ..."""
+    number = 1
+    while True:
+        path = project / (stem if number == 1 else f"{stem}-{number}")
+        number += 1
+        if path.exists():
+            continue
+        try:
+            return hidden.rename(path)
+        except OSError:
+            if not path.exists():  # not a race that another run won
+                raise
+
+
+def _reopen(run: RunDir, cfg: Config, step: int) -> None:
+    """Make `run` what it was when checkpoint `step` was written, and record the settings in force."""
+    try:
+        checkpoint.clean(run.checkpoints)
+        if run.metrics.exists():
+            truncate(run.metrics, step)
+        plain = replace(cfg, training=replace(cfg.training, checkpoint=None))
+        hidden = run.path / f".config.{os.getpid()}.tmp"
+        compose.save_yaml(plain, hidden)
+        os.replace(hidden, run.config)
+    except OSError as error:
+        raise ConfigError(
+            f"training.checkpoint: cannot write to {run.path} ({error.strerror or error}). To continue "
+            f"elsewhere, pass one of its checkpoints/<step> folders and --training.output-dir."
+        ) from None
+
+
+def truncate(metrics: Path, step: int) -> None:
+    """Drop the lines of `metrics` after `step`, and a last line that was cut short.
+
+    They belong to iterations that were lost with the process and will be run again.
+    """
+    kept = []
+    for line in metrics.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    hidden = metrics.with_name(f".{metrics.name}.tmp")
+    hidden.write_text("".join(kept))
+    os.replace(hidden, metrics)
