@@ -1,0 +1,130 @@
+"""Collecting experience against raw physics: G1, `--num-envs` environments, MuJoCo on all cores.
+
+In one run, in turns: (a) a bare `mujoco.batch.Batch.step` of the same model, from the very states and
+with the very controls of a recorded rollout, and nothing else; (b) whole rollouts: policy, environment
+functions, bridge, resets. The states matter: a fallen robot has more contacts than a standing one.
+
+    python -m benchmarks.collection --num-envs 1024 --out collection.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from mujoco.batch import Batch
+
+from benchmarks.machine import describe, interleave
+from bridges import mujoco_model
+from bridges.mujoco import MujocoBridge
+from holosoma_jax.config import compose
+from holosoma_jax.config.schema import Config
+from holosoma_jax.learn import ppo
+from holosoma_jax.loop import seeding, setup
+from holosoma_jax.loop.rollout import Stepped
+from holosoma_jax.loop.setup import Setup
+
+
+def measure(num_envs: int, horizon: int, rounds: int, preset: str, overrides: list[str]) -> dict[str, object]:
+    """Control steps of all environments per second, raw and collected, and their ratio."""
+    cfg = compose.load([f"exp:{preset}", f"--training.num-envs={num_envs}", *overrides])
+    parts = setup.build(cfg)
+    root = seeding.root(cfg.training.seed)
+    learner = ppo.init(seeding.stream(root, "learner"), parts.learner, cfg.algo.config)
+    stepped = Stepped(parts.env, parts.bridge, horizon)
+    world = stepped.start(learner, root)
+    physics_share = []
+
+    def collect() -> float:
+        nonlocal learner, world
+        began = time.perf_counter()
+        done = stepped.collect(learner, world, root)
+        jax.block_until_ready(done.batch)
+        seconds = time.perf_counter() - began
+        physics_share.append(done.physics_seconds / seconds)
+        learner, world = done.learner, done.world
+        return seconds
+
+    collect()  # compile
+    recorder = Recorder(parts.bridge)
+    stepped.bridge = recorder
+    collect()
+    stepped.bridge = parts.bridge
+    physics_share.clear()
+    raw = RawPhysics(cfg, parts, recorder.steps)
+    timings = interleave({"raw": raw.run, "collection": collect}, rounds)
+    steps = num_envs * horizon
+    rates = {name: steps / np.median(seconds) for name, seconds in timings.items()}
+    return {
+        "num_envs": num_envs,
+        "horizon": horizon,
+        "raw_env_steps_per_s": rates["raw"],
+        "collected_env_steps_per_s": rates["collection"],
+        "ratio": rates["collection"] / rates["raw"],
+        "share_of_time_in_bridge": float(np.median(physics_share)),
+        "seconds": timings,
+    }
+
+
+class Recorder:
+    """A bridge that notes, before every step, the physics state and the targets it is given."""
+
+    def __init__(self, bridge: MujocoBridge) -> None:
+        self._bridge, self.spec = bridge, bridge.spec
+        self.steps: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def step(self, physics: Any, targets: Any, torque_offset: Any = None) -> Any:
+        """As the bridge, noting what goes in."""
+        state = self._bridge.get_state(physics)["integration"]
+        self.steps.append((state, np.array(targets, np.float64)))
+        return self._bridge.step(physics, targets, torque_offset)
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the bridge's own."""
+        return getattr(self._bridge, name)
+
+
+class RawPhysics:
+    """The same model in a bare `mujoco.batch.Batch`: exactly the steps of a recorded rollout."""
+
+    def __init__(self, cfg: Config, parts: Setup, steps: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        model = mujoco_model.build(parts.robot, parts.terrain.ground, cfg.simulator)
+        self._batch = Batch(model, parts.bridge.spec.num_envs, cfg.simulator.config.mujoco.num_threads)
+        self._decimation, self._steps = parts.bridge.spec.decimation, steps
+
+    def run(self) -> float:
+        """Seconds inside `Batch.step`; putting the states in place is not counted."""
+        seconds = 0.0
+        for state, ctrl in self._steps:
+            self._batch.state[:] = state
+            self._batch.ctrl[:] = ctrl
+            began = time.perf_counter()
+            self._batch.step(nstep=self._decimation)
+            seconds += time.perf_counter() - began
+        return seconds
+
+
+def main() -> None:
+    """Parse, measure, print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--num-envs", type=int, default=1024)
+    parser.add_argument("--horizon", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--preset", default="g1-29dof")
+    parser.add_argument("--out")
+    args, overrides = parser.parse_known_args()
+    result = {"benchmark": "collection", **describe()}
+    result |= measure(args.num_envs, args.horizon, args.rounds, args.preset, overrides)
+    text = json.dumps(result, indent=1)
+    print(text)
+    if args.out:
+        with open(args.out, "w") as file:
+            file.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
