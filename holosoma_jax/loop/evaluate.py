@@ -1,0 +1,103 @@
+"""Running a policy for its scores: N environments, some control steps, no learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bridges.protocol import Array, SimState
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import Config
+from holosoma_jax.envs.env import EnvState
+from holosoma_jax.envs.terms import commands, gait, registry
+from holosoma_jax.loop import scores
+from holosoma_jax.loop.policies import GROUP, Policy
+from holosoma_jax.loop.rollout import respond
+from holosoma_jax.loop.scores import Scores
+from holosoma_jax.loop.seeding import stream
+from holosoma_jax.loop.setup import Setup
+
+OnStep = Callable[[int, SimState], None]
+
+
+def run(
+    setup: Setup,
+    policy: Policy,
+    command: Array,
+    steps: int,
+    key: jax.Array,
+    on_step: OnStep | None = None,
+) -> Scores:
+    """Let `policy` act in every environment for `steps` control steps, and score what it does.
+
+    An environment keeps its command for the whole evaluation. After a failure it starts anew; what
+    follows is scored apart (`Scores.later`).
+
+    Args:
+      setup: made with ``evaluation=True``; every call starts its environments anew.
+      policy: reads the observation group 'actor_obs'.
+      command: [E, 3] forward m/s, left m/s, yaw rate rad/s.
+      steps: control steps, fewer than those of an episode.
+      key: start poses, noise and randomisation follow from it.
+      on_step: called after each control step with its index and the (borrowed) state it reached,
+        before any reset.
+    """
+    env, bridge = setup.env, setup.bridge
+    observe, pre_step = jax.jit(env.observe), jax.jit(env.pre_step)
+    judge = jax.jit(partial(_judge, setup), donate_argnums=(0, 1))
+    state, reset = jax.jit(env.init)(stream(key, "init"))
+    physics, sim = respond(bridge, bridge.init(), None, reset, resets=True, pushes=False)
+    state = with_command(state, jnp.asarray(command, jnp.float32))
+    tally = scores.tally(env.spec.num_envs, env.spec.reward_names)
+    for step in range(steps):
+        state, obs = observe(state, sim)
+        state, asked = pre_step(state, jnp.asarray(policy.act(obs[GROUP])))
+        jax.block_until_ready(asked)  # nothing reads the borrowed state any more
+        physics, sim = bridge.step(physics, *asked)
+        tally, state, reset, due = judge(tally, state, sim, asked.targets)
+        resets, pushes = np.asarray(due)
+        if on_step is not None:
+            on_step(step, sim)
+        physics, sim = respond(bridge, physics, sim, reset, resets, pushes)
+    running = dict(zip(env.spec.reward_names, jax.device_get(state.reward_sums).T, strict=True))
+    return scores.summarize(tally, steps, env.spec.control_dt, running, state.episode_step)
+
+
+def _judge(
+    setup: Setup, tally: scores.Tally, state: EnvState, sim: SimState, targets: jax.Array
+) -> tuple[scores.Tally, EnvState, Any, jax.Array]:
+    """One control step's samples, ends and resets; and whether there are resets, pushes [2] bool."""
+    samples = scores.measure(
+        setup.robot,
+        setup.env.spec.control_dt,
+        sim,
+        command=state.command,
+        targets=targets,
+        action_change=state.action - state.prev_action,
+        first_step=state.episode_step == 0,
+    )
+    state, result = setup.env.post_step(state, sim)
+    due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any()])
+    return scores.count(tally, samples, result), state, result.reset, due
+
+
+def with_command(state: EnvState, command: jax.Array) -> EnvState:
+    """The state with every environment told `command` [E, 3], its gait clock frozen where it says stand."""
+    return state.replace(command=command, phase=gait.freeze_when_standing(state.phase_offset, command))
+
+
+def draw_commands(cfg: Config, num_envs: int, key: jax.Array) -> jax.Array:
+    """Commands [num_envs, 3] as training draws them: uniform in their ranges, some of them 'stand'.
+
+    Raises:
+      ConfigError: the config has no velocity command.
+    """
+    for name, term in cfg.command.setup_terms.items():
+        if registry.resolve("commands", name, term.func) is commands.VelocityCommand:
+            return registry.bind("commands", name, term.func, term.params)().sample(key, num_envs)
+    raise ConfigError("command.setup_terms: there is no 'locomotion_command'; only such policies are scored.")
