@@ -1,0 +1,38 @@
+"""Simulators behind one interface (`bridges.protocol`); `make` starts the one that the config names."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bridges.protocol import Bridge, Ground
+    from holosoma_jax.config.schema import SimulatorConfig
+    from holosoma_jax.robots.robot import Robot
+
+SIMULATORS = {"mujoco": "bridges.mujoco"}
+"""Simulator -> module with a function ``make`` of the signature below; imported when asked for."""
+
+
+def make(
+    cfg: SimulatorConfig, robot: Robot, ground: Ground, num_envs: int, *, self_collisions: bool = False
+) -> Bridge:
+    """Start the simulator that `cfg` names.
+
+    Args:
+      cfg: simulator, rates, and the settings of each simulator.
+      robot: the robot to build.
+      ground: what it stands on.
+      num_envs: environments in this process.
+      self_collisions: whether the robot's own links collide.
+
+    Raises:
+      ConfigError: the simulator is not available.
+    """
+    from holosoma_jax.config.errors import ConfigError
+
+    if cfg.name not in SIMULATORS:
+        known = ", ".join(SIMULATORS)
+        raise ConfigError(f"simulator.name: '{cfg.name}' is not part of this version; available: {known}.")
+    module = importlib.import_module(SIMULATORS[cfg.name])
+    return module.make(cfg, robot, ground, num_envs, self_collisions=self_collisions)
