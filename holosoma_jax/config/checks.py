@@ -102,4 +102,5 @@ def _in_users_words(message: str, kind: str, path: Path, sources: Sources) -> st
         key, _, problem = message.removeprefix(prefix).partition(": ")
         return f"{label((*path, 'params', *key.split('.')), sources)}: {problem}"
     problem = message.partition(": ")[2] or message
-    return f"{label((*path, 'func'), sources).removesuffix('.func')}: {problem}"
+    named = (*path, "func")  # the name of the function, or else the term's
+    return f"{label(named if named in sources else path, sources)}: {problem}"

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar, cast, overload
 
 from holosoma_jax.config import checks, keys, layers, overrides, validate
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.keys import Source
 from holosoma_jax.config.layers import Base
 from holosoma_jax.config.schema import Config
 from holosoma_jax.config.tokens import Tokens, parse, wants_help
@@ -165,7 +166,7 @@ def _split(tokens: Tokens, extra: type) -> tuple[Tokens, Tokens]:
 
 def _extra(tokens: Tokens, extra: type[Extra]) -> Extra:
     layer, sources = overrides.layer(extra, {}, tokens.overrides)
-    return validate.build(extra, layer, sources)
+    return validate.build(extra, layer, {(): Source("--"), **sources})
 
 
 def _plain(value: Any) -> Any:

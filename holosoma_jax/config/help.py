@@ -19,7 +19,6 @@ from rich.text import Text
 
 from holosoma_jax.config import files, keys, values
 from holosoma_jax.config.keys import Path
-from holosoma_jax.config.overrides import as_flag
 from holosoma_jax.config.yaml12 import show as show_value
 
 _USAGE = """\
@@ -109,7 +108,7 @@ def _keys(root: Any, width: int) -> Text:
             heading = entry.section
             out.append(f"\n{heading}\n", "bold")
         given = {id(dataclasses.MISSING): " (required)", id(_OPEN): ""}.get(id(entry.value))
-        out.append(f"  {as_flag(entry.path)}", "cyan")
+        out.append(f"  {keys.as_flag(entry.path)}", "cyan")
         out.append(f" = {show_value(entry.value)}\n" if given is None else f"{given}\n", "green")
         if entry.doc:
             text = f"{entry.doc} ({values.describe(entry.type)})"

@@ -71,6 +71,11 @@ def canonical(path: Path) -> Path:
     return out
 
 
+def as_flag(path: Path) -> str:
+    """('training', 'num_envs') -> '--training.num-envs'."""
+    return "--" + ".".join(path).replace("_", "-")
+
+
 def walk(tp: Any, mapping: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Every key that takes a value, with its type; terms and parameters are those of `mapping`."""
     mapping = mapping if isinstance(mapping, Mapping) else {}
@@ -136,21 +141,18 @@ def suggest(path: Path, known: Iterable[Path]) -> Path | None:
     """The known path that was most likely meant.
 
     In this order: one wrong name among right ones, a path with names left out, the same last name
-    elsewhere, the most similar path as a whole.
+    elsewhere; where the first name is wrong already, the most similar path as a whole.
     """
     known = list(known)
-    for depth, name in enumerate(path):
-        names = {p[depth] for p in known if len(p) > depth and p[:depth] == path[:depth]}
-        if name in names:
-            continue
-        if (match := closest(name, names)) and (fixed := _starting((*path[:depth], match), path, known)):
-            return fixed
-        break
+    right = next(n for n in range(len(path) + 1) if not any(p[: n + 1] == path[: n + 1] for p in known))
+    names = {p[right] for p in known if len(p) > right and p[:right] == path[:right]}
+    if match := closest(path[right], names):
+        return _starting((*path[:right], match), path, known)
     longer = [p for p in known if set(path) <= set(p)] or [p for p in known if p[-1] == path[-1]]
     if longer:
         return min(longer, key=len)
     whole = {".".join(p): p for p in known}
-    match = closest(".".join(path), whole)
+    match = closest(".".join(path), whole) if right == 0 else None
     return whole[match] if match else None
 
 

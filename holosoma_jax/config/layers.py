@@ -68,7 +68,7 @@ def _experiment(exp: Choice, groups: Mapping[str, Choice]) -> Layer:
     ]
     preset = files.root() / "exp" / path.name
     out: dict[str, Any] = {"exp": path.stem if path.resolve() == preset.resolve() else name}
-    sources: dict[keys.Path, Source] = {}
+    sources = {(): Source(name)}
     for (section, source), group in layers:
         out[group] = section
         sources |= validate.labels({group: section}, source)
@@ -97,7 +97,7 @@ def _group(choice: Choice, beside: Path | None) -> tuple[dict[str, Any], str]:
 def _resolved(mapping: Mapping[str, Any], source: str, groups: Mapping[str, Choice]) -> Layer:
     """A whole config, with chosen groups laid over it."""
     data = keys.conform(Config, mapping, source)
-    sources = validate.labels(data, source)
+    sources = {(): Source(source), **validate.labels(data, source)}
     for group, choice in groups.items():
         section, name = _group(choice, None)
         data[group] = _lay(keys.hints(Config)[group], data.get(group, {}), section)

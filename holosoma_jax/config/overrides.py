@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holosoma_jax.config import keys, values
-from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.errors import ConfigError, closest
 from holosoma_jax.config.files import GROUPS
 from holosoma_jax.config.keys import Path, Source
 from holosoma_jax.config.tokens import Override
@@ -81,7 +81,7 @@ def _find(
             tp = table[1]
         elif not inside:
             raise ConfigError(
-                f"{override.flag}: {as_flag(override.path[:depth])} takes {values.describe(tp)}; "
+                f"{override.flag}: {keys.as_flag(override.path[:depth])} takes {values.describe(tp)}; "
                 f"there is nothing below it called '{name}'."
             )
         if name not in inside:
@@ -91,18 +91,15 @@ def _find(
     return tp, node, is_term
 
 
-def as_flag(path: Path) -> str:
-    """('training', 'num_envs') -> '--training.num-envs'."""
-    return "--" + ".".join(path).replace("_", "-")
-
-
 def _unknown(
     override: Override, depth: int, inside: Sequence[str], known: Mapping[Path, Any], is_term: bool
 ) -> str:
     path = override.path
     match = keys.suggest(path, known)
-    hint = f" Did you mean {as_flag(match)}?" if match else ""
-    where = as_flag(path[:depth]) if depth else "the top level"
+    if is_term and not closest(path[depth], inside):
+        match = None  # a name like no other is a new term, not a key of another one
+    hint = f" Did you mean {keys.as_flag(match)}?" if match else ""
+    where = keys.as_flag(path[:depth]) if depth else "the top level"
     what = "there is no such term" if is_term else "unknown key"
     listing = "" if match and len(inside) > 12 else f" Known in {where}: {keys.listed(inside) or 'none'}."
     fix = " New terms are written in a YAML file." if is_term and not match else ""

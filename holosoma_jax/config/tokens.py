@@ -131,10 +131,14 @@ def _key(flag: str) -> Path:
 
 
 def _once(given: Sequence[tuple[Path, str]]) -> None:
-    """Raise for the first key that comes twice, quoting both spellings."""
+    """Raise for the first key that comes twice, quoting both spellings, or lies inside another."""
     seen: dict[Path, str] = {}
     for path, text in given:
         if path in seen:
             both = f"{seen[path]} and {text}" if seen[path] != text else text
             raise ConfigError(f"{both}: given twice; keep one.")
         seen[path] = text
+    for path, text in given:
+        for length in range(1, len(path)):
+            if outer := seen.get(path[:length]):
+                raise ConfigError(f"{text}: contradicts {outer}, which sets the whole of it; keep one.")

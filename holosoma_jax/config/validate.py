@@ -26,13 +26,24 @@ def build(section: type[T], mapping: Mapping[str, Any], sources: Sources) -> T:
 
 
 def label(path: Path, sources: Sources) -> str:
-    """How the user knows a key: the flag as typed, or the file and the dotted key."""
-    for length in range(len(path), 0, -1):
-        if source := sources.get(path[:length]):
-            rest = "".join(f".{part}" for part in path[length:])
+    """How the user knows a key: the flag as typed, or the file and the dotted key.
+
+    A mapping goes by the flag that changed something in it; a key that nobody gave, by the file of
+    its neighbours.
+    """
+    dotted = ".".join(path)
+    inside = [s.name for p, s in sources.items() if p != path and p[: len(path)] == path]
+    if flag := next((name for name in inside if name.startswith("--")), None):
+        return flag
+    for length in range(len(path), -1, -1):
+        start, rest = path[:length], "".join(f".{part}" for part in path[length:])
+        if source := sources.get(start):
             is_flag = source.name.startswith("--")
-            return f"{source.name}{rest}" if is_flag else f"{source.name}: {'.'.join(path)}"
-    return ".".join(path)
+            return f"{source.name}{rest if start else dotted}" if is_flag else f"{source.name}: {dotted}"
+        neighbours = (s.name for p, s in sources.items() if start and p[:length] == start)
+        if file := next((name for name in neighbours if not name.startswith("--")), None):
+            return f"{file}: {dotted}"
+    return dotted
 
 
 def labels(mapping: Any, source: str, path: Path = ()) -> dict[Path, Source]:
@@ -53,8 +64,7 @@ def _build(tp: Any, mapping: Any, sources: Sources, path: Path) -> Any:
             if field.name in mapping:
                 given[field.name] = _build(sub, mapping[field.name], sources, here)
             elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                origin = next((f"{s.name}: " for p, s in sources.items() if p[: len(path)] == path), "--")
-                raise ConfigError(f"{origin}{'.'.join(here)}: missing; wanted {values.describe(sub)}.")
+                raise ConfigError(f"{label(here, sources)}: missing; wanted {values.describe(sub)}.")
         return section(**given)
     if term := keys.terms_of(tp):
         kept = {name: value for name, value in mapping.items() if value is not None}

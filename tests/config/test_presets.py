@@ -1,0 +1,219 @@
+"""The numbers of the presets are the reference's."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from holosoma_jax.config import compose
+from tests.shared import shared_path
+
+FIGURES = yaml.safe_load((Path(__file__).parents[1] / "data" / "locomotion_presets.yaml").read_text())
+PRESETS = {"g1-29dof": "g1_29dof", "t1-29dof": "t1_29dof", "k1-22dof": "k1_22dof"}
+
+
+@pytest.fixture(params=PRESETS, scope="module")
+def preset(request):
+    """(config, key of the robot in the figures)."""
+    return compose.load([f"exp:{request.param}"]), PRESETS[request.param]
+
+
+def params(terms) -> dict:
+    return {name: compose.to_mapping(term)["params"] for name, term in terms.items()}
+
+
+def test_run(preset):
+    config, _ = preset
+    figures = FIGURES["presets"][config.exp]
+    assert (config.training.num_envs, config.training.seed) == (figures["num_envs"], figures["seed"])
+    assert config.simulator.name == "mujoco"  # ours; the reference's is isaacgym
+    sim = config.simulator.config.sim
+    assert (sim.fps, sim.control_decimation, sim.max_episode_length_s) == (200, 4, 20.0)
+
+
+def test_learner(preset):
+    config, _ = preset
+    figures = dict(FIGURES["presets"][config.exp]["algo"])
+    ours = compose.to_mapping(config.algo.config)
+    for role in ("actor", "critic"):
+        optimizer = figures.pop(f"{role}_optimizer")
+        assert optimizer == {"name": "AdamW", "weight_decay": ours[f"{role}_optimizer"]["weight_decay"]}
+    figures["activation"] = figures["activation"].lower()
+    assert {key: ours[key] for key in figures} == figures
+    assert (ours["clip_value_loss"], ours["reshuffle_each_epoch"]) == (True, False)
+
+
+def test_observations(preset):
+    config, robot = preset
+    figures = FIGURES["observations"][robot]
+    assert config.observation.clip_observations == figures["clip_observations"]
+    for name, group in config.observation.groups.items():
+        wanted = figures[name]
+        assert (group.enable_noise, group.history_length) == (
+            wanted["enable_noise"],
+            wanted["history_length"],
+        )
+        terms = [{"name": k, "scale": t.scale, "noise": t.noise} for k, t in group.terms.items()]
+        assert terms == wanted["terms"]
+
+
+def test_rewards(preset):
+    config, robot = preset
+    terms = [
+        {
+            "name": k,
+            "weight": t.weight,
+            "params": t.params,
+            "penalty_curriculum": t.tags == ("penalty_curriculum",),
+        }
+        for k, t in config.reward.terms.items()
+    ]
+    wanted = [dict(term) for term in FIGURES["rewards"][robot]]
+    for term in wanted:
+        if term["name"] == "pose":
+            term["params"] = {"pose_weights": tuple(FIGURES["pose_weights"][robot])}
+    assert terms == wanted
+    assert not config.reward.only_positive_rewards
+
+
+def test_commands_and_curriculum(preset):
+    config, robot = preset
+    figures, gait = FIGURES["commands"][robot], FIGURES["commands"][robot]["gait"]
+    assert params(config.command.setup_terms) == {
+        "locomotion_command": {
+            "command_ranges": figures["ranges"],
+            "stand_prob": figures["stand_prob"],
+            "resampling_time": figures["resampling_time_s"],
+        },
+        "locomotion_gait": {
+            "gait_period": gait["gait_period_s"],
+            "gait_period_randomization_width": gait["gait_frequency_half_width_hz"],
+        },
+    }
+    curriculum = FIGURES["curriculum"][robot]
+    assert params(config.curriculum.setup_terms) == {
+        "average_episode_tracker": {"num_compute_average_epl": 1000},
+        "penalty_curriculum": curriculum["penalty"],
+    }
+
+
+def test_terminations(preset):
+    config, _ = preset
+    terms = {k: (t.is_timeout, t.params) for k, t in config.termination.terms.items()}
+    assert terms == {"contact": (False, {"force_threshold": 1.0}), "timeout": (True, {})}
+
+
+def test_randomization(preset):
+    config, robot = preset
+    figures = FIGURES["randomization"][robot]
+    push, gains, mass, reset = (figures[k] for k in ("push", "pd_gain", "mass", "reset_dof"))
+    assert config.randomization.ignore_unsupported == figures["ignore_unsupported"]
+    assert params(config.randomization.setup_terms) == {
+        "push_randomizer_state": {
+            "push_interval_s": push["interval_s"],
+            "max_push_vel": push["max_push_vel_xy"],
+            "enabled": push["enabled"],
+        },
+        "setup_action_delay_buffers": {
+            "ctrl_delay_step_range": figures["action_delay"]["delay_control_steps"],
+            "enabled": figures["action_delay"]["enabled"],
+        },
+        "setup_torque_rfi": figures["torque_rfi"],
+        "setup_dof_pos_bias": {
+            "dof_pos_bias_range": figures["dof_pos_bias"]["range"],
+            "enabled": figures["dof_pos_bias"]["enabled"],
+        },
+        "actuator_randomizer_state": {
+            "kp_range": gains["kp_scale"],
+            "kd_range": gains["kd_scale"],
+            "rfi_lim_range": gains["rfi_lim_scale"],
+            "enable_pd_gain": gains["enabled"],
+            "enable_rfi_lim": gains["enable_rfi_lim"],
+        },
+        "mass_randomizer": {
+            "enable_link_mass": mass["link_scale_enabled"],
+            "link_mass_range": mass["link_scale"],
+            "enable_base_mass": mass["base_add_enabled"],
+            "added_mass_range": mass["base_add_kg"],
+        },
+        "randomize_friction_startup": {
+            "friction_range": figures["friction"]["range"],
+            "enabled": figures["friction"]["enabled"],
+        },
+        "randomize_base_com_startup": {
+            "base_com_range": figures["base_com"]["offset_m"],
+            "enabled": figures["base_com"]["enabled"],
+        },
+    }
+    assert params(config.randomization.reset_terms) == {
+        "randomize_dof_state": {
+            "joint_pos_scale_range": reset["pos_scale"],
+            "joint_pos_bias_range": reset["pos_bias"],
+            "joint_vel_range": reset["vel"],
+        }
+    }
+
+
+@pytest.mark.parametrize("name", ["plane", "mix"])
+def test_terrain(name):
+    config = compose.load(["exp:g1-29dof", f"terrain:terrain-locomotion-{name}"])
+    figures = FIGURES["terrain"][f"terrain_locomotion_{name}"]
+    ours = compose.to_mapping(config.terrain.terrain_term)
+    figures["slope_threshold"] = figures["slope_treshold"]  # the reference's spelling
+    assert ours == {key: figures[key] for key in ours}
+
+
+def test_the_k1_starts_where_it_stands():
+    # the reference starts it at the T1's height, about 0.15 m above the ground
+    assert compose.load(["exp:k1-22dof"]).robot.init_state.pos == (0.0, 0.0, 0.55)
+
+
+def test_the_cpu_preset_differs_as_its_file_says():
+    cpu, full = compose.load(["exp:g1-29dof-cpu"]), compose.load(["exp:g1-29dof"])
+    same = (
+        "robot",
+        "simulator",
+        "observation",
+        "command",
+        "reward",
+        "termination",
+        "randomization",
+        "curriculum",
+    )
+    for group in same:
+        assert getattr(cpu, group) == getattr(full, group), group
+    header = (
+        Path(__file__).parents[2].joinpath("configs/exp/g1-29dof-cpu.yaml").read_text().split("groups:")[0]
+    )
+    ppo, reference = cpu.algo.config, full.algo.config
+    changed = [f.name for f in dataclasses.fields(ppo) if getattr(ppo, f.name) != getattr(reference, f.name)]
+    stated = {
+        "num_learning_iterations": "iterations",
+        "num_learning_epochs": "epochs",
+        "save_interval": "checkpoint every",
+        "actor_hidden": "networks",
+        "critic_hidden": "networks",
+    }
+    for name in changed:
+        assert stated.get(name, name) in header, f"{name} is not among the differences that the file states"
+    assert f"{cpu.training.num_envs} instead of {full.training.num_envs}" in header
+
+
+def test_the_recorded_run_of_the_reference_used_these_numbers():
+    recorded = json.loads(shared_path("golden/trace_g1_loco_ppo.json").read_text())
+    config = compose.load(["exp:g1-29dof"])
+    rewards = {
+        name: {"weight": term.weight, "params": compose.to_mapping(term)["params"], "tags": list(term.tags)}
+        for name, term in config.reward.terms.items()
+    }
+    assert rewards == recorded["reward_terms"]
+    assert params(config.randomization.setup_terms) == recorded["randomization_setup"]
+    ours = params(config.command.setup_terms)
+    assert ours["locomotion_command"].pop("resampling_time") == 10.0  # the reference keeps it elsewhere
+    assert ours == recorded["command_terms"]
+    curriculum = params(config.curriculum.setup_terms)
+    assert curriculum["penalty_curriculum"] == recorded["curriculum"]["penalty_curriculum"]
