@@ -1,0 +1,1 @@
+"""Learners: pure functions of arrays, which know nothing of environments, simulators or loops."""

@@ -1,0 +1,80 @@
+"""The two networks of an actor-critic learner: plain multilayer perceptrons, no shared trunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+Params: TypeAlias = Mapping[str, Any]
+"""Parameters of one network, as Flax nests them."""
+
+Activation: TypeAlias = Literal["elu", "relu", "silu", "tanh"]
+
+
+def elu(x: jax.Array) -> jax.Array:
+    """The exponential linear unit: x above 0, exp(x) - 1 below.
+
+    `jax.nn.elu` calls expm1, which costs about twice as much on a CPU; the difference is below one
+    rounding step of 1.
+    """
+    return jnp.where(x > 0, x, jnp.exp(jnp.where(x > 0, 0.0, x)) - 1.0)
+
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "elu": elu,
+    "relu": nn.relu,
+    "silu": nn.silu,
+    "tanh": nn.tanh,
+}
+
+
+def uniform_bias(fan_in: int) -> Callable[..., jax.Array]:
+    """Initialiser of biases, U(-1/sqrt(fan_in), 1/sqrt(fan_in)); Flax's own default is zero."""
+    bound = fan_in**-0.5
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class Mlp(nn.Module):
+    """Linear layers with an activation between them and a linear output: [..., in] -> [..., out].
+
+    Weights and biases start as U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of PyTorch's linear
+    layer and so of the reference (PPO spec, section 2).
+    """
+
+    hidden: tuple[int, ...]
+    out: int
+    activation: Activation = "elu"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply the network to `x` [..., in]."""
+        kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+        for i, width in enumerate((*self.hidden, self.out)):
+            x = nn.Dense(width, kernel_init=kernel_init, bias_init=uniform_bias(x.shape[-1]))(x)
+            x = ACTIVATIONS[self.activation](x) if i < len(self.hidden) else x
+        return x
+
+
+class ActorParams(NamedTuple):
+    """A Gaussian policy: the network of its mean, and its raw (not logarithmic) spread."""
+
+    mlp: Params
+    std: jax.Array
+    """[A] standard deviation of each action, the same in every state"""
+
+
+def noise_std(std: jax.Array, floor: jax.Array) -> jax.Array:
+    """The standard deviation that is used, max(std, floor) element by element.
+
+    A raw spread can drift below zero, where densities are NaN; the floor is the reference's own
+    option (`min_noise_std`), and minus infinity switches it off. Where it acts, the gradient is 0.
+    """
+    return jnp.maximum(std, floor)

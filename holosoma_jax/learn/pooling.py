@@ -1,0 +1,43 @@
+"""Sums over devices, written once: with `axis_name=None` one device is all there is."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+
+Tree = TypeVar("Tree")
+
+
+def total(tree: Tree, axis_name: str | None) -> Tree:
+    """The sum of `tree` over the devices of `axis_name`; `tree` itself where that is None."""
+    return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+
+def weighted_mean(x: jax.Array, weight: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """Mean of `x` over the rows of all devices, each counted `weight` times; 0 where nothing counts.
+
+    Args:
+      x: any shape; finite also where the weight is 0.
+      weight: the same shape, >= 0.
+      axis_name: devices to pool, or None.
+
+    Returns:
+      A scalar.
+    """
+    weighted, weights = total((jnp.sum(weight * x), jnp.sum(weight)), axis_name)
+    return jnp.where(weights > 0, weighted / jnp.where(weights > 0, weights, 1.0), 0.0)
+
+
+def device_share(weight: jax.Array, axis_name: str | None) -> jax.Array:
+    """By how much this device's weighted mean counts, times the number of devices.
+
+    The average over devices of `share * mean` is then the mean over the rows of all devices, also
+    where devices hold different amounts of valid data. Without other devices it is 1.
+    """
+    if axis_name is None:
+        return jnp.ones((), weight.dtype)
+    here = jnp.sum(weight)
+    everywhere = jax.lax.pmean(here, axis_name)
+    return jnp.where(everywhere > 0, here / jnp.where(everywhere > 0, everywhere, 1.0), 1.0)

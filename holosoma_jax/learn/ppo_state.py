@@ -1,0 +1,213 @@
+"""What PPO keeps between calls: the state, its static half, and the numbers a sweep may vary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from holosoma_jax.config.schema import OptimizerConfig, PpoConfig
+from holosoma_jax.learn import normalizer, optim, returns
+from holosoma_jax.learn.networks import ActorParams, Mlp, Params
+from holosoma_jax.learn.symmetry import Mirror
+
+ACTOR_OBS, CRITIC_OBS = "actor_obs", "critic_obs"
+"""The observation groups that the two networks read."""
+
+
+class Pair(NamedTuple):
+    """The same thing for both networks."""
+
+    actor: Any
+    critic: Any
+
+
+@dataclass(frozen=True)
+class PpoSpec:
+    """What PPO has to know of an environment."""
+
+    actor_obs_dim: int
+    critic_obs_dim: int
+    action_dim: int
+    mirror: Mirror | None = None
+    """of the groups 'actor_obs' and 'critic_obs' and of the action; needed if `use_symmetry`"""
+
+
+@dataclass(frozen=True)
+class PpoStatic:
+    """What decides the compiled program: shapes, counts and switches. Hashable."""
+
+    spec: PpoSpec
+    actor_net: Mlp
+    critic_net: Mlp
+    mirror: Mirror | None
+    """None: no symmetry"""
+    epochs: int
+    mini_batches: int
+    reshuffle: bool
+    adaptive_lr: bool
+    clip_value_loss: bool
+    normalize: bool
+    variance_merge: normalizer.VarianceMerge
+    timeout_bootstrap: Literal["unless_terminated", "reference"]
+    advantage_std: returns.AdvantageStd
+
+
+class PpoHyper(struct.PyTreeNode):
+    """Coefficients, as traced float32 scalars: changing one compiles nothing, `jax.vmap` sweeps them.
+
+    Names and meanings are those of `PpoConfig`.
+    """
+
+    gamma: jax.Array
+    lam: jax.Array
+    clip_param: jax.Array
+    value_loss_coef: jax.Array
+    entropy_coef: jax.Array
+    symmetry_actor_coef: jax.Array
+    symmetry_critic_coef: jax.Array
+    desired_kl: jax.Array
+    max_grad_norm: jax.Array
+    min_noise_std: jax.Array
+    """minus infinity: no floor"""
+    actor: optim.AdamHyper
+    critic: optim.AdamHyper
+
+
+class PpoState(struct.PyTreeNode):
+    """Everything that PPO changes or reads: one frozen pytree, to be checkpointed whole."""
+
+    # what is learnt: parameters, optimiser moments, learning rates
+    actor: optim.Trainable
+    critic: optim.Trainable
+    # statistics of raw observations; applied only if the configuration asks for it
+    actor_stats: normalizer.RunningStats
+    critic_stats: normalizer.RunningStats
+    # coefficients (traced) and structure (static)
+    hyper: PpoHyper
+    static: PpoStatic = struct.field(pytree_node=False)
+
+    @property
+    def params(self) -> Pair:
+        """Parameters of both networks: what a loss is differentiated by."""
+        return Pair(self.actor.params, self.critic.params)
+
+
+def init(key: jax.Array, spec: PpoSpec, cfg: PpoConfig) -> PpoState:
+    """The learner before its first update.
+
+    Args:
+      key: random key for the networks' parameters.
+      spec: dimensions, and the mirror.
+      cfg: structure and initial values; nothing is read from it afterwards.
+
+    Raises:
+      ValueError: a dimension below 1, symmetry without a mirror, or a mirror of other dimensions.
+    """
+    static = _static(spec, cfg)
+    actor_key, critic_key = jax.random.split(key)
+    actor = ActorParams(
+        mlp=_init_net(static.actor_net, actor_key, spec.actor_obs_dim),
+        std=jnp.full((spec.action_dim,), cfg.init_noise_std, jnp.float32),
+    )
+    critic = _init_net(static.critic_net, critic_key, spec.critic_obs_dim)
+    return PpoState(
+        actor=optim.fresh(actor, cfg.actor_learning_rate),
+        critic=optim.fresh(critic, cfg.critic_learning_rate),
+        actor_stats=normalizer.init(spec.actor_obs_dim),
+        critic_stats=normalizer.init(spec.critic_obs_dim),
+        hyper=hyper_from(cfg),
+        static=static,
+    )
+
+
+def hyper_from(cfg: PpoConfig) -> PpoHyper:
+    """The coefficients of `cfg` as arrays."""
+    actor_lr, critic_lr = cfg.actor_learning_rate, cfg.critic_learning_rate
+    return PpoHyper(
+        gamma=_f32(cfg.gamma),
+        lam=_f32(cfg.lam),
+        clip_param=_f32(cfg.clip_param),
+        value_loss_coef=_f32(cfg.value_loss_coef),
+        entropy_coef=_f32(cfg.entropy_coef),
+        symmetry_actor_coef=_f32(cfg.symmetry_actor_coef),
+        symmetry_critic_coef=_f32(cfg.symmetry_critic_coef),
+        desired_kl=_f32(cfg.desired_kl),
+        max_grad_norm=_f32(cfg.max_grad_norm),
+        min_noise_std=_f32(float("-inf") if cfg.min_noise_std is None else cfg.min_noise_std),
+        actor=_adam(cfg.actor_optimizer, actor_lr, cfg.min_actor_learning_rate, cfg.max_actor_learning_rate),
+        critic=_adam(
+            cfg.critic_optimizer, critic_lr, cfg.min_critic_learning_rate, cfg.max_critic_learning_rate
+        ),
+    )
+
+
+def reset_optimizer(state: PpoState, cfg: PpoConfig) -> PpoState:
+    """`state` with fresh optimisers and the initial learning rates of `cfg`; parameters stay."""
+    return state.replace(
+        actor=optim.fresh(state.actor.params, cfg.actor_learning_rate),
+        critic=optim.fresh(state.critic.params, cfg.critic_learning_rate),
+    )
+
+
+def _f32(x: float) -> jax.Array:
+    return jnp.asarray(x, jnp.float32)
+
+
+def _adam(cfg: OptimizerConfig, lr: float, lr_min: float | None, lr_max: float | None) -> optim.AdamHyper:
+    return optim.AdamHyper(
+        b1=_f32(cfg.b1),
+        b2=_f32(cfg.b2),
+        eps=_f32(cfg.eps),
+        weight_decay=_f32(cfg.weight_decay),
+        lr_min=_f32(min(lr, 1e-5) if lr_min is None else lr_min),
+        lr_max=_f32(max(lr, 1e-2) if lr_max is None else lr_max),
+    )
+
+
+def _init_net(net: Mlp, key: jax.Array, obs_dim: int) -> Params:
+    return net.init(key, jnp.zeros((1, obs_dim), jnp.float32))["params"]
+
+
+def _static(spec: PpoSpec, cfg: PpoConfig) -> PpoStatic:
+    """The switches of `cfg`, checked against `spec`."""
+    dims = {ACTOR_OBS: spec.actor_obs_dim, CRITIC_OBS: spec.critic_obs_dim, "action": spec.action_dim}
+    for name, dim in dims.items():
+        if dim < 1:
+            raise ValueError(f"PpoSpec: '{name}' has {dim} entries, expected at least 1.")
+    if cfg.use_symmetry:
+        _check_mirror(spec.mirror, dims)
+    return PpoStatic(
+        spec=spec,
+        actor_net=Mlp(tuple(cfg.actor_hidden), spec.action_dim, cfg.activation),
+        critic_net=Mlp(tuple(cfg.critic_hidden), 1, cfg.activation),
+        mirror=spec.mirror if cfg.use_symmetry else None,
+        epochs=cfg.num_learning_epochs,
+        mini_batches=cfg.num_mini_batches,
+        reshuffle=cfg.reshuffle_each_epoch,
+        adaptive_lr=cfg.schedule == "adaptive",
+        clip_value_loss=cfg.clip_value_loss,
+        normalize=cfg.empirical_normalization,
+        variance_merge=cfg.variance_merge,
+        timeout_bootstrap=cfg.timeout_bootstrap,
+        advantage_std=cfg.advantage_std,
+    )
+
+
+def _check_mirror(mirror: Mirror | None, dims: dict[str, int]) -> None:
+    if mirror is None:
+        raise ValueError(
+            "algo.config.use_symmetry is true, but the environment has no mirror (PpoSpec.mirror is None). "
+            "Give the spec one, or set algo.config.use_symmetry to false."
+        )
+    found = {name: len(reflection.index) for name, reflection in mirror.obs.items()}
+    found["action"] = len(mirror.action.index)
+    for name, dim in dims.items():
+        if found.get(name) != dim:
+            raise ValueError(
+                f"PpoSpec.mirror reflects {found.get(name, 0)} entries of '{name}', expected {dim}. "
+                "Build the mirror from the same environment as the spec."
+            )
