@@ -141,7 +141,7 @@ def _help(argv: Sequence[str], prog: str, description: str, extra: Any, base: An
         config = validate.build(Config, *layers.compose(rest, cast("Base", saved)))
     except ConfigError:
         pass
-    page.show(prog, description, config, args or extra)
+    page.show(prog, description, config, args or extra, experiment=base is None)
     raise SystemExit(0)
 
 

@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 
 class ConfigError(ValueError):
-    """Bad input from the user: names the key, what was given, what is allowed, and the fix."""
+    """Bad input from the user: names the key, what was given, what is allowed, and the fix.
+
+    The message is one line, whatever was quoted in it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

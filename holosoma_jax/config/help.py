@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -21,14 +21,17 @@ from holosoma_jax.config import files, keys, values
 from holosoma_jax.config.keys import Path
 from holosoma_jax.config.yaml12 import show as show_value
 
-_USAGE = """\
+_EXPERIMENT = """\
   exp:NAME                 start from configs/exp/NAME.yaml (or --config FILE.yaml)
+"""
+_USAGE = """\
   GROUP:NAME               take another preset of a group
   --a.b.c=VALUE            change one value; also --a.b.c VALUE. In names - and _ are the same
-Any order. Values are YAML: 3, 1e-4, true, null, text, [-1.0,3.0]. A bare --a.b.c means true."""
+Any order. Values are YAML: 3, 1e-4, true, null, text, [-1.0,3.0]. A bare --a.b.c means true.
+"""
 
 
-def show(prog: str, description: str, config: Any, extra: Any = None) -> None:
+def show(prog: str, description: str, config: Any, extra: Any = None, *, experiment: bool = True) -> None:
     """Print the page; colours on a terminal, plain text elsewhere.
 
     Args:
@@ -36,31 +39,31 @@ def show(prog: str, description: str, config: Any, extra: Any = None) -> None:
       description: what it does.
       config: whose values the page shows.
       extra: the command's own flags: a documented dataclass, or an instance of it.
+      experiment: whether the command takes exp:NAME; False where a checkpoint brings the config.
     """
     console = Console(highlight=False)
     width = console.width if console.is_terminal else 100
     try:
-        console.print(page(prog, description, config, extra, width), soft_wrap=True)
+        console.print(page(prog, description, config, extra, experiment, width), soft_wrap=True)
     except BrokenPipeError:  # `--help | head`
         console.quiet = True
 
 
-def page(prog: str, description: str, config: Any, extra: Any = None, width: int = 100) -> Text:
+def page(prog: str, description: str, config: Any, extra: Any, experiment: bool, width: int) -> Text:
     """The page as styled text, no line longer than `width` where words allow."""
-    chosen = f"exp:{config.exp}" if getattr(config, "exp", "") else ""
+    chosen = f"exp:{config.exp}" if config.exp else ""
     out = Text()
-    out.append("Usage: ", "bold").append(f"{prog} exp:NAME [GROUP:NAME ...] [--a.b.c=VALUE ...]\n")
+    start = "exp:NAME" if experiment else "[--flag=VALUE ...]"
+    out.append("Usage: ", "bold").append(f"{prog} {start} [GROUP:NAME ...] [--a.b.c=VALUE ...]\n")
     if description:
         out.append("\n" + textwrap.fill(description, width) + "\n")
-    out.append(f"\n{_USAGE}\n\nPresets\n", "").append(_presets(width))
-    what = f"the values of {chosen}"
-    if not chosen:
-        what = "the defaults (add exp:NAME to see a preset's values and terms)"
-    out.append(f"\nKeys, with {what}.\n")
-    for root in (extra, config):
-        if root is not None:
-            out.append_text(_keys(root, width))
-    return out
+    out.append("\n").append(_EXPERIMENT if experiment else "").append(_USAGE)
+    out.append("\nPresets\n", "bold").append(_presets(("exp", *files.GROUPS)[not experiment :], width))
+    if extra is not None:
+        out.append_text(_keys(extra, width))
+    what = f"the values of {chosen}" if chosen else "the defaults"
+    hint = "" if chosen or not experiment else " (add exp:NAME to see a preset's values and terms)"
+    return out.append(f"\nConfig, with {what}{hint}\n", "bold").append_text(_keys(config, width))
 
 
 @functools.cache
@@ -76,9 +79,9 @@ def docs(section: type) -> Mapping[str, str]:
     return out
 
 
-def _presets(width: int) -> str:
+def _presets(groups: Sequence[str], width: int) -> str:
     lines = []
-    for group in ("exp", *files.GROUPS):
+    for group in groups:
         listed = " ".join(files.names(group))
         lines.append(textwrap.fill(f"  {group + ':':<15}{listed}", width, subsequent_indent=" " * 17))
     return "\n".join(lines) + "\n"
@@ -104,6 +107,8 @@ def _keys(root: Any, width: int) -> Text:
     for entry in _entries(
         root if isinstance(root, type) else type(root), root, _Entry((), None, None, "", "")
     ):
+        if entry.path == ("exp",):
+            continue  # recorded, not set
         if entry.section != heading:
             heading = entry.section
             out.append(f"\n{heading}\n", "bold")

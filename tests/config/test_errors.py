@@ -85,6 +85,7 @@ FLAGS = [
     ("--algo.config.entropy-coef=.nan", "got '.nan'", "wanted a number."),
     ("--algo.config.entropy-coef=1e999", "got '1e999'", "wanted a number."),
     ("--algo.config.actor-hidden=[64,0]", "got '[64,0]'", "wanted a list of integers >= 1."),
+    ("--training.num-envs=1\n2\n", "got '1 2 '", "wanted an integer >= 1."),
     ("--training.name=a/b", "got 'a/b'", "wanted a folder name, no slashes."),
     ("--training.name=..", "got '..'", "wanted a folder name, no slashes."),
     ("--simulator.name=mujco", "got 'mujco'", "Did you mean 'mujoco'?"),

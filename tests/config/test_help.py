@@ -66,6 +66,9 @@ def test_the_commands_own_flags_come_first(capsys):
     assert "  --checkpoint (required)\n      A run directory. (text)" in text
     assert "  --best-of = 3" in text
     assert text.index("--best-of") < text.index("--training.num-envs")
+    assert "exp:NAME" in text
+    text = page("-h", capsys=capsys, extra=Arguments, base={})
+    assert "exp:NAME" not in text  # a saved config is where it starts from
 
 
 def test_every_field_is_documented():
