@@ -8,8 +8,9 @@ overwrites in place, and what it hands over are views of them, valid until its n
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,14 +25,15 @@ from bridges.protocol import (
     StalePhysicsError,
     UnsupportedRandomization,
 )
+from holosoma_jax.config.schema import AlgoConfig, Config, PpoConfig, TrainingConfig
 from holosoma_jax.envs.env import Action, Env, EnvSpec, ObservationTerm, Reset, StepResult
-from holosoma_jax.learn import ppo
-from holosoma_jax.loop.setup import Setup
+from holosoma_jax.loop.setup import Setup, learner_spec
+from holosoma_jax.robots.robot import Robot
 
 JOINTS = 3
 BODIES = ("base", "foot")
 LAG = 0.05  # s, time constant of every joint
-RANGE = 1.2  # rad
+RANGE = 0.9  # rad
 MASS = 10.0  # kg
 HEIGHT = 0.8  # m, of the base while it stands
 MAX_STEPS = 20  # control steps of an episode
@@ -215,7 +217,7 @@ def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7) 
         return state, reset_for(k_reset, jnp.ones(e, bool), jnp.zeros(e, bool))
 
     def pre_step(state, action):
-        return state.replace(last_action=action), Action(0.5 * action, None)
+        return state.replace(last_action=action), Action(action, None)
 
     def critic_obs(state, sim):
         q, qd = sim.joint_pos, 0.05 * sim.joint_vel
@@ -286,3 +288,33 @@ def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7) 
         clip_observations=100.0,
     )
     return Env(spec, init, pre_step, post_step, observe, randomize_clocks)
+
+
+def config(**changes: Any) -> Config:
+    """A small config; `changes` are fields of `TrainingConfig` or `PpoConfig`."""
+    training: dict[str, Any] = {"num_envs": 16, "seed": 3, "project": "toy", "export_onnx": False}
+    algo: dict[str, Any] = {
+        "num_learning_iterations": 4,
+        "num_steps_per_env": 8,
+        "num_learning_epochs": 2,
+        "num_mini_batches": 2,
+        "actor_hidden": (16,),
+        "critic_hidden": (16,),
+        "actor_learning_rate": 1e-3,
+        "critic_learning_rate": 1e-3,
+        "empirical_normalization": True,
+        "save_interval": 2,
+    }
+    known = TrainingConfig.__dataclass_fields__
+    training |= {k: v for k, v in changes.items() if k in known}
+    algo |= {k: v for k, v in changes.items() if k not in known}
+    return Config(training=TrainingConfig(**training), algo=AlgoConfig(config=PpoConfig(**algo)))
+
+
+def setup(cfg: Config | None = None, *, robot: str = "toy", poison_at: int | None = None) -> Setup:
+    """The parts of a toy run; each call makes a fresh simulator."""
+    cfg = cfg or config()
+    bridge = ToyBridge(cfg.training.num_envs, poison_at=poison_at)
+    env = make_env(cfg.training.num_envs)
+    named = cast("Robot", SimpleNamespace(name=robot))
+    return Setup(cfg, named, cast("Any", None), bridge, env, learner_spec(cfg, env))

@@ -72,7 +72,7 @@ def save(folder: Path, items: Mapping[str, Any], meta: Meta) -> Path:
     partial = folder / f".{meta.step}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
+        clean(folder)
         with _orbax(items) as orbax:
             trees = {name: ocp.args.StandardSave(_stored(tree)) for name, tree in items.items()}
             orbax.save(partial.absolute(), args=ocp.args.Composite(**trees))
@@ -83,7 +83,7 @@ def save(folder: Path, items: Mapping[str, Any], meta: Meta) -> Path:
         (partial / _META).write_text(json.dumps(record, indent=1))
         os.rename(partial, final)
     except (OSError, ValueError) as error:  # tensorstore reports a full disk as ValueError
-        shutil.rmtree(partial, ignore_errors=True)
+        clean(folder)
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise SaveError(f"could not write checkpoint {final}: {reason}") from error
     return final
@@ -150,7 +150,7 @@ def require(
     """
     if meta.robot != robot:
         raise ConfigError(
-            f"checkpoint {path} is of robot '{meta.robot}', this run trains '{robot}'. "
+            f"checkpoint {path} is of robot '{meta.robot}', this run is of '{robot}'. "
             f"Pass --robot.asset {meta.robot}, or another checkpoint."
         )
     if simulator is not None and meta.simulator != simulator:
@@ -171,28 +171,28 @@ def latest(folder: Path) -> Path | None:
     return max(steps, key=lambda p: int(p.name), default=None)
 
 
-def resolve(path: str | Path) -> Path | None:
+def resolve(path: str | Path, key: str = "training.checkpoint") -> Path | None:
     """The checkpoint that a user means by `path`.
 
     A run directory or its ``checkpoints`` folder means the newest complete one in it, None if there
     is none yet; a ``checkpoints/<step>`` folder means itself.
 
     Raises:
-      ConfigError: `path` is none of these.
+      ConfigError: `path` is none of these; the message names `key`.
     """
     path = Path(path)
     if not path.exists():
-        raise ConfigError(f"training.checkpoint: no such folder: {path}. {_WANTED}")
+        raise ConfigError(f"{key}: no such folder: {path}. {_WANTED}")
     if not path.is_dir():
         hint = " An ONNX file holds the policy only; it can be evaluated, not resumed." * (path.suffix == ".onnx")
-        raise ConfigError(f"training.checkpoint: {path} is a file.{hint} {_WANTED}")
+        raise ConfigError(f"{key}: {path} is a file.{hint} {_WANTED}")
     if (path / _META).is_file() or path.name.isdigit():
         return path
     if path.name == "checkpoints":
         return latest(path)
     if (path / "checkpoints").is_dir() or (path / "config.yaml").is_file():
         return latest(path / "checkpoints")
-    raise ConfigError(f"training.checkpoint: {path} is not a run directory and not a checkpoint. {_WANTED}")
+    raise ConfigError(f"{key}: {path} is not a run directory and not a checkpoint. {_WANTED}")
 
 
 def clean(folder: Path) -> None:
@@ -219,7 +219,7 @@ def _compare(path: Path, item: str, meta: Meta, template: Any) -> None:
         held = ", ".join(meta.arrays)
         raise ConfigError(f"checkpoint {path} holds no '{item}' (it holds {held}); it cannot be resumed.")
     there, here = meta.arrays[item], describe(template)
-    fix = "Use the settings in the run's config.yaml, or start without --training.checkpoint."
+    fix = "Use the settings in the run's config.yaml, or start without the checkpoint."
     for name in [*here, *there]:
         ours, theirs = here.get(name), there.get(name)
         if ours != theirs:
