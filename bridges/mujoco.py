@@ -15,6 +15,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+import mujoco
 import numpy as np
 
 from bridges import checks, exchange, mujoco_model
@@ -73,6 +74,7 @@ class MujocoBridge:
     ):
         if num_envs < 1:
             raise ValueError(f"num_envs: got {num_envs}, wanted 1 or more.")
+        _keep_folders_clean()
         settings = cfg.config
         self.model = mujoco_model.build(robot, ground, cfg, self_collisions=self_collisions)
         self.spec = BridgeSpec(
@@ -260,6 +262,13 @@ class MujocoBridge:
             for array in out:
                 array[lost] = np.nan
         self._latest, self._given = out, SimState(*(exchange.give(array) for array in out))
+
+
+def _keep_folders_clean() -> None:
+    """No MUJOCO_LOG.TXT in the working directory; MuJoCo's warnings still go to the terminal."""
+    config = mujoco.MjLogConfig.get()
+    config.logto_file = False
+    config.set()
 
 
 def _cores() -> int:

@@ -168,6 +168,7 @@ class Bridge(Protocol):
         current q and qd at every physics sub-step.
 
         Args:
+          physics: the value that the previous call returned.
           targets: [E, J] rad, held during the control step.
           torque_offset: [E, decimation, J] N m added before the clip, or None.
         """
