@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -82,9 +84,11 @@ def save(folder: Path, items: Mapping[str, Any], meta: Meta) -> Path:
         }
         (partial / _META).write_text(json.dumps(record, indent=1))
         os.rename(partial, final)
-    except (OSError, ValueError) as error:  # tensorstore reports a full disk as ValueError
+    except (OSError, ValueError) as error:
         clean(folder)
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = _system_error(error)
+        if reason is None:
+            raise
         raise SaveError(f"could not write checkpoint {final}: {reason}") from error
     return final
 
@@ -236,8 +240,26 @@ def _text(entry: Any) -> str:
 
 @contextlib.contextmanager
 def _orbax(items: Mapping[str, Any]) -> Iterator[ocp.Checkpointer]:
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(*items)) as orbax:
-        yield orbax
+    """Orbax, silent: it logs the traceback of every error beside raising it."""
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler(*items)) as orbax:
+            yield orbax
+    finally:
+        log.setLevel(level)
+
+
+def _system_error(error: Exception) -> str | None:
+    """What the operating system refused, or None if it was not the operating system.
+
+    tensorstore raises ValueError for it, with the error number in the text.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    number = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(number[1])) if number else None
 
 
 def _stored(tree: Any) -> Any:

@@ -130,8 +130,8 @@ def _widened(term: Any, strength: float) -> dict[str, Any]:
 
 
 def _wider(pair: tuple[float, float], strength: float) -> tuple[float, float]:
-    middle, half = 0.5 * (pair[0] + pair[1]), 0.5 * strength * (pair[1] - pair[0])
-    return middle - half, middle + half
+    extra = 0.5 * (strength - 1.0) * (pair[1] - pair[0])
+    return pair[0] - extra, pair[1] + extra
 
 
 def _full_penalties(terms: Terms) -> dict[str, TermConfig]:

@@ -72,7 +72,7 @@ def find(checkpoint_path: str) -> Source:
 
 
 def _from_checkpoint(where: str) -> Source:
-    path = checkpoint.resolve(where)
+    path = checkpoint.resolve(where, key="--checkpoint")
     if path is None:
         raise ConfigError(f"--checkpoint {where}: this run has saved no checkpoint yet.")
     meta = checkpoint.read_meta(path)

@@ -1,0 +1,167 @@
+"""`python -m holosoma_jax.eval` from its command line to its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from holosoma_jax import eval as command
+from holosoma_jax.config import compose
+from holosoma_jax.io import onnx, onnx_metadata
+from holosoma_jax.learn import ppo
+from holosoma_jax.loop import checkpoint, setup
+from tests.eval.conftest import PolicyFile
+
+SMALL = ["--training.num-envs=2", "--training.max-eval-steps=10"]
+
+
+def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that the command prints before it exits with 2."""
+    try:
+        code = command.main([*arguments, *SMALL])
+    except SystemExit as stopped:
+        code = stopped.code
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert code == 2 and len(lines) == 1, lines
+    return lines[0].removeprefix("error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "--checkpoint is missing"),
+        (["--checkpoint=nowhere"], "--checkpoint: no such folder: nowhere."),
+        (["--checkpoint=nowhere.onnx"], "nowhere.onnx: no such file."),
+        (["--checkpoint=x", "--mode=cleen"], "--mode: got 'cleen'; wanted one of clean, train_like, stress."),
+        (["--checkpoint=x", "--velocity=[1,0]"], "--velocity: got '[1,0]'; wanted a list of 3 numbers"),
+    ],
+)
+def test_bad_input_is_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    assert failure(capsys, *arguments).startswith(expected)
+
+
+def test_a_truncated_file_is_one_line(capsys: pytest.CaptureFixture[str], policy_file: PolicyFile) -> None:
+    file = policy_file()
+    file.write_bytes(file.read_bytes()[:500])
+    assert "not an ONNX file, or cut short" in failure(capsys, f"--checkpoint={file}")
+
+
+def test_the_config_belongs_to_the_policy(
+    capsys: pytest.CaptureFixture[str], policy_file: PolicyFile
+) -> None:
+    line = failure(capsys, f"--checkpoint={policy_file()}", "exp:g1-29dof")
+    assert line == "exp:g1-29dof: the config comes from the checkpoint; leave it out."
+
+
+def test_a_folder_that_cannot_be_written_is_seen_first(
+    capsys: pytest.CaptureFixture[str], policy_file: PolicyFile
+) -> None:
+    file = policy_file()
+    line = failure(capsys, f"--checkpoint={file}", f"--output={file}/below")
+    assert line.startswith(f"{file}/below/policy.json cannot be written (")
+
+
+def test_a_misspelt_flag_suggests_the_right_one(
+    capsys: pytest.CaptureFixture[str], policy_file: PolicyFile
+) -> None:
+    line = failure(capsys, f"--checkpoint={policy_file()}", "--velocty=[1,0,0]")
+    assert line.startswith("--velocty: ") and "--velocity" in line
+
+
+def test_another_robot_is_refused(capsys: pytest.CaptureFixture[str], policy_file: PolicyFile) -> None:
+    line = failure(capsys, f"--checkpoint={policy_file()}", "--robot.asset=t1")
+    assert "not for the 29 of robot 't1'" in line
+
+
+def test_other_observations_are_refused(capsys: pytest.CaptureFixture[str], policy_file: PolicyFile) -> None:
+    longer = "--observation.groups.actor-obs.history-length=2"
+    line = failure(capsys, f"--checkpoint={policy_file()}", longer)
+    assert "the policy reads 100 observations, this configuration gives 200" in line
+
+
+def test_a_changed_scale_is_refused_where_the_file_states_it(
+    capsys: pytest.CaptureFixture[str], policy_file: PolicyFile
+) -> None:
+    from tests.eval.test_policies import layout
+
+    file = policy_file(observation_layout=layout())
+    line = failure(capsys, f"--checkpoint={file}", "--observation.groups.actor-obs.terms.dof-vel.scale=1.0")
+    assert (
+        "'dof_vel' (1 x 29 entries, scale 0.05) for the policy, 'dof_vel' (1 x 29 entries, scale 1)" in line
+    )
+
+
+def test_a_policy_of_the_reference_is_scored(
+    capsys: pytest.CaptureFixture[str], policy_file: PolicyFile
+) -> None:
+    file = policy_file()
+    assert command.main([f"--checkpoint={file}", "--velocity=[0.4,0,0]", *SMALL]) == 0
+    out = capsys.readouterr().out
+    record = json.loads((file.parent / "eval" / "policy.json").read_text())
+    assert {"survival", "velocity error, horizontal", "tracking_lin_vel"} <= {
+        line.strip().split("  ")[0] for line in out.splitlines()
+    }
+    assert (record["robot"], record["simulator"], record["terrain"]) == ("g1", "mujoco", "plane")
+    assert (record["num_envs"], record["steps"], record["control_dt"]) == (2, 10, 0.02)
+    assert record["velocity"] == [0.4, 0.0, 0.0]
+    assert record["scores"]["survival_rate"] == 1.0
+    assert record["scores"]["episode_length_s"] == pytest.approx(0.2)
+    assert set(record["scores"]["first"]) == set(record["units"])
+
+
+@pytest.mark.slow
+def test_the_clock_never_cuts_an_evaluation(policy_file: PolicyFile) -> None:
+    # Episodes of 0.1 s would end after 5 steps; 12 steps are asked for, in which nobody falls.
+    cfg, args = compose.load_with_extra(
+        [
+            f"--checkpoint={policy_file()}",
+            "--training.num-envs=2",
+            "--training.max-eval-steps=12",
+            "--simulator.config.sim.max-episode-length-s=0.1",
+        ],
+        command.EvalArgs,
+        command.saved_config,
+    )
+    scores = command.run(cfg, args)["scores"]
+    assert scores["survival_rate"] == 1.0
+    assert scores["episode_length_s"] == pytest.approx(12 * 0.02)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_and_its_onnx_file_score_alike(tmp_path: Path) -> None:
+    cfg = compose.load(
+        [
+            "exp:g1-29dof",
+            "terrain:terrain-locomotion-plane",
+            "--training.num-envs=2",
+            "--algo.config.actor-hidden=[32]",
+            "--algo.config.critic-hidden=[16]",
+        ]
+    )
+    parts = setup.build(cfg)
+    learner = ppo.init(jax.random.key(5), parts.learner, cfg.algo.config)
+    saved = compose.to_mapping(cfg)
+    meta = checkpoint.Meta(
+        step=7, robot="g1", simulator="mujoco", num_envs=2, seed=0, elapsed_s=0.0, config=saved
+    )
+    checkpoint.save(tmp_path / "checkpoints", {"learner": learner}, meta)
+    stated = onnx_metadata.policy_metadata(saved, parts.robot, parts.env.spec, 7)
+    onnx.export_policy(tmp_path / "7.onnx", lambda obs: ppo.mode(learner, obs), 100, 29, stated)
+    parts.bridge.close()
+
+    records = []
+    for policy in (tmp_path, tmp_path / "7.onnx"):
+        assert command.main([f"--checkpoint={policy}", f"--output={tmp_path / 'out'}", *SMALL]) == 0
+        records.append(json.loads((tmp_path / "out" / "7.json").read_text()))
+    ours, exported = records
+    assert ours.pop("policy") != exported.pop("policy")
+    a, b = ours.pop("scores"), exported.pop("scores")
+    assert ours == exported
+    for group in ("first", "rewards_per_second"):
+        np.testing.assert_allclose(list(a[group].values()), list(b[group].values()), rtol=1e-3)
