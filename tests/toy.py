@@ -9,6 +9,7 @@ overwrites in place, and what it hands over are views of them, valid until its n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -25,7 +26,8 @@ from bridges.protocol import (
     StalePhysicsError,
     UnsupportedRandomization,
 )
-from holosoma_jax.config.schema import AlgoConfig, Config, PpoConfig, TrainingConfig
+from holosoma_jax.config import compose
+from holosoma_jax.config.schema import Config, TrainingConfig
 from holosoma_jax.envs.env import Action, Env, EnvSpec, ObservationTerm, Reset, StepResult
 from holosoma_jax.loop.setup import Setup, learner_spec
 from holosoma_jax.robots.robot import Robot
@@ -291,8 +293,9 @@ def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7) 
 
 
 def config(**changes: Any) -> Config:
-    """A small config; `changes` are fields of `TrainingConfig` or `PpoConfig`."""
-    training: dict[str, Any] = {"num_envs": 16, "seed": 3, "project": "toy", "export_onnx": False}
+    """A small run; `changes` are fields of `TrainingConfig` or `PpoConfig`."""
+    base = compose.load(["exp:g1-29dof"])
+    training: dict[str, Any] = {"num_envs": 16, "seed": 3, "project": "toy", "name": "run", "export_onnx": False}
     algo: dict[str, Any] = {
         "num_learning_iterations": 4,
         "num_steps_per_env": 8,
@@ -308,7 +311,11 @@ def config(**changes: Any) -> Config:
     known = TrainingConfig.__dataclass_fields__
     training |= {k: v for k, v in changes.items() if k in known}
     algo |= {k: v for k, v in changes.items() if k not in known}
-    return Config(training=TrainingConfig(**training), algo=AlgoConfig(config=PpoConfig(**algo)))
+    return replace(
+        base,
+        training=replace(base.training, **training),
+        algo=replace(base.algo, config=replace(base.algo.config, **algo)),
+    )
 
 
 def setup(cfg: Config | None = None, *, robot: str = "toy", poison_at: int | None = None) -> Setup:

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bridges.protocol import SimState
+from holosoma_jax.learn import ppo
+from holosoma_jax.loop import guard
+from holosoma_jax.loop.guard import DEPTH, MAX_REPORTS, Guard, NonFiniteError
+
+
+def state_at(step: int, envs: int = 3) -> SimState:
+    """A state whose joint angles say which step and environment they are of."""
+    zeros = jnp.zeros((envs, 3))
+    joints = jnp.full((envs, 2), float(step)) + 0.1 * jnp.arange(float(envs))[:, None]
+    return SimState(*[zeros] * 4, joints, *[zeros] * 6)
+
+
+def history_of(steps: int) -> guard.History:
+    remember = jax.jit(guard.remember)
+    state = guard.history(state_at(0), jnp.zeros((3, 2)))
+    for step in range(steps):
+        state = remember(state, state_at(step), jnp.full((3, 2), -float(step)))
+    return state
+
+
+@pytest.mark.parametrize("steps", [2, DEPTH, DEPTH + 3])
+def test_report_holds_the_last_states_in_order(tmp_path: Path, steps: int):
+    said: list[str] = []
+    Guard(tmp_path / "nonfinite", said.append).environments(jnp.array([0, 1, 1], bool), history_of(steps), 40)
+    with np.load(tmp_path / "nonfinite" / "40.npz") as report:
+        np.testing.assert_array_equal(report["env_ids"], [1, 2])
+        last = np.arange(max(0, steps - DEPTH), steps)
+        np.testing.assert_allclose(report["joint_pos"][:, 0, 0], last + 0.1, rtol=1e-6)
+        np.testing.assert_allclose(report["targets"][:, 1, 0], -last)
+        assert report["root_quat"].shape[:2] == (len(last), 2)
+    assert "2 environment(s) became non-finite at control step 40 (environments 1, 2;" in said[0]
+    assert str(tmp_path / "nonfinite" / "40.npz") in said[0]
+
+
+def test_report_names_the_arrays(tmp_path: Path):
+    sim = state_at(0)._replace(joint_vel=jnp.full((3, 3), jnp.nan))
+    state = guard.remember(guard.history(sim, jnp.zeros((3, 2))), sim, jnp.zeros((3, 2)))
+    said: list[str] = []
+    Guard(tmp_path, said.append).environments(jnp.ones(3, bool), state, 1)
+    assert "(environments 0, 1, 2; joint_vel)" in said[0]
+
+
+def test_reports_are_throttled(tmp_path: Path):
+    said: list[str] = []
+    watch = Guard(tmp_path, said.append)
+    for step in range(20):
+        watch.environments(jnp.array([True, False, False]), history_of(1), step)
+    assert len(said) == len(list(tmp_path.iterdir())) == MAX_REPORTS
+    assert "only counted" in said[-1]
+    assert "only counted" not in said[0]
+
+
+def test_report_that_cannot_be_written_is_said_and_survived(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    said: list[str] = []
+    Guard(tmp_path / "file", said.append).environments(jnp.array([True, False, False]), history_of(1), 3)
+    assert "could not write the report" in said[0]
+    assert "became non-finite" in said[1]
+
+
+def batch_of(envs: int, **changes: np.ndarray) -> ppo.PpoBatch:
+    rows = {name: np.zeros((4, envs), np.float32) for name in ppo.PpoBatch._fields}
+    wide = {name: np.zeros((4, envs, 2), np.float32) for name in ("actor_obs", "critic_obs", "action", "mean")}
+    return ppo.PpoBatch(**(rows | wide | {"last_value": np.zeros(envs, np.float32)} | changes))
+
+
+def test_learner_report_names_parameters_losses_and_environments(tmp_path: Path):
+    reward = np.zeros((4, 30), np.float32)
+    reward[2, 17] = np.inf
+    learner = {"actor": {"kernel": jnp.array([1.0, jnp.nan]), "bias": jnp.zeros(2)}, "step": jnp.int32(3)}
+    with pytest.raises(NonFiniteError) as error:
+        Guard(tmp_path, print).learner({"Loss/Value": np.nan, "Loss/KL": 0.1}, learner, batch_of(30, reward=reward), 9)
+    text = str(error.value)
+    assert "after iteration 9 (first: actor/kernel, Loss/Value)" in text
+    assert str(tmp_path / "learner-9.npz") in text
+    with np.load(tmp_path / "learner-9.npz") as report:
+        np.testing.assert_array_equal(report["env_ids"], [17])
+        np.testing.assert_array_equal(report["nonfinite_parameters"], ["actor/kernel"])
+        np.testing.assert_array_equal(report["reward"][:, 0], reward[:, 17])
+        assert report["actor_obs"].shape == (4, 1, 2)
+
+
+def test_learner_report_without_a_culprit_keeps_some_environments(tmp_path: Path):
+    with pytest.raises(NonFiniteError):
+        Guard(tmp_path, print).learner({"Loss/KL": np.inf}, {"w": jnp.zeros(1)}, batch_of(30), 2)
+    with np.load(tmp_path / "learner-2.npz") as report:
+        np.testing.assert_array_equal(report["env_ids"], np.arange(guard.MAX_ENVS))
+
+
+def test_a_broken_simulator_stops_the_run(tmp_path: Path):
+    watch = Guard(tmp_path, print)
+    watch.simulator(0.5)
+    with pytest.raises(NonFiniteError, match=r"80% of this iteration's simulator states"):
+        watch.simulator(0.8)
+
+
+def test_finite_looks_at_floating_point_leaves_only():
+    tree = {"a": jnp.ones(3), "n": jnp.int32(2), "key": jax.random.key(0)}
+    assert bool(guard.finite(tree))
+    assert not bool(guard.finite(tree | {"b": jnp.array([1.0, jnp.inf])}))
+    assert guard.nonfinite_leaves({"x": {"y": jnp.array(jnp.nan)}, **tree}) == ["x/y"]
