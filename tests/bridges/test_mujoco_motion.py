@@ -168,9 +168,13 @@ def test_zero_offset_is_no_offset():
     states = []
     for offset in (None, np.zeros((3, 4, 5), np.float32)):
         bridge, physics = start(3)
+        push = np.array([[0.0, 0, 0], [0.1, 0, 0], [0, 0.1, 0]], np.float32)
+        physics, _ = bridge.reset(physics, everyone(3), pose(3)._replace(root_lin_vel=push))
         for _ in range(5):
             physics, sim = bridge.step(physics, np.zeros((3, 5), np.float32), offset)
         states.append(numpy(sim))
+    forces = states[0].contact_force.sum(1)
+    assert len(set(forces[:, 2])) == 3  # every environment has its own
     for name, a, b in zip(SimState._fields, *states, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)
 
