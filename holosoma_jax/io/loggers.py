@@ -1,0 +1,168 @@
+"""Where the numbers of a run go: ``metrics.jsonl``, and TensorBoard or another service beside it.
+
+A sink takes one set of scalars per iteration. Step k holds the numbers of the k-th iteration, so a
+run that is resumed after k iterations goes on with step k + 1; whatever later steps an interrupted
+session had written is dropped, and every file reads as if the run had never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import LoggerConfig
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Sink(Protocol):
+    """A place where numbers go."""
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Take in the numbers of iteration `step`."""
+        ...
+
+    def close(self) -> None:
+        """Nothing follows."""
+        ...
+
+
+def make_sinks(cfg: LoggerConfig, run_dir: Path, *, completed: int = 0) -> list[Sink]:
+    """The sinks that `cfg` asks for, beside the console (`holosoma_jax.io.console`).
+
+    Args:
+      cfg: 'disabled' gives none, 'console' the JSON lines only, the others both.
+      run_dir: folder of the run; exists.
+      completed: iterations of the run that are kept; what the files hold of later ones is dropped.
+
+    Raises:
+      ConfigError: the extra that `cfg` needs is not installed, or the folder cannot be written.
+    """
+    if cfg.name == "disabled":
+        return []
+    if cfg.name == "wandb":
+        raise ConfigError(_wandb_absent())
+    services: list[Sink] = [TensorBoardSink(run_dir, completed)] if cfg.name == "tensorboard" else []
+    try:
+        return [JsonlSink(run_dir / METRICS_FILE, completed), *services]
+    except OSError as error:
+        for sink in services:
+            sink.close()
+        raise ConfigError(
+            f"{run_dir}: cannot be written ({error.strerror}). Choose another folder."
+        ) from None
+
+
+class JsonlSink:
+    """One JSON object a line: ``{"step": 3, "Train/mean_reward": 1.5, ...}``, flushed at once.
+
+    A value that is not finite becomes null. A full disk costs lines and a warning, not the run.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], completed: int = 0):
+        """Open `path` for the steps after `completed`; raises OSError where it cannot be written."""
+        self.path = Path(path)
+        if self.path.exists():
+            keep_steps(self.path, completed)
+        self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  # closed by `close`
+        self._torn = False
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Append one line."""
+        values = {key: float(value) for key, value in scalars.items()}
+        row = {"step": step} | {key: value if math.isfinite(value) else None for key, value in values.items()}
+        try:
+            self._file.write(("\n" if self._torn else "") + json.dumps(row, allow_nan=False) + "\n")
+            self._file.flush()
+            self._torn = False
+        except OSError as error:
+            self._torn = True  # part of the line may be there: start the next one on a new line
+            warnings.warn(
+                f"{self.path}: step {step} is lost ({error.strerror}).", RuntimeWarning, stacklevel=2
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class TensorBoardSink:
+    """TensorBoard events; values that are not finite are left out."""
+
+    def __init__(self, folder: str | os.PathLike[str], completed: int = 0):
+        """Events go to `folder`; TensorBoard hides what older files there hold of later steps.
+
+        Raises:
+          ConfigError: the extra `tensorboard` is not installed.
+        """
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise ConfigError(
+                "logger:tensorboard needs the extra 'tensorboard', which is not installed. "
+                "Install it with: pip install 'holosoma-jax[tensorboard]', or choose logger:console."
+            ) from None
+        purge = completed + 1 if completed else None
+        self._writer = SummaryWriter(os.fspath(folder), flush_secs=10, purge_step=purge)
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Add one point to each curve."""
+        for key, value in scalars.items():
+            if math.isfinite(value):
+                self._writer.add_scalar(key, float(value), step)
+
+    def close(self) -> None:
+        """Write what is pending."""
+        self._writer.close()
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The rows of a metrics file in order, null as NaN; lines that were cut short are left out."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        rows = [row for _, row in _rows(file)]
+    return [{key: math.nan if value is None else value for key, value in row.items()} for row in rows]
+
+
+def keep_steps(path: Path, completed: int) -> None:
+    """Drop the rows of `path` after step `completed`, and lines that were cut short; atomically."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    kept = "".join(f"{line}\n" for line, row in _rows(text.splitlines()) if row["step"] <= completed)
+    if kept == text:
+        return
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(kept)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rows(lines: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line that is a whole row, and the row."""
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            yield line.rstrip("\n"), row
+
+
+def _wandb_absent() -> str:
+    from importlib.util import find_spec
+
+    if find_spec("wandb") is None:
+        return (
+            "logger:wandb needs the extra 'wandb', which is not installed. "
+            "Install it with: pip install 'holosoma-jax[wandb]', or choose logger:tensorboard."
+        )
+    return "logger:wandb is not part of this version. Choose logger:tensorboard."
