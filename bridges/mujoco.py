@@ -138,7 +138,7 @@ class MujocoBridge:
         if torque_offset is not None:
             offset = checks.array("torque_offset", torque_offset, (e, decimation, joints))
             checks.finite("torque_offset", offset)
-            checks.at_least("torque_offset needs stiffness: kp", self._robot.kp[None], 0.0, exclusive=True)
+            self._check_stiff()
         out = engine.empty()
         engine.step(out, wanted, offset, decimation)
         self._hand_over(out)
@@ -244,6 +244,14 @@ class MujocoBridge:
             label = prefix + name
             rows[name] = checks.finite(label, checks.array(label, value, (e, widths.get(name, 3)))[ids], ids)
         return rows
+
+    def _check_stiff(self) -> None:
+        for name, kp in zip(self.spec.joint_names, self._robot.kp, strict=True):
+            if kp <= 0.0:
+                raise ValueError(
+                    f"torque_offset: got one for joint '{name}', whose kp is {kp:g}; wanted kp above 0, "
+                    "as MuJoCo adds an offset by shifting the target."
+                )
 
     def _refresh(self, ids: np.ndarray, *, at_rest: bool) -> None:
         """A new `SimState`: the latest one with fresh kinematics in the rows `ids`."""

@@ -36,7 +36,7 @@ def test_robot_lands_on_its_feet(name):
 
 @pytest.mark.slow
 def test_memory_grows_by_kilobytes_an_environment():
-    """8,192 G1s with parameters of their own fit beside a learner: below 1 GB in all, JAX included."""
+    """8,192 G1s with parameters of their own fit beside a learner: 0.4 GB was measured, JAX included."""
     code = (
         "import resource, sys, numpy as np\n"
         "from tests.bridges.biped import everyone, pose, start\n"
@@ -52,4 +52,4 @@ def test_memory_grows_by_kilobytes_an_environment():
         "print(peak / (2**20 if sys.platform == 'darwin' else 2**10))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 1000.0  # MB
+    assert float(done.stdout) < 600.0  # MB
