@@ -1,6 +1,6 @@
-"""Environment variables of the command modules, set in this one place and before JAX is imported.
+"""What the command modules settle before JAX is imported: environment variables, in this one place.
 
-Everything here is a default: what the user has set stays.
+Every variable is a default: what the user has set stays.
 """
 
 from __future__ import annotations
@@ -9,15 +9,26 @@ import os
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
+EXTRAS = {
+    "mujoco_warp": "warp",
+    "warp": "warp",
+    "torch": "isaac",
+    "isaacgym": "isaac",
+    "isaacsim": "isaac",
+    "wandb": "wandb",
+    "tensorboardX": "tensorboard",
+}
+"""Package that a feature needs -> the extra that installs it."""
+
 
 def prepare(*, deterministic: bool = False) -> None:
     """Set what JAX and the libraries below it read when they start.
 
     deterministic: let GPU programs give the same bits every time (``training.deterministic``).
     """
-    # TensorFlow's C++ logging, which XLA and tensorstore use, is chatty below level 2 (warnings).
+    # XLA and tensorstore log through TensorFlow's C++ logger, which below level 2 (errors) is chatty.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # The simulators share the GPU; JAX would take three quarters of its memory at start.
+    # A simulator on the same GPU needs memory too; JAX would take three quarters of it at the start.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if deterministic and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()

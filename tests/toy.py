@@ -295,7 +295,13 @@ def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7) 
 def config(**changes: Any) -> Config:
     """A small run; `changes` are fields of `TrainingConfig` or `PpoConfig`."""
     base = compose.load(["exp:g1-29dof"])
-    training: dict[str, Any] = {"num_envs": 16, "seed": 3, "project": "toy", "name": "run", "export_onnx": False}
+    training: dict[str, Any] = {
+        "num_envs": 16,
+        "seed": 3,
+        "project": "toy",
+        "name": "run",
+        "export_onnx": False,
+    }
     algo: dict[str, Any] = {
         "num_learning_iterations": 4,
         "num_steps_per_env": 8,

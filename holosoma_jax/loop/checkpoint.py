@@ -110,7 +110,9 @@ def load(path: Path, templates: Mapping[str, Any]) -> dict[str, Any]:
         if not file.is_file():
             raise ConfigError(f"checkpoint {path} is incomplete: {name} is missing. {_EARLIER}")
         if _digest(file) != digest:
-            raise ConfigError(f"checkpoint {path} is damaged: {name} has changed since it was saved. {_EARLIER}")
+            raise ConfigError(
+                f"checkpoint {path} is damaged: {name} has changed since it was saved. {_EARLIER}"
+            )
     for name, template in templates.items():
         _compare(path, name, meta, template)
     with _orbax(templates) as orbax:
@@ -132,7 +134,9 @@ def read_meta(path: Path) -> Meta:
         record = json.loads(file.read_text())
         schema, version = int(record["schema"]), str(record["version"])
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ConfigError(f"checkpoint {path} is damaged: {_META} cannot be read ({error}). {_EARLIER}") from None
+        raise ConfigError(
+            f"checkpoint {path} is damaged: {_META} cannot be read ({error}). {_EARLIER}"
+        ) from None
     if schema > SCHEMA:
         raise ConfigError(
             f"checkpoint {path} was written by holosoma_jax {version} (layout {schema}); this is {__version__} "
@@ -141,7 +145,9 @@ def read_meta(path: Path) -> Meta:
     try:
         return Meta(**record)
     except TypeError as error:
-        raise ConfigError(f"checkpoint {path} is damaged: {_META} is incomplete ({error}). {_EARLIER}") from None
+        raise ConfigError(
+            f"checkpoint {path} is damaged: {_META} is incomplete ({error}). {_EARLIER}"
+        ) from None
 
 
 def require(
@@ -188,7 +194,9 @@ def resolve(path: str | Path, key: str = "training.checkpoint") -> Path | None:
     if not path.exists():
         raise ConfigError(f"{key}: no such folder: {path}. {_WANTED}")
     if not path.is_dir():
-        hint = " An ONNX file holds the policy only; it can be evaluated, not resumed." * (path.suffix == ".onnx")
+        hint = " An ONNX file holds the policy only; it can be evaluated, not resumed." * (
+            path.suffix == ".onnx"
+        )
         raise ConfigError(f"{key}: {path} is a file.{hint} {_WANTED}")
     if (path / _META).is_file() or path.name.isdigit():
         return path

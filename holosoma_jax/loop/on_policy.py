@@ -16,7 +16,7 @@ from holosoma_jax.config import compose
 from holosoma_jax.learn import ppo
 from holosoma_jax.loop import checkpoint, guard, metrics, parallel, seeding
 from holosoma_jax.loop.rollout import Collected, Step, Stepped, World
-from holosoma_jax.loop.run_dir import RunDir, Start
+from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup
 from holosoma_jax.loop.stop import Stop
 
@@ -69,37 +69,58 @@ class Result:
     """of the last iteration; empty if there was none"""
 
 
-def initial(setup: Setup, driver: Stepped) -> State:
-    """The run before its first iteration."""
+def begin(
+    setup: Setup, saved: Path | None = None, say: Callable[[str], None] = print
+) -> tuple[Stepped, State]:
+    """The compiled halves of a control step, and the run as checkpoint `saved` left it, or new.
+
+    Raises:
+      ConfigError: the checkpoint is damaged, or does not fit; see `restore`.
+    """
     cfg = setup.cfg
+    if saved is not None:
+        _require(saved, setup)
+    say(f"Compiling for {cfg.training.num_envs} environments ...")
+    driver = Stepped(setup.env, setup.bridge, cfg.algo.config.num_steps_per_env)
     shared, root = seeding.shared(cfg.training.seed), seeding.root(cfg.training.seed)
     learner = ppo.init(seeding.stream(shared, "learner"), setup.learner, cfg.algo.config)
     world = driver.start(learner, root, spread_clocks=cfg.algo.config.init_at_random_ep_len)
-    return State(learner, world, 0, 0.0)
+    state = State(learner, world, 0, 0.0)
+    return driver, state if saved is None else restore(saved, setup, state)
 
 
 def train(
     setup: Setup,
-    start: Start,
+    driver: Stepped,
+    state: State,
+    run: RunDir,
     *,
     sinks: Sequence[Sink] = (),
     extras: Extras | None = None,
     say: Callable[[str], None] = print,
     stop: Stop | None = None,
 ) -> Result:
-    """Run iterations from `start` until ``num_learning_iterations`` are completed or `stop` is set.
+    """Run iterations until ``num_learning_iterations`` are completed or `stop` is set.
+
+    Args:
+      setup: the parts of the run.
+      driver: from `begin`.
+      state: from `begin`; it is used up.
+      run: where checkpoints and reports go.
+      sinks: get every iteration's numbers.
+      extras: what else the run leaves.
+      say: gets messages, one line each.
+      stop: asks for an early end; the iteration that runs is finished and saved.
 
     Raises:
-      ConfigError: the checkpoint does not fit this run.
       NonFiniteError: the learner, or most of the simulator's states, are no longer numbers.
     """
-    cfg, algo, run, stop = setup.cfg, setup.cfg.algo.config, start.run, stop or Stop()
+    cfg, algo, stop = setup.cfg, setup.cfg.algo.config, stop or Stop()
     root, shared = seeding.root(cfg.training.seed), seeding.shared(cfg.training.seed)
-    driver = Stepped(setup.env, setup.bridge, algo.num_steps_per_env)
     learn = jax.jit(_learn, donate_argnums=0)
-    watch = guard.Guard(run.nonfinite, say)
-    check = cfg.training.check_finite
-    saved, unsaved, scalars = start.checkpoint, False, dict[str, float]()
+    watch, check = guard.Guard(run.nonfinite, say), cfg.training.check_finite
+    saved, unsaved, scalars = checkpoint.latest(run.checkpoints), False, dict[str, float]()
+    first = state.iteration
 
     def on_step(step: Step) -> None:
         if step.nonfinite and check:
@@ -107,11 +128,6 @@ def train(
         if extras is not None:
             extras.step(step)
 
-    say(f"Compiling for {cfg.training.num_envs} environments ...")
-    compiling, compiled = time.perf_counter(), False
-    state = initial(setup, driver)
-    if start.checkpoint is not None:
-        state = restore(start.checkpoint, setup, state)
     while state.iteration < algo.num_learning_iterations and not stop.requested:
         if extras is not None:
             extras.begin(state.iteration)
@@ -124,9 +140,8 @@ def train(
         losses = metrics.numbers(losses)  # waits for the update
         ended = time.perf_counter()
         state = State(learner, collected.world, state.iteration + 1, state.elapsed + ended - began)
-        if not compiled:
-            say(f"Compiled, and the first iteration done, in {ended - compiling:.1f} s.")
-            compiled = True
+        if state.iteration == first + 1:
+            say(f"Compiled, and the first iteration done, in {ended - driver.created:.1f} s.")
         finite, valid = losses.pop("finite"), losses.pop("valid")
         if check:
             if not finite:
@@ -146,9 +161,9 @@ def train(
                 saved, unsaved = save(run, setup, state), False
             except checkpoint.SaveError as error:
                 unsaved = True
-                say(f"WARNING: {error}. Training goes on; earlier checkpoints are untouched.")
+                say(f"WARNING: {error}. Earlier checkpoints are untouched.")
             else:
-                if extras is not None:
+                if extras is not None and parallel.is_main():
                     extras.saved(state.iteration, state.learner)
     return Result(state, saved, unsaved, scalars)
 
@@ -183,14 +198,7 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
     Raises:
       ConfigError: damaged, or of another robot, simulator, size or network.
     """
-    meta = checkpoint.read_meta(path)
-    checkpoint.require(
-        path,
-        meta,
-        robot=setup.robot.name,
-        simulator=setup.bridge.spec.simulator,
-        num_envs=setup.cfg.training.num_envs,
-    )
+    meta = _require(path, setup)
     items = checkpoint.load(path, _items(setup.bridge, fresh.learner, fresh.world))
     learner = items["learner"].replace(hyper=fresh.learner.hyper)
     if not setup.cfg.algo.config.load_optimizer:
@@ -198,6 +206,14 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
     physics = setup.bridge.set_state(fresh.world.physics, items["physics"])
     world = World(items["env"], physics, items["sim"], fresh.world.history)
     return State(learner, world, meta.step, meta.elapsed_s)
+
+
+def _require(path: Path, setup: Setup) -> checkpoint.Meta:
+    """What checkpoint `path` says of itself; raises ConfigError unless it belongs to `setup`."""
+    meta = checkpoint.read_meta(path)
+    simulator, num_envs = setup.bridge.spec.simulator, setup.cfg.training.num_envs
+    checkpoint.require(path, meta, robot=setup.robot.name, simulator=simulator, num_envs=num_envs)
+    return meta
 
 
 def _items(bridge: Bridge, learner: ppo.PpoState, world: World) -> dict[str, Any]:
@@ -221,7 +237,13 @@ def _learn(
 
 
 def _performance(
-    num_envs: int, horizon: int, state: State, collected: Collected, began: float, learning: float, ended: float
+    num_envs: int,
+    horizon: int,
+    state: State,
+    collected: Collected,
+    began: float,
+    learning: float,
+    ended: float,
 ) -> dict[str, float]:
     """Speed and size, under the reference's names."""
     samples = num_envs * horizon

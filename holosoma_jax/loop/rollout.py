@@ -170,20 +170,21 @@ class Stepped:
 
     def __init__(self, env: Env, bridge: Bridge, horizon: int, algorithm: Algorithm | None = None):
         self.env, self.bridge, self.horizon = env, bridge, horizon
+        self.created = time.perf_counter()  # for messages about how long compiling took
         algorithm = algorithm or Algorithm()
         first, second = partial(decide, env, algorithm), partial(judge, env, algorithm)
 
-        def decide_into(learner, carry, stored, sim, root, t):  # noqa: ANN001, ANN202
+        def decide_into(learner, carry, stored, sim, root, t):
             learner, carry, decision, asked = first(learner, carry, sim, root)
             return learner, carry, _write(stored, t, decision), asked
 
-        def judge_into(learner, carry, stored, history, sim, targets, t):  # noqa: ANN001, ANN202
+        def judge_into(learner, carry, stored, history, sim, targets, t):
             carry, outcome, result = second(learner, carry, sim)
             history = guard.remember(history, sim, targets)
             due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any(), result.bad.any()])
             return carry, _write(stored, t, outcome), history, result.reset, result.bad, due
 
-        def finish(learner, carry, sim):  # noqa: ANN001, ANN202
+        def finish(learner, carry, sim):
             # A look ahead, not a step: the state that `observe` returns is dropped, so the next
             # rollout observes `sim` again, with the same noise.
             _, obs = env.observe(carry.env, sim)
@@ -191,7 +192,7 @@ class Stepped:
             carry = carry.replace(window=metrics.window(carry.window))
             return algorithm.value(learner, obs["critic_obs"]), carry, jax.tree.map(jnp.copy, sim), window
 
-        def storage(learner, carry, sim, root):  # noqa: ANN001, ANN202
+        def storage(learner, carry, sim, root):
             _, after, decision, _ = jax.eval_shape(first, learner, carry, sim, root)
             _, outcome, _ = jax.eval_shape(second, learner, after, sim)
             return jax.tree.map(lambda s: jnp.zeros((horizon, *s.shape), s.dtype), (decision, outcome))

@@ -7,7 +7,6 @@ with the config already in it, so that a run killed at any moment can be resumed
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -64,7 +63,7 @@ class RunDir:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run begins: its folder, and the checkpoint to go on from."""
+    """Where a session begins: its folder, and the checkpoint to go on from."""
 
     run: RunDir
     checkpoint: Path | None
@@ -72,11 +71,11 @@ class Start:
 
 
 def begin(cfg: Config) -> Start:
-    """The folder that `cfg` asks for, ready to be written.
+    """The folder that `cfg` asks for.
 
     Without ``training.checkpoint``: a new one. With a run directory: that one again, from its newest
-    checkpoint (from the beginning if there is none yet). With one ``checkpoints/<step>`` folder: a
-    new one, which starts there; the old run stays as it is.
+    checkpoint (from the beginning if there is none yet); nothing is written there until `reopen`.
+    With one ``checkpoints/<step>`` folder: a new one, which starts there; the old run stays as it is.
 
     Raises:
       ConfigError: nothing can be written there, or the checkpoint cannot be found.
@@ -88,10 +87,26 @@ def begin(cfg: Config) -> Start:
     if found is not None and found.resolve() == Path(wanted).resolve():
         checkpoint.read_meta(found)
         return Start(create(cfg), found)
-    folder = Path(wanted)
-    run = RunDir(folder.parent if folder.name == "checkpoints" else folder)
-    _reopen(run, cfg, checkpoint.read_meta(found).step if found else 0)
-    return Start(run, found)
+    return Start(_run_of(Path(wanted)), found)
+
+
+def reopen(run: RunDir, cfg: Config) -> None:
+    """Prepare `run` for another session: clear interrupted saves, record the settings now in force.
+
+    Raises:
+      ConfigError: it cannot be written.
+    """
+    try:
+        checkpoint.clean(run.checkpoints)
+        plain = replace(cfg, training=replace(cfg.training, checkpoint=None))
+        hidden = run.path / f".config.{os.getpid()}.tmp"
+        compose.save_yaml(plain, hidden)
+        os.replace(hidden, run.config)
+    except OSError as error:
+        raise ConfigError(
+            f"training.checkpoint: cannot write to {run.path} ({error.strerror or error}). To continue "
+            f"elsewhere, pass one of its checkpoints/<step> folders and --training.output-dir."
+        ) from None
 
 
 def saved_config(path: str | Path) -> dict[str, object]:
@@ -103,8 +118,7 @@ def saved_config(path: str | Path) -> dict[str, object]:
     found = checkpoint.resolve(path)
     if found is not None:
         return dict(checkpoint.read_meta(found).config)
-    folder = Path(path)
-    run = RunDir(folder.parent if folder.name == "checkpoints" else folder)
+    run = _run_of(Path(path))
     if not run.config.is_file():
         raise ConfigError(f"{run.path} has no complete checkpoint and no config.yaml; start a new run.")
     return compose.to_mapping(compose.load(["--config", str(run.config)]))
@@ -150,35 +164,6 @@ def _claim(hidden: Path, project: Path, stem: str) -> Path:
                 raise
 
 
-def _reopen(run: RunDir, cfg: Config, step: int) -> None:
-    """Make `run` what it was when checkpoint `step` was written, and record the settings in force."""
-    try:
-        checkpoint.clean(run.checkpoints)
-        if run.metrics.exists():
-            truncate(run.metrics, step)
-        plain = replace(cfg, training=replace(cfg.training, checkpoint=None))
-        hidden = run.path / f".config.{os.getpid()}.tmp"
-        compose.save_yaml(plain, hidden)
-        os.replace(hidden, run.config)
-    except OSError as error:
-        raise ConfigError(
-            f"training.checkpoint: cannot write to {run.path} ({error.strerror or error}). To continue "
-            f"elsewhere, pass one of its checkpoints/<step> folders and --training.output-dir."
-        ) from None
-
-
-def truncate(metrics: Path, step: int) -> None:
-    """Drop the lines of `metrics` after `step`, and a last line that was cut short.
-
-    They belong to iterations that were lost with the process and will be run again.
-    """
-    kept = []
-    for line in metrics.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            continue
-    hidden = metrics.with_name(f".{metrics.name}.tmp")
-    hidden.write_text("".join(kept))
-    os.replace(hidden, metrics)
+def _run_of(folder: Path) -> RunDir:
+    """The run that `folder` is, or is the ``checkpoints`` of."""
+    return RunDir(folder.parent if folder.name == "checkpoints" else folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -44,7 +44,10 @@ def on_signal(say: Callable[[str], None]) -> Iterator[Stop]:
         stop.signal = signal.Signals(number)
         for each in NAMES:
             signal.signal(each, signal.SIG_DFL)
-        say(f"{NAMES[stop.signal]}: stopping after this iteration, then saving. Once more to quit at once.")
+        with suppress(RuntimeError):  # the signal came in the middle of another line
+            say(
+                f"{NAMES[stop.signal]}: stopping after this iteration, then saving. Once more to quit at once."
+            )
 
     before = {number: signal.signal(number, handle) for number in NAMES}
     try:

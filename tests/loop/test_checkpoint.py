@@ -23,7 +23,12 @@ def items(width: int = 4) -> dict:
     """One of everything that states are made of."""
     return {
         "learner": {"actor": {"kernel": jnp.arange(3.0 * width).reshape(3, width), "step": jnp.int32(5)}},
-        "env": {"key": jax.random.key(2), "flags": jnp.array([True, False]), "none": None, "empty": jnp.zeros((2, 0))},
+        "env": {
+            "key": jax.random.key(2),
+            "flags": jnp.array([True, False]),
+            "none": None,
+            "empty": jnp.zeros((2, 0)),
+        },
         "physics": {"params/kp": np.linspace(0, 1, 6).reshape(3, 2), "counts": np.arange(3, dtype=np.int32)},
     }
 
@@ -95,9 +100,13 @@ def test_array_that_only_one_side_has_is_named(saved):
     more, fewer = items(), items()
     more["env"]["queue"] = jnp.zeros(2)
     del fewer["env"]["flags"]
-    with pytest.raises(ConfigError, match=r"env 'queue' is absent in the checkpoint and float32\[2\] in this run"):
+    with pytest.raises(
+        ConfigError, match=r"env 'queue' is absent in the checkpoint and float32\[2\] in this run"
+    ):
         checkpoint.load(saved, more)
-    with pytest.raises(ConfigError, match=r"env 'flags' is bool\[2\] in the checkpoint and absent in this run"):
+    with pytest.raises(
+        ConfigError, match=r"env 'flags' is bool\[2\] in the checkpoint and absent in this run"
+    ):
         checkpoint.load(saved, fewer)
     with pytest.raises(ConfigError, match=r"holds no 'replay' \(it holds learner, env, physics\)"):
         checkpoint.load(saved, {"replay": jnp.zeros(2)})
@@ -118,7 +127,9 @@ def test_newer_layout_asks_for_an_upgrade(saved):
     file = saved / "meta.json"
     record = json.loads(file.read_text()) | {"schema": 99, "version": "9.0.0", "unheard": 1}
     file.write_text(json.dumps(record))
-    with pytest.raises(ConfigError, match=r"holosoma_jax 9\.0\.0 \(layout 99\).*Install holosoma-jax>=9\.0\.0"):
+    with pytest.raises(
+        ConfigError, match=r"holosoma_jax 9\.0\.0 \(layout 99\).*Install holosoma-jax>=9\.0\.0"
+    ):
         checkpoint.load(saved, items())
 
 
@@ -138,13 +149,17 @@ def test_resolve_understands_run_checkpoints_and_step(saved):
 def test_resolve_names_what_it_got(tmp_path):
     (tmp_path / "policy.onnx").write_bytes(b"")
     (tmp_path / "empty").mkdir()
-    for path, said in [("nowhere", "no such folder"), ("policy.onnx", "is a file"), ("empty", "not a run directory")]:
+    for path, said in [
+        ("nowhere", "no such folder"),
+        ("policy.onnx", "is a file"),
+        ("empty", "not a run directory"),
+    ]:
         with pytest.raises(ConfigError, match=said) as error:
             checkpoint.resolve(tmp_path / path)
         assert str(tmp_path / path) in str(error.value)
     (tmp_path / "empty" / "config.yaml").write_text("")
     assert checkpoint.resolve(tmp_path / "empty") is None  # a run that has saved nothing yet
-    with pytest.raises(ConfigError, match="not a checkpoint: it has no meta.json"):
+    with pytest.raises(ConfigError, match=r"not a checkpoint: it has no meta\.json"):
         checkpoint.load(tmp_path / "empty", {})
 
 
@@ -165,5 +180,5 @@ def test_full_disk_leaves_earlier_checkpoints(saved):
 
 def test_folder_that_cannot_be_written_is_a_save_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SaveError, match="could not write checkpoint .*Not a directory"):
+    with pytest.raises(SaveError, match=r"could not write checkpoint .*Not a directory"):
         checkpoint.save(tmp_path / "file" / "checkpoints", items(), META)

@@ -70,7 +70,9 @@ def test_report_that_cannot_be_written_is_said_and_survived(tmp_path: Path):
 
 def batch_of(envs: int, **changes: np.ndarray) -> ppo.PpoBatch:
     rows = {name: np.zeros((4, envs), np.float32) for name in ppo.PpoBatch._fields}
-    wide = {name: np.zeros((4, envs, 2), np.float32) for name in ("actor_obs", "critic_obs", "action", "mean")}
+    wide = {
+        name: np.zeros((4, envs, 2), np.float32) for name in ("actor_obs", "critic_obs", "action", "mean")
+    }
     return ppo.PpoBatch(**(rows | wide | {"last_value": np.zeros(envs, np.float32)} | changes))
 
 
@@ -79,7 +81,9 @@ def test_learner_report_names_parameters_losses_and_environments(tmp_path: Path)
     reward[2, 17] = np.inf
     learner = {"actor": {"kernel": jnp.array([1.0, jnp.nan]), "bias": jnp.zeros(2)}, "step": jnp.int32(3)}
     with pytest.raises(NonFiniteError) as error:
-        Guard(tmp_path, print).learner({"Loss/Value": np.nan, "Loss/KL": 0.1}, learner, batch_of(30, reward=reward), 9)
+        Guard(tmp_path, print).learner(
+            {"Loss/Value": np.nan, "Loss/KL": 0.1}, learner, batch_of(30, reward=reward), 9
+        )
     text = str(error.value)
     assert "after iteration 9 (first: actor/kernel, Loss/Value)" in text
     assert str(tmp_path / "learner-9.npz") in text

@@ -118,9 +118,7 @@ def test_simulator_is_only_called_when_something_is_due(setup, learner):
     root, driver = seeding.root(3), Stepped(setup.env, setup.bridge, HORIZON)
     world = driver.start(learner, root)
     before, seen = dict(setup.bridge.calls), []
-    driver.collect(
-        learner, world, root, lambda s: seen.append((s.reset.mask.any(), s.reset.push_mask.any()))
-    )
+    driver.collect(learner, world, root, lambda s: seen.append((s.reset.mask.any(), s.reset.push_mask.any())))
     resets, pushes = (sum(map(bool, column)) for column in zip(*seen, strict=True))
     calls = {name: count - before[name] for name, count in setup.bridge.calls.items()}
     assert calls == {"reset": resets, "randomize": resets, "step": HORIZON, "set_root_velocity": pushes}
@@ -170,4 +168,3 @@ def test_onlooker_learns_of_a_non_finite_environment(learner):
     np.testing.assert_array_equal(np.argwhere(~np.asarray(batch.valid)), [[4, 0]])
     assert batch.final_value[4, 0] == 0.0
     chex.assert_tree_all_finite(batch)
-

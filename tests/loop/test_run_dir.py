@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,25 +43,21 @@ def test_new_run_has_its_config_and_a_name_of_its_own(cfg, tmp_path):
 def test_run_directory_continues_in_place(cfg):
     run = run_dir.begin(cfg).run
     newest = [save(run, cfg, step) for step in (5, 10)][-1]
-    rows = [json.dumps({"step": step, "Loss/KL": 0.1}) + "\n" for step in (8, 9, 10, 11, 12)]
-    run.metrics.write_text("".join(rows) + '{"step": 13, "Lo')  # killed while writing a line
-    (run.checkpoints / ".15.partial").mkdir()
+    (run.checkpoints / ".15.partial").mkdir()  # killed while saving
+    before = sorted(run.path.rglob("*"))
     for path in (run.path, run.checkpoints):
         longer = replace(resuming(cfg, path), exp="longer")
-        start = run_dir.begin(longer)
-        assert start == run_dir.Start(run, newest)
-    assert run.metrics.read_text() == "".join(rows[:3])
+        assert run_dir.begin(longer) == run_dir.Start(run, newest)
+    assert sorted(run.path.rglob("*")) == before
+    assert compose.load(["--config", str(run.config)]) == cfg
+    run_dir.reopen(run, longer)
     assert not (run.checkpoints / ".15.partial").exists()
-    recorded = compose.load(["--config", str(run.config)])
-    assert recorded.exp == "longer"
-    assert recorded.training.checkpoint is None
+    assert compose.load(["--config", str(run.config)]) == replace(cfg, exp="longer")
 
 
 def test_run_directory_without_checkpoint_begins_again_in_place(cfg):
     run = run_dir.begin(cfg).run
-    run.metrics.write_text('{"step": 1}\n')
     assert run_dir.begin(resuming(cfg, run.path)) == run_dir.Start(run, None)
-    assert run.metrics.read_text() == ""
 
 
 def test_one_checkpoint_starts_a_new_run(cfg):
@@ -90,7 +85,9 @@ def test_saved_config_of_run_checkpoint_and_unsaved_run(cfg, tmp_path):
 def test_output_that_cannot_be_written_is_one_sentence(cfg, tmp_path):
     (tmp_path / "file").write_text("")
     refused = replace(cfg, training=replace(cfg.training, output_dir=str(tmp_path / "file")))
-    with pytest.raises(ConfigError, match=r"training.output_dir: cannot write to .*file.*--training.output-dir"):
+    with pytest.raises(
+        ConfigError, match=r"training.output_dir: cannot write to .*file.*--training.output-dir"
+    ):
         run_dir.begin(refused)
 
 
@@ -107,4 +104,4 @@ def test_folder_without_write_permission(cfg, tmp_path, monkeypatch):
         run_dir.begin(cfg)
     monkeypatch.setattr(run_dir.os, "replace", refuse)
     with pytest.raises(ConfigError, match=r"training.checkpoint: cannot write to .*checkpoints/<step>"):
-        run_dir.begin(resuming(cfg, run.path))
+        run_dir.reopen(run, cfg)

@@ -1,0 +1,123 @@
+"""What a run leaves beside its numbers: policies, videos, the learning curve.
+
+None of it is worth a run: whatever fails here becomes one warning.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from holosoma_jax.config import compose
+from holosoma_jax.io import curve, onnx, onnx_metadata, video
+from holosoma_jax.learn import ppo
+from holosoma_jax.loop import evaluate
+from holosoma_jax.loop.policies import GROUP, Policy
+from holosoma_jax.loop.rollout import Step
+from holosoma_jax.loop.run_dir import RunDir
+from holosoma_jax.loop.setup import Setup, build
+
+FINAL_COMMAND = (0.5, 0.0, 0.0)
+"""m/s forward, m/s left, rad/s: what the robot is asked to do in the video at the end"""
+
+
+class Artifacts:
+    """`on_policy.Extras` of a run: ONNX files at checkpoints, videos of training episodes, the curve."""
+
+    def __init__(self, setup: Setup, run: RunDir, warn: Callable[[str], None]):
+        self._setup, self._run, self._warn = setup, run, warn
+        self._recorder = video.EpisodeRecorder(
+            setup.cfg.logger.video,
+            setup.robot,
+            setup.terrain.ground,
+            run.videos,
+            setup.env.spec.control_dt,
+            warn=warn,
+        )
+        self._due: str | None = None  # a video that waits for the next episode of environment 0
+
+    def begin(self, iteration: int) -> None:
+        """Ask for a video if it is time for one."""
+        if self._due is None and self._recorder.due(iteration):
+            self._due = f"{iteration:07d}"
+
+    def step(self, step: Step) -> None:
+        """Record environment 0, from the start of an episode to its end."""
+        if self._due is None and not self._recorder.recording:
+            return
+        self._recorder.add(step.sim, getattr(step.env, "command", None))
+        if bool(step.reset.mask[0]):
+            self._recorder.finish()
+            if self._due is not None:
+                self._recorder.start(self._due)
+                self._due = None
+
+    def saved(self, iteration: int, learner: ppo.PpoState) -> None:
+        """Export the policy and draw the curve so far."""
+        if self._setup.cfg.training.export_onnx:
+            self._attempt("policy", lambda: export(self._setup, self._run, iteration, learner))
+        self._attempt("learning curve", lambda: curve.draw(self._run.metrics, self._run.curve))
+
+    def finish(self, learner: ppo.PpoState | None) -> None:
+        """Wait for the videos; with a `learner`, film it first, alone, walking as `FINAL_COMMAND` says."""
+        if learner is not None and self._setup.cfg.logger.video.enabled:
+            self._attempt("final video", lambda: self._film(learner))
+        self._attempt("videos", self._recorder.close)
+
+    def _film(self, learner: ppo.PpoState) -> None:
+        cfg = self._setup.cfg
+        one = build(replace(cfg, training=replace(cfg.training, num_envs=1)), evaluation=True)
+        try:
+            steps = min(
+                round(cfg.logger.video.length_s / one.env.spec.control_dt), one.env.spec.max_episode_steps - 1
+            )
+            policy = Policy("final", jax.jit(lambda obs: ppo.mode(learner, obs)))
+            command = jnp.array([FINAL_COMMAND])
+            self._recorder.finish()
+            self._recorder.start("final")
+            evaluate.run(
+                one,
+                policy,
+                command,
+                steps,
+                jax.random.key(0),
+                lambda _, sim: self._recorder.add(sim, command),
+            )
+            self._recorder.finish()
+        finally:
+            one.bridge.close()
+
+    def _attempt(self, what: str, make: Callable[[], object]) -> None:
+        try:
+            make()
+        except Exception as error:
+            lines = str(error).strip().splitlines()
+            self._warn(f"WARNING: no {what}: {lines[0] if lines else type(error).__name__}")
+
+
+def export(setup: Setup, run: RunDir, iteration: int, learner: ppo.PpoState) -> Path:
+    """Write ``policies/<iteration>.onnx`` and its copy ``latest.onnx``.
+
+    Raises:
+      OnnxParityError: the graph does not compute what JAX does.
+      OSError: nothing can be written.
+    """
+    spec = setup.env.spec
+    metadata = onnx_metadata.policy_metadata(compose.to_mapping(setup.cfg), setup.robot, spec, iteration)
+    path = onnx.export_policy(
+        run.policies / f"{iteration}.onnx",
+        ppo.policy_fn(learner),
+        spec.obs_dims[GROUP],
+        spec.action_dim,
+        metadata,
+    )
+    hidden = run.policies / ".latest.tmp"
+    shutil.copyfile(path, hidden)
+    os.replace(hidden, run.policies / "latest.onnx")
+    return path

@@ -1,0 +1,131 @@
+"""One session of a training run at the terminal: from a config to its files and an exit code."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import Config
+from holosoma_jax.io.console import REWARD, ConsoleSink
+from holosoma_jax.io.loggers import Sink, make_sinks, read_metrics
+from holosoma_jax.loop import checkpoint, guard, on_policy, parallel, run_dir
+from holosoma_jax.loop.artifacts import Artifacts
+from holosoma_jax.loop.run_dir import RunDir
+from holosoma_jax.loop.setup import Setup, build
+from holosoma_jax.loop.stop import on_signal
+
+
+def run(cfg: Config) -> int:
+    """Train as `cfg` says; returns the exit code (see `holosoma_jax.train.main`).
+
+    Raises:
+      ConfigError: something in `cfg` is wrong, or its checkpoint does not fit.
+    """
+    _refuse_what_is_missing(cfg)
+    setup = build(cfg)
+    try:
+        return _run(cfg, setup)
+    finally:
+        setup.bridge.close()
+
+
+def _run(cfg: Config, setup: Setup) -> int:
+    start = run_dir.begin(cfg)
+    folder, total = start.run, cfg.algo.config.num_learning_iterations
+    _print(f"Run: {folder.path}")
+    driver, state = on_policy.begin(setup, start.checkpoint, _print)
+    run_dir.reopen(folder, cfg)
+    if start.checkpoint is not None:
+        _print(f"Continuing from {start.checkpoint}: {state.iteration} of {total} iterations are done.")
+    console, files = _sinks(cfg, folder, state.iteration)
+    artifacts = Artifacts(setup, folder, console.note)
+    try:
+        with on_signal(console.note) as stop:
+            result = on_policy.train(
+                setup,
+                driver,
+                state,
+                folder,
+                sinks=[*files, console],
+                extras=artifacts,
+                say=console.note,
+                stop=stop,
+            )
+        console.close()
+        if cfg.logger.video.enabled:
+            _print("Drawing the videos ...")
+        try:
+            artifacts.finish(None if stop.requested else result.state.learner)
+        except KeyboardInterrupt:
+            _print("The last video is left out.")
+    except guard.NonFiniteError as error:
+        console.close()
+        print(f"error: {error}", file=sys.stderr)
+        _print(_next_steps(cfg, folder, finished=False))
+        return 1
+    finally:
+        for sink in (console, *files):
+            sink.close()
+    if result.state.iteration == state.iteration and not stop.requested:
+        _print(f"Nothing was left to do: all {total} iterations were done before.")
+    _print(_next_steps(cfg, folder, finished=not stop.requested))
+    if result.unsaved:
+        print("error: the last iterations could not be saved; see the warnings above", file=sys.stderr)
+        return 1
+    return stop.exit_code
+
+
+def _sinks(cfg: Config, folder: RunDir, completed: int) -> tuple[ConsoleSink, list[Sink]]:
+    """The terminal, and the files; only the main process has either."""
+    main = parallel.is_main()
+    files = make_sinks(cfg.logger, folder.path, completed=completed) if main else []
+    rows = read_metrics(folder.metrics) if folder.metrics.exists() else []
+    rewards = [row.get(REWARD, math.nan) for row in rows]
+    best = max((reward for reward in rewards if math.isfinite(reward)), default=-math.inf)
+    quiet = cfg.logger.name == "disabled" or not main
+    total = cfg.algo.config.num_learning_iterations
+    console = ConsoleSink(
+        total, completed, title=str(folder.path), mode="quiet" if quiet else "auto", best=best
+    )
+    return console, files
+
+
+def _refuse_what_is_missing(cfg: Config) -> None:
+    """Raise ConfigError for settings that this version knows but cannot do yet."""
+    if cfg.training.multigpu:
+        raise ConfigError("training.multigpu: got true; this version trains on one device. Leave it out.")
+    if not cfg.training.headless:
+        raise ConfigError(
+            "training.headless: got false; training has no viewer in this version. Leave it out, and look at "
+            "the videos (logger.video)."
+        )
+
+
+def _next_steps(cfg: Config, folder: RunDir, *, finished: bool) -> str:
+    """What the run has left, and what to type next."""
+    left = {
+        "checkpoints": checkpoint.latest(folder.checkpoints),
+        "policy": folder.policies / "latest.onnx",
+        "curve": folder.curve,
+        "metrics": folder.metrics,
+        "videos": folder.videos,
+        "reports": folder.nonfinite,
+    }
+    lines = [f"  {name:<12} {path}" for name, path in left.items() if path is not None and path.exists()]
+    again = f"python -m holosoma_jax.train --training.checkpoint {shlex.quote(str(folder.path))}"
+    if finished:
+        again += f" --algo.config.num-learning-iterations {2 * cfg.algo.config.num_learning_iterations}"
+    lines += [f"{'Train on:' if finished else 'Resume:':<14} {again}"]
+    if left["checkpoints"] is not None:
+        lines += [
+            f"{'Evaluate:':<14} python -m holosoma_jax.eval --checkpoint {shlex.quote(str(folder.path))}"
+        ]
+    return "\n".join(lines)
+
+
+def _print(text: str) -> None:
+    """One line of the main process, at once even into a pipe."""
+    if parallel.is_main():
+        print(text, flush=True)

@@ -1,0 +1,79 @@
+"""`python -m holosoma_jax.train`: train a policy, or go on with a run.
+
+::
+
+    python -m holosoma_jax.train exp:g1-29dof
+    python -m holosoma_jax.train --training.checkpoint logs/locomotion/20260102_030405-g1-29dof
+
+The second continues a run that was stopped or killed, with the settings it had; further arguments
+change them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from holosoma_jax import runtime
+from holosoma_jax.config import compose, tokens
+from holosoma_jax.config.errors import ConfigError
+
+PROG = "python -m holosoma_jax.train"
+ABOUT = (
+    "Trains a policy. With --training.checkpoint it goes on with a run: the config is then the run's own, "
+    "unless exp:NAME or --config names another; choices and overrides change it."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code.
+
+    0: the budget is spent. 1: the run failed, or its last iterations could not be saved. 2: the
+    configuration is wrong. 128 + n: signal n stopped the run, and it was saved.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    runtime.prepare()
+    try:
+        cfg = compose.parse_or_exit(argv, PROG, ABOUT, base=saved_config(argv))
+        runtime.prepare(deterministic=cfg.training.deterministic)
+        from holosoma_jax.loop import session
+
+        return session.run(cfg)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        extra = runtime.EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        print(
+            f"error: this needs the extra '{extra}', which is not installed ({error.name} is missing). "
+            f"Install it with: pip install 'holosoma-jax[{extra}]'.",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted before the first iteration: there is nothing to save", file=sys.stderr)
+        return 130
+
+
+def saved_config(argv: Sequence[str]) -> Mapping[str, Any] | None:
+    """The config of the run that `argv` continues, unless it names a preset itself.
+
+    Raises:
+      ConfigError: there is no such run.
+    """
+    if tokens.wants_help(argv):
+        return None
+    given = tokens.parse(argv)
+    path = next((o.text for o in given.overrides if o.path == ("training", "checkpoint")), None)
+    if path is None or given.chosen("exp") is not None:
+        return None
+    from holosoma_jax.loop import run_dir
+
+    return run_dir.saved_config(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
