@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,7 +173,7 @@ def _target(folder: Path, stem: str) -> Path:
     target = folder / f"{stem}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        target.touch()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ConfigError(f"{target} cannot be written ({error.strerror}); choose --output FOLDER.") from None
     return target

@@ -13,7 +13,7 @@ import numpy as np
 from bridges.protocol import Array, SimState
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
-from holosoma_jax.envs.env import EnvState
+from holosoma_jax.envs.env import Action, EnvState
 from holosoma_jax.envs.terms import commands, gait, registry
 from holosoma_jax.loop import scores
 from holosoma_jax.loop.policies import GROUP, Policy
@@ -46,9 +46,12 @@ def run(
       key: start poses, noise and randomisation follow from it.
       on_step: called after each control step with its index and the (borrowed) state it reached,
         before any reset.
+
+    Raises:
+      ConfigError: the policy's action is not finite.
     """
     env, bridge = setup.env, setup.bridge
-    observe, pre_step = jax.jit(env.observe), jax.jit(env.pre_step)
+    observe, decide = jax.jit(env.observe), jax.jit(partial(_decide, setup))
     judge = jax.jit(partial(_judge, setup), donate_argnums=(0, 1))
     state, reset = jax.jit(env.init)(stream(key, "init"))
     physics, sim = respond(bridge, bridge.init(), None, reset, resets=True, pushes=False)
@@ -56,8 +59,11 @@ def run(
     tally = scores.tally(env.spec.num_envs, env.spec.reward_names)
     for step in range(steps):
         state, obs = observe(state, sim)
-        state, asked = pre_step(state, jnp.asarray(policy.act(obs[GROUP])))
-        jax.block_until_ready(asked)  # nothing reads the borrowed state any more
+        state, asked, finite = decide(state, jnp.asarray(policy.act(obs[GROUP])))
+        if not finite:  # waits: from here on nothing reads the borrowed state
+            raise ConfigError(
+                f"{policy.name}: its action is not finite at control step {step}; it cannot be scored."
+            )
         physics, sim = bridge.step(physics, *asked)
         tally, state, reset, due = judge(tally, state, sim, asked.targets)
         resets, pushes = np.asarray(due)
@@ -66,6 +72,12 @@ def run(
         physics, sim = respond(bridge, physics, sim, reset, resets, pushes)
     running = dict(zip(env.spec.reward_names, jax.device_get(state.reward_sums).T, strict=True))
     return scores.summarize(tally, steps, env.spec.control_dt, running, state.episode_step)
+
+
+def _decide(setup: Setup, state: EnvState, action: jax.Array) -> tuple[EnvState, Action, jax.Array]:
+    """What an action asks of the simulator, and whether it is finite in every environment, [] bool."""
+    state, asked = setup.env.pre_step(state, action)
+    return state, asked, jnp.isfinite(action).all()
 
 
 def _judge(

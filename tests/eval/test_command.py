@@ -67,6 +67,17 @@ def test_a_folder_that_cannot_be_written_is_seen_first(
     assert line.startswith(f"{file}/below/policy.json cannot be written (")
 
 
+def test_a_failed_evaluation_leaves_earlier_results(
+    capsys: pytest.CaptureFixture[str], policy_file: PolicyFile
+) -> None:
+    earlier = policy_file().parent / "eval" / "policy.json"
+    earlier.parent.mkdir()
+    earlier.write_text("earlier")
+    failure(capsys, f"--checkpoint={policy_file()}", "--robot.asset=t1")
+    assert [path.name for path in earlier.parent.iterdir()] == ["policy.json"]
+    assert earlier.read_text() == "earlier"
+
+
 def test_a_misspelt_flag_suggests_the_right_one(
     capsys: pytest.CaptureFixture[str], policy_file: PolicyFile
 ) -> None:

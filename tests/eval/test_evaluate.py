@@ -12,6 +12,7 @@ import pytest
 
 from bridges.protocol import SimState
 from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.envs import rotations
 from holosoma_jax.loop import conditions, evaluate, setup
@@ -81,6 +82,11 @@ def test_walking_runs_the_gait_clock_and_standing_stops_it(clean: Setup, key: ja
     np.testing.assert_allclose(watched.phases[:, 0, 0], left, atol=1e-5)
     np.testing.assert_allclose(watched.phases[:, 0, 1], -left, atol=1e-5)
     np.testing.assert_allclose(watched.phases[:, 2], -1.0, atol=1e-5)
+
+
+def test_a_policy_that_is_not_finite_is_named(clean: Setup, key: jax.Array) -> None:
+    with pytest.raises(ConfigError, match="broken: its action is not finite at control step 0"):
+        evaluate.run(clean, Policy("broken", Watched(action=np.nan)), WALK, 3, key)
 
 
 @pytest.mark.slow
