@@ -32,3 +32,15 @@ def prepare(*, deterministic: bool = False) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if deterministic and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
+
+
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """One line that says which extra brings the missing package, or None if no extra does."""
+    package = (error.name or "").split(".")[0]
+    extra = EXTRAS.get(package)
+    if extra is None:
+        return None
+    return (
+        f"this needs the extra '{extra}', which is not installed ({error.name} is missing). "
+        f"Install it with: pip install 'holosoma-jax[{extra}]'."
+    )

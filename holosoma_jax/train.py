@@ -44,14 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        extra = runtime.EXTRAS.get((error.name or "").split(".")[0])
-        if extra is None:
+        missing = runtime.missing_extra(error)
+        if missing is None:
             raise
-        print(
-            f"error: this needs the extra '{extra}', which is not installed ({error.name} is missing). "
-            f"Install it with: pip install 'holosoma-jax[{extra}]'.",
-            file=sys.stderr,
-        )
+        print(f"error: {missing}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted before the first iteration: there is nothing to save", file=sys.stderr)

@@ -11,9 +11,10 @@ import pytest
 
 from holosoma_jax import eval as command
 from holosoma_jax.config import compose
+from holosoma_jax.config.evaluation import EvalArgs
 from holosoma_jax.io import onnx, onnx_metadata
 from holosoma_jax.learn import ppo
-from holosoma_jax.loop import checkpoint, setup
+from holosoma_jax.loop import checkpoint, eval_session, setup
 from tests.eval.conftest import PolicyFile
 
 SMALL = ["--training.num-envs=2", "--training.max-eval-steps=10"]
@@ -136,10 +137,10 @@ def test_the_clock_never_cuts_an_evaluation(policy_file: PolicyFile) -> None:
             "--training.max-eval-steps=12",
             "--simulator.config.sim.max-episode-length-s=0.1",
         ],
-        command.EvalArgs,
-        command.saved_config,
+        EvalArgs,
+        eval_session.saved_config,
     )
-    scores = command.run(cfg, args)["scores"]
+    scores = eval_session.run(cfg, args)["scores"]
     assert scores["survival_rate"] == 1.0
     assert scores["episode_length_s"] == pytest.approx(12 * 0.02)
 

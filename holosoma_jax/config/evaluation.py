@@ -1,0 +1,31 @@
+"""The flags that `holosoma_jax.eval` has beside the config's keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class EvalArgs:
+    """Evaluation."""
+
+    checkpoint: str | None = None
+    """A run directory, one of its checkpoints/<step> folders, or an .onnx policy file."""
+    velocity: tuple[float, float, float] | None = None
+    """Command of every environment: m/s forward, m/s left, rad/s yaw rate; default: drawn as in
+    training, one for each environment."""
+    mode: Literal["clean", "train_like", "stress"] = "clean"
+    """Disturbances: none; noise, pushes, delay and randomisation as trained; or half as strong again."""
+    noise: bool | None = None
+    """Observation noise; default: as the mode says."""
+    pushes: bool | None = None
+    """Pushes; default: as the mode says."""
+    delay: bool | None = None
+    """Action delay; default: as the mode says."""
+    dynamics: bool | None = None
+    """Randomised masses, friction, gains, ...; default: as the mode says."""
+    video: bool = False
+    """Film the first environment, for logger.video.length_s at most."""
+    output: str | None = None
+    """Folder of the results; default: eval/ beside the policy."""

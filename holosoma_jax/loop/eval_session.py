@@ -1,0 +1,140 @@
+"""One evaluation at the terminal: from a config and flags to a table and a file."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+from rich.progress import Progress
+
+from bridges.protocol import SimState
+from holosoma_jax.config import keys
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.evaluation import EvalArgs
+from holosoma_jax.config.schema import Config
+from holosoma_jax.io import video
+from holosoma_jax.loop import conditions, evaluate, policies, report, seeding, setup
+from holosoma_jax.loop.policies import Policy
+from holosoma_jax.loop.scores import Scores
+from holosoma_jax.loop.setup import Setup
+
+DEFAULT_ENVS = 64
+"""Environments, unless the command line says otherwise: the training's number is for learning."""
+
+
+def saved_config(args: EvalArgs) -> dict[str, Any]:
+    """The config that the policy was trained with, sized and silenced for an evaluation.
+
+    Raises:
+      ConfigError: no such policy.
+    """
+    sized: Mapping[str, Any] = {
+        "training": {"num_envs": DEFAULT_ENVS, "checkpoint": None, "multigpu": False},
+        "logger": {"name": "disabled"},
+    }
+    return keys.overlay(policies.find(_checkpoint(args)).config, sized)
+
+
+def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
+    """Score the policy of `args` in the environments of `cfg`; print, write and return the record.
+
+    Raises:
+      ConfigError: the policy does not fit the environment, or the results cannot be written.
+    """
+    source = policies.find(_checkpoint(args))
+    target = _target(Path(args.output) if args.output else source.folder / "eval", source.path.stem)
+    acting = conditions.choose(
+        args.mode, noise=args.noise, pushes=args.pushes, delay=args.delay, randomization=args.dynamics
+    )
+    cfg = conditions.apply(_long_enough(cfg), acting)
+    console = Console()
+    parts = setup.build(cfg, evaluation=True, adapt=source.adapt)
+    try:
+        policy, spec = source.policy(parts), parts.env.spec
+        steps = cfg.training.max_eval_steps or spec.max_episode_steps
+        console.print(
+            f"{policy.name}: {parts.robot.name} on {cfg.simulator.name}, {spec.num_envs} environments, "
+            f"{steps} steps ({steps * spec.control_dt:g} s), {args.mode}",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
+        recorder = video.EpisodeRecorder(
+            replace(cfg.logger.video, enabled=args.video),
+            parts.robot,
+            parts.terrain.ground,
+            target.parent,
+            spec.control_dt,
+            warn=console.print,
+        )
+        if args.video:
+            recorder.start(target.stem)
+        scores = _scores(parts, policy, args, steps, recorder)
+    finally:
+        parts.bridge.close()
+    record = report.record(
+        scores,
+        cfg,
+        acting,
+        policy=policy.name,
+        robot=parts.robot.name,
+        steps=steps,
+        control_dt=spec.control_dt,
+        velocity=args.velocity,
+    )
+    console.print(report.tables(scores))
+    target.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+    for path in [target, *recorder.close()]:
+        console.print(f"written to {path}", soft_wrap=True, markup=False, highlight=False)
+    return record
+
+
+def _scores(
+    parts: Setup, policy: Policy, args: EvalArgs, steps: int, recorder: video.EpisodeRecorder
+) -> Scores:
+    """Run the evaluation under a progress bar, with the first environment before the camera."""
+    key, envs = jax.random.key(parts.cfg.training.seed), parts.env.spec.num_envs
+    if args.velocity is None:
+        command = evaluate.draw_commands(parts.cfg, envs, seeding.stream(key, "command"))
+    else:
+        command = jnp.tile(jnp.asarray(args.velocity, jnp.float32)[None], (envs, 1))
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("evaluating", total=steps)
+
+        def on_step(step: int, sim: SimState) -> None:
+            recorder.add(sim, command)
+            progress.update(task, completed=step + 1)
+
+        return evaluate.run(parts, policy, command, steps, key, on_step)
+
+
+def _checkpoint(args: EvalArgs) -> str:
+    if not args.checkpoint:
+        raise ConfigError("--checkpoint is missing: give a run directory, a checkpoint or an .onnx file.")
+    return args.checkpoint
+
+
+def _long_enough(cfg: Config) -> Config:
+    """Episodes that the clock does not cut before the evaluation ends."""
+    sim = cfg.simulator.config.sim
+    asked = (cfg.training.max_eval_steps or 0) * sim.control_decimation / sim.fps
+    sim = replace(sim, max_episode_length_s=max(sim.max_episode_length_s, asked))
+    return replace(cfg, simulator=replace(cfg.simulator, config=replace(cfg.simulator.config, sim=sim)))
+
+
+def _target(folder: Path, stem: str) -> Path:
+    """The file to write, in a folder that exists and can be written: seen before the work, not after."""
+    target = folder / f"{stem}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written ({error.strerror}); choose --output FOLDER.") from None
+    return target
