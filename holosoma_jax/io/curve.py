@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 INK, GRID = "#22303c", "#d9dfe4"
 COLOURS = ("#1f6feb", "#d1633c", "#2da44e", "#8957e5", "#bf8700")
 COLUMNS = 3
+MAX_POINTS = 1500
 SMOOTHING_SHARE = 1 / 30
 """span of the exponential average, as a share of the run"""
 
@@ -61,6 +62,7 @@ def draw(
     rows = read_metrics(source) if source.exists() else []
     if not rows:
         return None
+    rows = rows[:: -(-len(rows) // MAX_POINTS)] + rows[-1:]  # more would only take longer to draw
     steps = np.array([row["step"] for row in rows], float)
     panels = _panels(rows)
     if not panels:

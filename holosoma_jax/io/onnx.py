@@ -162,14 +162,17 @@ def _convert(
         import onnx
         from jax2onnx import to_onnx
 
-        model = to_onnx(
-            policy,
-            [jax.ShapeDtypeStruct((batch or "batch", obs_dim), jnp.float32)],  # type: ignore[arg-type]
-            model_name="policy",
-            opset=OPSET,
-            input_names=[input_name],
-            output_names=[output_name],
-        )
+        # Functions that are jitted inside the policy (half of jax.nn is) are traced through: one flat
+        # graph, and jax2onnx 0.17 cannot read nested ones on JAX 0.12.
+        with jax.disable_jit():
+            model = to_onnx(
+                policy,
+                [jax.ShapeDtypeStruct((batch or "batch", obs_dim), jnp.float32)],  # type: ignore[arg-type]
+                model_name="policy",
+                opset=OPSET,
+                input_names=[input_name],
+                output_names=[output_name],
+            )
         model.ir_version = IR_VERSION
         model.producer_name = "holosoma_jax"
         model.producer_version = __version__
