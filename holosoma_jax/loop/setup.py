@@ -29,9 +29,7 @@ class Setup:
     learner: ppo.PpoSpec
 
 
-def build(
-    cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Robot] | None = None
-) -> Setup:
+def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Robot] | None = None) -> Setup:
     """Make the parts that `cfg` names.
 
     Args:
