@@ -20,6 +20,7 @@ from flax import struct
 
 from bridges.protocol import (
     BridgeSpec,
+    Ground,
     PhysicsParams,
     Pose,
     SimState,
@@ -29,6 +30,8 @@ from bridges.protocol import (
 from holosoma_jax.config import compose
 from holosoma_jax.config.schema import Config, TrainingConfig
 from holosoma_jax.envs.env import Action, Env, EnvSpec, ObservationTerm, Reset, StepResult
+from holosoma_jax.envs.terrain import Terrain
+from holosoma_jax.loop.on_policy import State
 from holosoma_jax.loop.setup import Setup, learner_spec
 from holosoma_jax.robots.robot import Robot
 
@@ -321,6 +324,7 @@ def config(**changes: Any) -> Config:
         base,
         training=replace(base.training, **training),
         algo=replace(base.algo, config=replace(base.algo.config, **algo)),
+        logger=replace(base.logger, name="console", video=replace(base.logger.video, enabled=False)),
     )
 
 
@@ -330,4 +334,17 @@ def setup(cfg: Config | None = None, *, robot: str = "toy", poison_at: int | Non
     bridge = ToyBridge(cfg.training.num_envs, poison_at=poison_at)
     env = make_env(cfg.training.num_envs)
     named = cast("Robot", SimpleNamespace(name=robot))
-    return Setup(cfg, named, cast("Any", None), bridge, env, learner_spec(cfg, env))
+    ground = cast("Terrain", SimpleNamespace(ground=Ground()))
+    return Setup(cfg, named, ground, bridge, env, learner_spec(cfg, env))
+
+
+def everything(setup: Setup, state: State) -> dict[str, Any]:
+    """All that a run is, as arrays on the host: learner, environments, simulator, keys, counters."""
+
+    def fetch(x: jax.Array) -> np.ndarray:
+        return np.array(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+
+    learner, world, iteration, _ = state
+    parts = {"learner": learner, "carry": world.carry, "sim": world.sim}
+    physics = dict(setup.bridge.get_state(world.physics))
+    return {"iteration": iteration, "physics": physics, **jax.tree.map(fetch, parts)}

@@ -104,6 +104,21 @@ def load(path: Path, templates: Mapping[str, Any]) -> dict[str, Any]:
       ConfigError: not a checkpoint, damaged, from a newer version, or of other shapes (names the
         first array that differs).
     """
+    meta = verify(path)
+    for name, template in templates.items():
+        _compare(path, name, meta, template)
+    with _orbax(templates) as orbax:
+        trees = {name: ocp.args.StandardRestore(_stored(tree)) for name, tree in templates.items()}
+        found = orbax.restore(path.absolute(), args=ocp.args.Composite(**trees))
+    return {name: _refill(template, found[name]) for name, template in templates.items()}
+
+
+def verify(path: Path) -> Meta:
+    """The `Meta` of checkpoint folder `path`, after checking that every file is what was saved.
+
+    Raises:
+      ConfigError: not a checkpoint, damaged, or from a newer version.
+    """
     meta = read_meta(path)
     for name, digest in meta.files.items():
         file = path / name
@@ -113,12 +128,7 @@ def load(path: Path, templates: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(
                 f"checkpoint {path} is damaged: {name} has changed since it was saved. {_EARLIER}"
             )
-    for name, template in templates.items():
-        _compare(path, name, meta, template)
-    with _orbax(templates) as orbax:
-        trees = {name: ocp.args.StandardRestore(_stored(tree)) for name, tree in templates.items()}
-        found = orbax.restore(path.absolute(), args=ocp.args.Composite(**trees))
-    return {name: _refill(template, found[name]) for name, template in templates.items()}
+    return meta
 
 
 def read_meta(path: Path) -> Meta:

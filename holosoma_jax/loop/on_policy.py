@@ -119,8 +119,8 @@ def train(
     root, shared = seeding.root(cfg.training.seed), seeding.shared(cfg.training.seed)
     learn = jax.jit(_learn, donate_argnums=0)
     watch, check = guard.Guard(run.nonfinite, say), cfg.training.check_finite
-    saved, unsaved, scalars = checkpoint.latest(run.checkpoints), False, dict[str, float]()
     first = state.iteration
+    saved, unsaved, scalars = checkpoint.latest(run.checkpoints), False, dict[str, float]()
 
     def on_step(step: Step) -> None:
         if step.nonfinite and check:
@@ -128,7 +128,7 @@ def train(
         if extras is not None:
             extras.step(step)
 
-    while state.iteration < algo.num_learning_iterations and not stop.requested:
+    while state.iteration < algo.num_learning_iterations:
         if extras is not None:
             extras.begin(state.iteration)
         began = time.perf_counter()
@@ -152,20 +152,35 @@ def train(
             **losses,
             **_performance(cfg.training.num_envs, driver.horizon, state, collected, began, learning, ended),
         }
-        last = state.iteration == algo.num_learning_iterations or stop.requested
-        if parallel.is_main() and (last or state.iteration % cfg.logger.interval == 0):
+        last = state.iteration == algo.num_learning_iterations
+        if parallel.is_main() and (last or stop.requested or state.iteration % cfg.logger.interval == 0):
             for sink in sinks:
                 sink.write(state.iteration, scalars)
+        last = last or stop.requested  # read once, so that what ends the loop is what was saved
         if last or state.iteration % algo.save_interval == 0:
-            try:
-                saved, unsaved = save(run, setup, state), False
-            except checkpoint.SaveError as error:
-                unsaved = True
-                say(f"WARNING: {error}. Earlier checkpoints are untouched.")
-            else:
-                if extras is not None and parallel.is_main():
-                    extras.saved(state.iteration, state.learner)
+            saved, unsaved = _attempt_save(run, setup, state, saved, extras, say)
+        if last:
+            break
     return Result(state, saved, unsaved, scalars)
+
+
+def _attempt_save(
+    run: RunDir,
+    setup: Setup,
+    state: State,
+    before: Path | None,
+    extras: Extras | None,
+    say: Callable[[str], None],
+) -> tuple[Path | None, bool]:
+    """The newest checkpoint after trying to write one, and whether that failed; `before` it was another."""
+    try:
+        path = save(run, setup, state)
+    except checkpoint.SaveError as error:
+        say(f"WARNING: {error}. Earlier checkpoints are untouched.")
+        return before, True
+    if extras is not None and parallel.is_main():
+        extras.saved(state.iteration, state.learner)
+    return path, False
 
 
 def save(run: RunDir, setup: Setup, state: State) -> Path:

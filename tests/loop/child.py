@@ -1,0 +1,53 @@
+"""The train command with the toy robot in the place of a simulator: `python -m tests.loop.child ...`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def arguments(output: Path, **more: object) -> list[str]:
+    """A small run on the command line."""
+    settings = {
+        "training.num-envs": 16,
+        "training.output-dir": output,
+        "training.project": "toy",
+        "training.export-onnx": False,
+        "algo.config.num-learning-iterations": 4,
+        "algo.config.num-steps-per-env": 8,
+        "algo.config.num-learning-epochs": 2,
+        "algo.config.num-mini-batches": 2,
+        "algo.config.actor-hidden": "[16]",
+        "algo.config.critic-hidden": "[16]",
+        "algo.config.empirical-normalization": True,
+        "algo.config.save-interval": 2,
+        "logger.video.enabled": False,
+    }
+    return ["exp:g1-29dof", "logger:console", *(f"--{k}={v}" for k, v in (settings | more).items())]
+
+
+def toy_training(argv: Sequence[str], program_cache: str) -> subprocess.Popen[str]:
+    """The train command in a process of its own, on programs that are compiled already."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": program_cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.loop.child", *argv],
+        cwd=ROOT,
+        env=os.environ | cache,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+if __name__ == "__main__":
+    from holosoma_jax import train
+    from holosoma_jax.loop import session
+    from tests import toy
+
+    session.build = toy.setup
+    sys.exit(train.main())
