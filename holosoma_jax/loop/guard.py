@@ -49,7 +49,7 @@ class History(struct.PyTreeNode):
 
 
 def _frame(sim: SimState, targets: jax.Array) -> Frame:
-    return Frame(*sim[: len(Frame._fields) - 1], targets)
+    return Frame._make((*sim[: len(Frame._fields) - 1], targets))
 
 
 def history(sim: SimState, targets: jax.Array) -> History:

@@ -132,7 +132,7 @@ def judge(
         result.final_obs["critic_obs"],
     )
     outcome = Outcome(result.reward, result.terminated, result.truncated, final_value, ~result.bad)
-    done = result.terminated | result.truncated
+    done = jnp.logical_or(result.terminated, result.truncated)
     carry = carry.replace(
         env=state,
         episodes=metrics.record(carry.episodes, result.reward, done, ~result.bad),
