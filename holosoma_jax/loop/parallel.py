@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from holosoma_jax.config.errors import ConfigError
 
@@ -49,7 +51,7 @@ def pooled(function: Callable[..., Any], devices: int, **static: Any) -> Callabl
     """`function(*args, axis_name=AXIS)` on `devices` local devices at once.
 
     Every argument carries a leading axis [devices, ...]: states are replicated (`replicate`),
-    batches are shards of the pooled batch, keys are one a device. The first argument is donated.
+    batches are shards of the pooled batch (`shard`), keys are one a device. The first argument is donated.
 
     Raises:
       ConfigError: fewer devices are visible than asked for.
@@ -67,7 +69,7 @@ def pooled(function: Callable[..., Any], devices: int, **static: Any) -> Callabl
 
 def replicate(tree: Any, devices: int) -> Any:
     """`tree` with a leading axis [devices, ...] of equal copies."""
-    return jax.tree.map(lambda x: jnp.broadcast_to(x, (devices, *x.shape)), tree)
+    return _spread(jax.tree.map(lambda x: jnp.broadcast_to(x, (devices, *x.shape)), tree), devices)
 
 
 def shard(tree: Any, devices: int, axis: int) -> Any:
@@ -81,9 +83,15 @@ def shard(tree: Any, devices: int, axis: int) -> Any:
             raise ValueError(f"axis {axis} of shape {x.shape} does not divide into {devices} parts")
         return jnp.stack(jnp.split(x, devices, axis))
 
-    return jax.tree.map(split, tree)
+    return _spread(jax.tree.map(split, tree), devices)
 
 
 def first(tree: Any) -> Any:
     """What device 0 holds of a replicated tree."""
     return jax.tree.map(lambda x: x[0], tree)
+
+
+def _spread(tree: Any, devices: int) -> Any:
+    """Row d of every leaf [devices, ...] on device d, which is how pmap wants committed arrays."""
+    mesh = Mesh(np.array(jax.local_devices()[:devices]), (AXIS,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(AXIS)))
