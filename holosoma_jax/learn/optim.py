@@ -55,7 +55,7 @@ def adapt_lr(
 
 def clip_by_norm(grads: Any, max_norm: jax.Array) -> Any:
     """`grads` scaled by min(1, max_norm / (norm + 1e-6)), where norm is that of all entries together."""
-    norm = optax.global_norm(grads)
+    norm = optax.tree.norm(grads)
     factor = jnp.minimum(1.0, max_norm / (norm + 1e-6))
     return jax.tree.map(lambda g: factor * g, grads)
 

@@ -97,7 +97,7 @@ def act(state: PpoState, obs: Observations, key: jax.Array) -> tuple[jax.Array, 
       Unclipped actions, and what `update` needs to know of them.
 
     Raises:
-      KeyError, ValueError: a group is missing or of the wrong shape.
+      ValueError: a group is missing or of the wrong shape.
     """
     check_obs(obs, state.static)
     actor_obs = _normalized(state, state.actor_stats, obs[ACTOR_OBS])

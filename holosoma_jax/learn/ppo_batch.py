@@ -40,11 +40,11 @@ class PpoBatch(NamedTuple):
 
 
 def check_obs(obs: Mapping[str, jax.Array], static: PpoStatic) -> None:
-    """Raise KeyError or ValueError unless both groups are [N, dim] with the same N."""
+    """Raise ValueError unless both groups are [N, dim] with the same N."""
     dims = {ACTOR_OBS: static.spec.actor_obs_dim, CRITIC_OBS: static.spec.critic_obs_dim}
     for group, dim in dims.items():
         if group not in obs:
-            raise KeyError(
+            raise ValueError(
                 f"observations have no group '{group}'; given: {', '.join(sorted(obs)) or 'none'}."
             )
         shape, rows = obs[group].shape, obs[ACTOR_OBS].shape[0]

@@ -24,19 +24,17 @@ def prepare(state: PpoState, batch: PpoBatch, axis_name: str | None = None) -> M
     hyper, static = state.hyper, state.static
     batch = _blanked(batch)
     ended = batch.terminated | batch.truncated
-    weight = returns.usable(batch.valid, ended).astype(batch.value.dtype)
-    # The trace ends with the episode, and at steps that cannot be learnt from.
-    cut = batch.truncated | (weight == 0)
-    if static.timeout_bootstrap == "reference":
-        terminated = batch.terminated & ~batch.truncated
-    else:
-        terminated = batch.terminated
+    usable = returns.usable(batch.valid, ended)
+    weight = usable.astype(batch.value.dtype)
+    bootstrap_failures = static.timeout_bootstrap == "reference"
+    terminated = batch.terminated & ~batch.truncated if bootstrap_failures else batch.terminated
     advantage = returns.gae(
         batch.reward,
         batch.value,
         returns.next_values(batch.value, batch.last_value, batch.final_value, ended),
         terminated,
-        cut,
+        # the advantage of a step that cannot be learnt from reaches no other
+        batch.truncated | ~returns.following(usable),
         gamma=hyper.gamma,
         lam=hyper.lam,
     )

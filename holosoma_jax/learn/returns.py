@@ -27,8 +27,7 @@ def next_values(
       final_value: [T, N] of the state before the reset, read where `ended`.
       ended: [T, N] bool, the episode ended with this step, so the following row is another episode.
     """
-    following = jnp.concatenate([values[1:], last_value[None]])
-    return jnp.where(ended, final_value, following)
+    return jnp.where(ended, final_value, jnp.concatenate([values[1:], last_value[None]]))
 
 
 def gae(
@@ -72,8 +71,12 @@ def usable(valid: jax.Array, ended: jax.Array) -> jax.Array:
 
     A step before an invalid one has no trustworthy value to bootstrap from.
     """
-    successor = jnp.concatenate([valid[1:], jnp.ones_like(valid[:1])])
-    return valid & (ended | successor)
+    return valid & (ended | following(valid))
+
+
+def following(flags: jax.Array) -> jax.Array:
+    """`flags` [T, N] of the step after each; True after the last."""
+    return jnp.concatenate([flags[1:], jnp.ones_like(flags[:1])])
 
 
 def standardize(
