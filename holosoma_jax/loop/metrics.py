@@ -19,7 +19,7 @@ class Mean(NamedTuple):
 
     total: jax.Array
     """[] sum of the values"""
-    count: jax.Array
+    weight: jax.Array
     """[] how many there were"""
 
 
@@ -93,7 +93,7 @@ def pool(state: Mapping[str, Mean], metrics: Mapping[str, Any]) -> dict[str, Mea
     def add(mean: Mean, value: Any) -> Mean:
         total, count = value if isinstance(value, tuple) else (value, 1.0)
         return Mean(
-            mean.total + jnp.asarray(total, jnp.float32), mean.count + jnp.asarray(count, jnp.float32)
+            mean.total + jnp.asarray(total, jnp.float32), mean.weight + jnp.asarray(count, jnp.float32)
         )
 
     return {name: add(state[name], value) for name, value in metrics.items()}
@@ -102,7 +102,7 @@ def pool(state: Mapping[str, Mean], metrics: Mapping[str, Any]) -> dict[str, Mea
 def averages(window: Mapping[str, Mean]) -> dict[str, float]:
     """Means on the host; what was never counted in this window is left out."""
     fetched = jax.device_get(dict(window))
-    return {name: float(m.total / m.count) for name, m in fetched.items() if m.count > 0}
+    return {name: float(m.total / m.weight) for name, m in fetched.items() if m.weight > 0}
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -124,7 +124,7 @@ def train(
 
     def on_step(step: Step) -> None:
         if step.nonfinite and check:
-            watch.environments(step.bad, step.history, state.iteration * driver.horizon + step.index)
+            watch.environments(step.bad, step.history, state.iteration * driver.horizon + step.t)
         if extras is not None:
             extras.step(step)
 
@@ -219,7 +219,8 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
     if not setup.cfg.algo.config.load_optimizer:
         learner = ppo.reset_optimizer(learner, setup.cfg.algo.config)
     physics = setup.bridge.set_state(fresh.world.physics, items["physics"])
-    world = World(items["env"], physics, items["sim"], fresh.world.history)
+    carry = items["env"].replace(window=fresh.world.carry.window)
+    world = World(carry, physics, items["sim"], fresh.world.history)
     return State(learner, world, meta.step, meta.elapsed_s)
 
 
@@ -235,7 +236,8 @@ def _items(bridge: Bridge, learner: ppo.PpoState, world: World) -> dict[str, Any
     """What a checkpoint consists of."""
     return {
         "learner": learner,
-        "env": world.carry,
+        # The window is empty between iterations; left out, a new metric does not spoil old checkpoints.
+        "env": world.carry.replace(window={}),
         "sim": world.sim,
         "physics": dict(bridge.get_state(world.physics)),
     }

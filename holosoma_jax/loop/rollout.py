@@ -76,7 +76,7 @@ class Outcome(NamedTuple):
 class Step(NamedTuple):
     """A control step as an onlooker sees it, before the simulator resets anything. Arrays are borrowed."""
 
-    index: int
+    t: int
     """control step within the rollout"""
     env: EnvState
     sim: SimState

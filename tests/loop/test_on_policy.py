@@ -128,6 +128,7 @@ def test_saves_at_intervals_and_at_the_end(tmp_path):
     assert (meta.step, meta.robot, meta.simulator, meta.num_envs, meta.seed) == (5, "toy", "toy", 16, 3)
     assert compose.from_mapping(meta.config) == cfg
     assert 0 < meta.elapsed_s == result.state.elapsed
+    assert not any("window" in name for name in meta.arrays["env"])  # a new metric spoils no checkpoint
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

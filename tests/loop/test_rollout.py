@@ -159,11 +159,11 @@ def test_onlooker_learns_of_a_non_finite_environment(learner):
 
     def watch(step):
         if step.nonfinite:
-            seen.append((step.index, np.asarray(step.bad), int(step.history.count)))
+            seen.append((step.t, np.asarray(step.bad), int(step.history.count)))
 
     batch = driver.collect(learner, driver.start(learner, root), root, watch).batch
-    ((index, bad, frames),) = seen
-    assert (index, frames) == (4, 6)
+    ((t, bad, frames),) = seen
+    assert (t, frames) == (4, 6)
     np.testing.assert_array_equal(np.flatnonzero(bad), [0])
     np.testing.assert_array_equal(np.argwhere(~np.asarray(batch.valid)), [[4, 0]])
     assert batch.final_value[4, 0] == 0.0
