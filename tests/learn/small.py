@@ -13,9 +13,11 @@ from holosoma_jax.learn import ppo
 from holosoma_jax.learn.symmetry import Mirror, Reflection
 
 update = jax.jit(ppo.update, static_argnames=("axis_name", "loss"))
-"""Compiled once for all tests that share a configuration."""
+"""Compiled once for all tests that share a configuration; so are the two below."""
 
-_act = jax.jit(ppo.act)
+prepare = jax.jit(ppo.prepare)
+
+act = jax.jit(ppo.act)
 
 DIMS = {"actor_obs_dim": 3, "critic_obs_dim": 4, "action_dim": 2}
 MIRROR = Mirror(
@@ -53,7 +55,7 @@ def rollout(state: ppo.PpoState, steps: int = 6, num_envs: int = 8, seed: int = 
         "actor_obs": rng.normal(size=(steps * num_envs, 3)).astype(np.float32),
         "critic_obs": rng.normal(size=(steps * num_envs, 4)).astype(np.float32),
     }
-    action, extras = _act(state, jax.tree.map(jnp.asarray, obs), jax.random.key(seed))
+    action, extras = act(state, jax.tree.map(jnp.asarray, obs), jax.random.key(seed))
     truncated = rng.random((steps, num_envs)) < 0.1
     columns = jax.tree.map(lambda x: x.reshape(steps, num_envs, *x.shape[1:]), (action, extras))
     return ppo.PpoBatch(

@@ -23,7 +23,7 @@ def test_act_samples_around_the_mode_and_reports_it() -> None:
         "critic_obs": jax.random.normal(KEY, (64, 4)),
     }
     state = ppo.observe(state, obs)
-    action, extras = ppo.act(state, obs, KEY)
+    action, extras = small.act(state, obs, KEY)
     np.testing.assert_allclose(extras.actor_obs.mean(0), 0.0, atol=1e-5)
     np.testing.assert_allclose(extras.mean, ppo.mode(state, obs["actor_obs"]), rtol=1e-6)
     np.testing.assert_allclose(extras.mean, ppo.policy_fn(state)(obs["actor_obs"]), rtol=1e-6)
@@ -36,7 +36,7 @@ def test_act_samples_around_the_mode_and_reports_it() -> None:
 
 def test_ratio_is_one_before_the_first_step() -> None:
     state = small.learner()
-    rows = ppo.prepare(state, small.rollout(state))
+    rows = small.prepare(state, small.rollout(state))
     mean, std = losses.policy(state.actor.params, rows.actor_obs, state.hyper, state.static)
     ratio = jnp.exp(gaussian.log_prob(rows.action, mean, std) - rows.log_prob)
     np.testing.assert_allclose(ratio, 1.0, atol=1e-5)
@@ -72,7 +72,7 @@ def test_value_loss(value: float, expected: float) -> None:
 
 def test_symmetry_counts_every_row_twice() -> None:
     state = small.learner(use_symmetry=True, symmetry_actor_coef=0.7, symmetry_critic_coef=0.3)
-    rows = ppo.prepare(state, small.rollout(state))
+    rows = small.prepare(state, small.rollout(state))
     _, found = ppo.ppo_loss(state.params, rows, state.hyper, state.static)
 
     plain = small.learner()
@@ -148,7 +148,7 @@ def test_a_loss_is_changed_in_five_lines() -> None:
         size = sum(jnp.sum(x**2) for x in jax.tree.leaves(params.critic))
         return value + 100.0 * size, metrics | {"Loss/critic_size": size}
 
-    state = small.learner(num_learning_epochs=20)
+    state = small.learner()
     batch = small.rollout(state)
     plain, _ = small.update(state, batch, KEY)
     decayed, metrics = small.update(state, batch, KEY, loss=loss)
@@ -198,7 +198,7 @@ def test_compiles_once_and_keeps_the_state_s_types() -> None:
 
 
 def test_state_can_be_donated() -> None:
-    state = small.learner(empirical_normalization=True)
+    state = small.learner()
     batch = small.rollout(state)
     expected, _ = small.update(state, batch, KEY)
     found, _ = jax.jit(ppo.update, donate_argnums=0)(state, batch, KEY)
@@ -207,7 +207,7 @@ def test_state_can_be_donated() -> None:
 
 def test_resumes_bit_for_bit_from_plain_arrays() -> None:
     update = small.update
-    state = small.learner(empirical_normalization=True)
+    state = small.learner()
     state, _ = update(state, small.rollout(state), KEY)
     leaves, treedef = jax.tree.flatten(state)
     restored = jax.tree.unflatten(treedef, [jnp.asarray(np.array(leaf)) for leaf in leaves])
@@ -263,6 +263,6 @@ def test_time_out_bootstrap_of_a_failure() -> None:
         truncated=jnp.array([[False, True]]),
         final_value=jnp.array([[0.0, 10.0]]),
     )
-    assert ppo.prepare(one, batch).target.tolist() == [1.0, 1.0]
+    assert small.prepare(one, batch).target.tolist() == [1.0, 1.0]
     reference = small.learner(num_mini_batches=1, timeout_bootstrap="reference")
-    np.testing.assert_allclose(ppo.prepare(reference, batch).target, [1.0, 1 + 0.99 * 10], rtol=1e-6)
+    np.testing.assert_allclose(small.prepare(reference, batch).target, [1.0, 1 + 0.99 * 10], rtol=1e-6)

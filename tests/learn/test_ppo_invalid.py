@@ -26,9 +26,8 @@ def _spoil(batch: ppo.PpoBatch, where: np.ndarray, garbage: float) -> ppo.PpoBat
 
 
 @pytest.mark.parametrize("garbage", [float("nan"), float("inf"), 1e30])
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_environments_that_failed_might_as_well_not_exist(garbage: float, symmetric: bool) -> None:
-    state = small.learner(num_mini_batches=1, use_symmetry=symmetric)
+def test_environments_that_failed_might_as_well_not_exist(garbage: float) -> None:
+    state = small.learner(num_mini_batches=1, use_symmetry=True)
     batch = small.rollout(state)
     where = np.zeros((6, 8), bool)
     where[:, [2, 5]] = True
@@ -47,7 +46,7 @@ def test_a_failure_cuts_the_rollout_in_two() -> None:
     batch = batch._replace(terminated=never, truncated=never)
     where = np.zeros((6, 1), bool)
     where[3] = True
-    rows = ppo.prepare(state, _spoil(batch, where, float("nan")))
+    rows = small.prepare(state, _spoil(batch, where, float("nan")))
     assert rows.weight.tolist() == [1, 1, 0, 0, 1, 1]
 
     def part(a: int, b: int, last: jax.Array) -> ppo.PpoBatch:
@@ -55,8 +54,8 @@ def test_a_failure_cuts_the_rollout_in_two() -> None:
             last_value=last
         )
 
-    early = ppo.prepare(state, part(0, 2, batch.value[2]))
-    late = ppo.prepare(state, part(4, 6, batch.last_value))
+    early = small.prepare(state, part(0, 2, batch.value[2]))
+    late = small.prepare(state, part(4, 6, batch.last_value))
     np.testing.assert_allclose(rows.target[jnp.array([0, 1])], early.target, rtol=1e-6)
     np.testing.assert_allclose(rows.target[jnp.array([4, 5])], late.target, rtol=1e-6)
     chex.assert_tree_all_finite(rows)
@@ -80,10 +79,11 @@ def test_a_placeholder_row_cannot_overflow() -> None:
     where[:, 0] = True
     spoilt = _spoil(batch, where, float("nan"))
     std = jnp.full(2, 1e-30)  # exp(2 * ln(1e30)) is infinite in float32
-    rows = ppo.prepare(state, spoilt)._replace(std=std[None])
+    rows = small.prepare(state, spoilt)._replace(std=std[None])
     tiny = state.params._replace(actor=state.params.actor._replace(std=std))
     hyper = state.hyper.replace(min_noise_std=jnp.float32(-jnp.inf))
     rows = rows._replace(action=rows.mean, log_prob=jnp.where(rows.weight > 0, 136.3, 0.0))
-    (_, metrics), grads = jax.value_and_grad(ppo.ppo_loss, has_aux=True)(tiny, rows, hyper, state.static)
+    gradient = jax.jit(jax.value_and_grad(ppo.ppo_loss, has_aux=True), static_argnums=3)
+    (_, metrics), grads = gradient(tiny, rows, hyper, state.static)
     assert jnp.isfinite(metrics["Loss/Surrogate"])
     chex.assert_tree_all_finite(grads.actor.mlp)

@@ -33,21 +33,20 @@ def test_init_under_vmap_gives_the_same_learners() -> None:
     spec = ppo.PpoSpec(**small.DIMS)
     init = partial(ppo.init, spec=spec, cfg=small.config())
     keys = jax.random.split(KEY, 3)
-    chex.assert_trees_all_close(jax.vmap(init)(keys), _stack([init(key) for key in keys]), rtol=1e-6)
+    chex.assert_trees_all_close(jax.jit(jax.vmap(init))(keys), _stack([init(key) for key in keys]), rtol=1e-6)
 
 
 def test_vmap_over_coefficients_is_a_sweep() -> None:
-    state = small.learner(num_learning_epochs=10)
+    state = small.learner()
     batch = small.rollout(state)
-    coefficients = jnp.array([0.0, 0.1, 1.0])
 
-    def run(entropy_coef: jax.Array) -> ppo.PpoState:
-        swept = state.replace(hyper=state.hyper.replace(entropy_coef=entropy_coef))
-        return ppo.update(swept, batch, KEY)[0]
+    def swept(entropy_coef: jax.Array) -> ppo.PpoState:
+        return state.replace(hyper=state.hyper.replace(entropy_coef=entropy_coef))
 
-    found = jax.jit(jax.vmap(run))(coefficients)
-    run = jax.jit(run)
-    chex.assert_trees_all_close(found, _stack([run(c) for c in coefficients]), rtol=1e-5, atol=1e-6)
+    coefficients = jnp.array([0.0, 0.1, 10.0])
+    found, _ = jax.jit(jax.vmap(lambda c: ppo.update(swept(c), batch, KEY)))(coefficients)
+    single = [small.update(swept(c), batch, KEY)[0] for c in coefficients]
+    chex.assert_trees_all_close(found, _stack(single), rtol=1e-5, atol=1e-6)
     spread = found.actor.params.std.mean(-1)
     assert jnp.all(jnp.diff(spread) > 0)  # more entropy is worth more spread
 
@@ -68,8 +67,8 @@ def _parts(batch: ppo.PpoBatch) -> ppo.PpoBatch:
 
 @pytest.fixture
 def pooled() -> tuple[ppo.PpoState, ppo.PpoBatch]:
-    """A learner with everything on, and a rollout of which some devices lost much more than others."""
-    state = small.learner(use_symmetry=True, empirical_normalization=True, num_mini_batches=1)
+    """A learner, and a rollout of which some devices lost more than others."""
+    state = small.learner(num_mini_batches=1)
     batch = small.rollout(state, num_envs=16)
     valid = np.ones((6, 16), bool)
     valid[1:4, 0] = valid[2:, 1] = valid[:, 5] = False
@@ -97,7 +96,7 @@ def test_mini_batches_of_the_devices_join() -> None:
     for d in range(DEVICES):
         order = jax.random.permutation(jax.random.split(keys[d], 2)[0], 24)
         chosen.append(index[:, 4 * d : 4 * d + 4].reshape(-1)[np.asarray(order)].reshape(2, 12))
-    rows = ppo.prepare(state, batch)
+    rows = small.prepare(state, batch)
     one_step = small.learner(schedule="fixed", num_learning_epochs=1, num_mini_batches=1).static
     pooled = state.replace(static=one_step)
     optimize = jax.jit(ppo.optimize)
@@ -108,8 +107,8 @@ def test_mini_batches_of_the_devices_join() -> None:
     _each_equals(found.params, pooled.params)
 
 
-def test_observe_pools_the_statistics(pooled: tuple[ppo.PpoState, ppo.PpoBatch]) -> None:
-    state, _ = pooled
+def test_observe_pools_the_statistics() -> None:
+    state = small.learner(empirical_normalization=True)
     obs = {
         "actor_obs": jax.random.normal(KEY, (16, 3)) + 3.0,
         "critic_obs": jax.random.normal(KEY, (16, 4)),
