@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -83,7 +84,9 @@ def begin(
     say(f"Compiling for {cfg.training.num_envs} environments ...")
     driver = Stepped(setup.env, setup.bridge, cfg.algo.config.num_steps_per_env)
     shared, root = seeding.shared(cfg.training.seed), seeding.root(cfg.training.seed)
-    learner = ppo.init(seeding.stream(shared, "learner"), setup.learner, cfg.algo.config)
+    # In one program; its operations one by one would each be compiled first.
+    init = jax.jit(partial(ppo.init, spec=setup.learner, cfg=cfg.algo.config))
+    learner = init(seeding.stream(shared, "learner"))
     world = driver.start(learner, root, spread_clocks=cfg.algo.config.init_at_random_ep_len)
     state = State(learner, world, 0, 0.0)
     return driver, state if saved is None else restore(saved, setup, state)

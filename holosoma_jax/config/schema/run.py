@@ -19,7 +19,8 @@ class TrainingConfig:
     headless: bool = True
     """False opens the viewer."""
     checkpoint: str | None = None
-    """Resume from this checkpoint: a run directory, or one of its checkpoints/<step> folders."""
+    """Go on from here: a run directory is continued in place, one of its checkpoints/<step> folders starts
+    a new run."""
     export_onnx: bool = True
     """Write policies/<step>.onnx beside every checkpoint."""
     deterministic: bool = False
