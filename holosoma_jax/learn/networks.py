@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +61,11 @@ class Mlp(nn.Module):
             x = nn.Dense(width, kernel_init=kernel_init, bias_init=uniform_bias(x.shape[-1]))(x)
             x = ACTIVATIONS[self.activation](x) if i < len(self.hidden) else x
         return x
+
+
+def forward(net: Mlp, params: Params, x: jax.Array) -> jax.Array:
+    """What `net` with `params` makes of `x` [..., in]: [..., out]."""
+    return cast(jax.Array, net.apply({"params": params}, x))
 
 
 class ActorParams(NamedTuple):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from holosoma_jax.learn import gaussian
-from holosoma_jax.learn.networks import ActorParams, Params, noise_std
+from holosoma_jax.learn.networks import ActorParams, Params, forward, noise_std
 from holosoma_jax.learn.pooling import weighted_mean
 from holosoma_jax.learn.ppo_state import ACTOR_OBS, CRITIC_OBS, Pair, PpoHyper, PpoStatic
 from holosoma_jax.learn.symmetry import reflect
@@ -62,13 +62,13 @@ def policy(
     params: ActorParams, obs: jax.Array, hyper: PpoHyper, static: PpoStatic
 ) -> tuple[jax.Array, jax.Array]:
     """Mean [..., A] and standard deviation [A] of the actions, for normalised `obs` [..., Da]."""
-    mean = static.actor_net.apply({"params": params.mlp}, obs)
-    return mean, noise_std(params.std, hyper.min_noise_std)  # pyright: ignore[reportReturnType]
+    mean = forward(static.actor_net, params.mlp, obs)
+    return mean, noise_std(params.std, hyper.min_noise_std)
 
 
 def value(params: Params, obs: jax.Array, static: PpoStatic) -> jax.Array:
     """Value [...] of the states with normalised `obs` [..., Dc]."""
-    return static.critic_net.apply({"params": params}, obs)[..., 0]  # pyright: ignore
+    return forward(static.critic_net, params, obs)[..., 0]
 
 
 def surrogate_loss(log_ratio: jax.Array, advantage: jax.Array, clip: jax.Array) -> jax.Array:
