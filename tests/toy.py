@@ -164,6 +164,8 @@ class ToyBridge:
         view.body_lin_vel[:] = s["root_lin_vel"][:, None]
         view.body_ang_vel[:] = s["root_ang_vel"][:, None]
         view.contact_force[:] = 0.0
+        if not np.isfinite(s["root_ang_vel"]).all():
+            raise ValueError("toy: a push came with angular velocities that were taken back before")
         weight = 9.81 * s["mass"].sum(-1)
         down = s["root_pos"][:, 2] < 0.1
         view.contact_force[:, 0, 2] = np.where(down, weight, 0.0)
@@ -186,15 +188,18 @@ class ToyState(struct.PyTreeNode):
     command: jax.Array  # [E] rad, angle asked of every joint
     last_action: jax.Array  # [E, J]
     total: jax.Array  # [E] reward of this episode
+    seen: (
+        jax.Array
+    )  # [E, J] rad, joint angles as last handed over: the very array, which must not be borrowed
     key: jax.Array
     difficulty: jax.Array  # [] grows with every finished episode
 
 
 def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7) -> Env:
     """The toy task: reward 1 - mean |q - command|, failure when the base touches the ground."""
-    e, dim = num_envs, 3 * JOINTS + 1
+    e, dim = num_envs, 4 * JOINTS + 1
 
-    def reset_for(key: jax.Array, mask: jax.Array, push: jax.Array) -> Reset:
+    def reset_for(key: jax.Array, mask: jax.Array, push: jax.Array, spin: jax.Array) -> Reset:
         k_joint, k_mass, k_push = jax.random.split(key, 3)
         zeros = jnp.zeros((e, 3))
         pose = Pose(
@@ -207,7 +212,7 @@ def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7) 
         )
         ratio = jax.random.uniform(k_mass, (e, len(BODIES)), minval=0.8, maxval=1.2)
         lin = jax.random.uniform(k_push, (e, 3), minval=-1.0, maxval=1.0)
-        return Reset(mask, pose, PhysicsParams(mass_ratio=ratio), push, lin, zeros)
+        return Reset(mask, pose, PhysicsParams(mass_ratio=ratio), push, lin, spin)
 
     def init(key):
         key, k_reset, k_command = jax.random.split(key, 3)
@@ -216,23 +221,24 @@ def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7) 
             command=jax.random.uniform(k_command, (e,), minval=-0.8, maxval=0.8),
             last_action=jnp.zeros((e, JOINTS)),
             total=jnp.zeros(e),
+            seen=jnp.zeros((e, JOINTS)),
             key=key,
             difficulty=jnp.zeros(()),
         )
-        return state, reset_for(k_reset, jnp.ones(e, bool), jnp.zeros(e, bool))
+        return state, reset_for(k_reset, jnp.ones(e, bool), jnp.zeros(e, bool), jnp.zeros((e, 3)))
 
     def pre_step(state, action):
         return state.replace(last_action=action), Action(action, None)
 
     def critic_obs(state, sim):
         q, qd = sim.joint_pos, 0.05 * sim.joint_vel
-        return jnp.concatenate([state.last_action, state.command[:, None], q, qd], -1)
+        return jnp.concatenate([state.last_action, state.command[:, None], q, qd, state.seen], -1)
 
     def observe(state, sim):
         key, k_noise = jax.random.split(state.key)
         clean = critic_obs(state, sim)
         noise = 0.01 * jax.random.uniform(k_noise, clean.shape, minval=-1.0)
-        return state.replace(key=key), {"actor_obs": clean + noise, "critic_obs": clean}
+        return state.replace(key=key, seen=sim.joint_pos), {"actor_obs": clean + noise, "critic_obs": clean}
 
     def post_step(state, sim):
         key, k_reset, k_command = jax.random.split(state.key, 3)
@@ -252,7 +258,7 @@ def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7) 
             terminated=terminated,
             truncated=truncated,
             final_obs={"actor_obs": obs, "critic_obs": obs},
-            reset=reset_for(k_reset, done, push),
+            reset=reset_for(k_reset, done, push, sim.root_ang_vel),
             episode_return=state.total + reward,
             episode_length=clock,
             metrics={
