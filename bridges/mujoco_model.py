@@ -34,7 +34,7 @@ def build(
 ) -> mujoco.MjModel:
     """Compile the model of one environment.
 
-    Collision classes (locomotion.md 9.1): ground contype 2 / conaffinity 1, robot 1 / 2, or 1 / 3
+    Collision classes: ground contype 2 / conaffinity 1, robot 1 / 2, or 1 / 3
     with self-collisions. The ground's priority is below every robot geom's, so contacts have the
     robot geom's friction, solref and solimp, never a mixture with the ground's.
 
@@ -61,7 +61,7 @@ def build(
 
 
 def _set_options(spec: mujoco.MjSpec, cfg: SimulatorConfig) -> None:
-    """Rates and solver (locomotion.md 9.1)."""
+    """Rates and solver; the solver settings are the reference's."""
     settings = cfg.config
     spec.option.timestep = 1.0 / settings.sim.fps
     spec.option.integrator = _INTEGRATORS[settings.mujoco.integrator]

@@ -85,7 +85,7 @@ class Parameters:
         model, expand = self._model, self._batch.expand
         bodies, joints = np.ix_(ids, self._bodies), np.ix_(ids, self._dofs)
         match name:
-            case "mass_ratio":  # the inertia tensor goes with the mass (locomotion.md 8.3)
+            case "mass_ratio":  # the inertia tensor goes with the mass
                 expand("body_mass")[bodies] = model.body_mass[self._bodies] * rows
                 expand("body_inertia")[bodies] = model.body_inertia[self._bodies] * rows[..., None]
             case "com_offset":

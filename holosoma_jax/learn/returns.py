@@ -91,7 +91,7 @@ def standardize(
       advantages: [T, N], finite.
       weight: [T, N] float, 0 for steps that do not count.
       form: 'biased' divides by sqrt(variance + 1e-8); 'reference' by the root with Bessel's
-        correction, plus 1e-8 (what the reference does on one device, PPO spec P-7).
+        correction, plus 1e-8 (what the reference does on one device).
       axis_name: devices to pool, or None.
     """
     centred = advantages - weighted_mean(advantages, weight, axis_name)

@@ -106,7 +106,7 @@ def decide(
 ) -> tuple[Any, Carry, Decision, Action]:
     """First half: what the policy sees in `sim`, what it does, what is asked of the simulator.
 
-    The normaliser takes in the observation before it is applied to it (ppo.md 4).
+    The normaliser takes in the observation before it is applied to it.
     """
     state, obs = env.observe(carry.env, sim)
     learner = algorithm.observe(learner, obs)

@@ -93,13 +93,13 @@ class PpoConfig:
     load_optimizer: bool = True
     """Restore the optimiser when resuming."""
     phase_mirror: Literal["swap", "reference"] = "swap"
-    """Mirror of the gait phase; reference: negates the left entry only (spec P-1)."""
+    """Mirror of the gait phase; reference: negates the left entry only."""
     variance_merge: Literal["exact", "reference"] = "exact"
-    """Merge of running variances; reference: underestimates early (spec P-4)."""
+    """Merge of running variances; reference: underestimates early."""
     timeout_bootstrap: Literal["unless_terminated", "reference"] = "unless_terminated"
-    """reference: bootstraps a failure that coincides with a time-out (spec P-5)."""
+    """reference: bootstraps a failure that coincides with a time-out."""
     advantage_std: Literal["biased", "reference"] = "biased"
-    """reference: Bessel's correction, eps outside the root (spec P-7)."""
+    """reference: Bessel's correction, eps outside the root."""
 
 
 @dataclass(frozen=True)
