@@ -33,7 +33,7 @@ def measure(num_envs: int, steps: int, rounds: int, overrides: list[str]) -> dic
     action = 0.5 * jax.random.normal(key, (num_envs, env.spec.action_dim))
 
     @jax.jit
-    def functions(state, sim, action):  # noqa: ANN001, ANN202
+    def functions(state, sim, action):
         state, asked = env.pre_step(state, action)
         state, result = env.post_step(state, sim)
         state, obs = env.observe(state, sim)
