@@ -190,7 +190,7 @@ def test_the_cpu_preset_differs_as_its_file_says():
         "training.num_envs": "512 instead of 4096",
         "terrain.": "plane instead of mix",
         "simulator.config.": "100 Hz with implicit damping instead of 200 Hz Euler",
-        "algo.config.num_learning_iterations": "270 instead of 25000",
+        "algo.config.num_learning_iterations": "250 instead of 25000",
         "algo.config.num_learning_epochs": "5 instead of 8",
         "algo.config.save_interval": "50 instead of 100",
         "algo.config.desired_kl": "0.03 instead of 0.01",
