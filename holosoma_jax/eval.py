@@ -11,7 +11,6 @@ from typing import Any
 
 from holosoma_jax import runtime
 from holosoma_jax.config import compose
-from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.evaluation import EvalArgs
 
 PROG = "python -m holosoma_jax.eval"
@@ -25,24 +24,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     runtime.prepare()
-    try:
+
+    def body() -> int:
         cfg, args = compose.parse_or_exit(argv, PROG, ABOUT, extra=EvalArgs, base=_saved_config)
         from holosoma_jax.loop import eval_session
 
         eval_session.run(cfg, args)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        missing = runtime.missing_extra(error)
-        if missing is None:
-            raise
-        print(f"error: {missing}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: there are no scores", file=sys.stderr)
-        return 130
-    return 0
+        return 0
+
+    return runtime.command(body, "interrupted: there are no scores")
 
 
 def _saved_config(args: EvalArgs) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the command modules settle before JAX is imported: environment variables, in this one place.
+"""What the command modules share: environment variables before JAX is imported, and how they fail.
 
 Every variable is a default: what the user has set stays.
 """
@@ -6,6 +6,10 @@ Every variable is a default: what the user has set stays.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
+
+from holosoma_jax.config.errors import ConfigError
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
@@ -32,6 +36,33 @@ def prepare(*, deterministic: bool = False) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if deterministic and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
+
+
+def command(body: Callable[[], int], interrupted: str) -> int:
+    """Run a command's body; what the user can mend becomes one line on standard error.
+
+    Args:
+      body: returns the exit code.
+      interrupted: the line for Ctrl-C.
+
+    Returns:
+      The body's exit code; 2 for a wrong configuration or a missing extra; 130 after Ctrl-C. Any other
+      exception is a defect and is raised.
+    """
+    try:
+        return body()
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        print(f"error: {missing}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130
 
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:

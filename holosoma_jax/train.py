@@ -17,7 +17,6 @@ from typing import Any
 
 from holosoma_jax import runtime
 from holosoma_jax.config import compose, tokens
-from holosoma_jax.config.errors import ConfigError
 
 PROG = "python -m holosoma_jax.train"
 ABOUT = (
@@ -34,24 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     runtime.prepare()
-    try:
+
+    def body() -> int:
         cfg = compose.parse_or_exit(argv, PROG, ABOUT, base=saved_config(argv))
         runtime.prepare(deterministic=cfg.training.deterministic)
         from holosoma_jax.loop import session
 
         return session.run(cfg)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        missing = runtime.missing_extra(error)
-        if missing is None:
-            raise
-        print(f"error: {missing}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted before the first iteration: there is nothing to save", file=sys.stderr)
-        return 130
+
+    return runtime.command(body, "interrupted before the first iteration: there is nothing to save")
 
 
 def saved_config(argv: Sequence[str]) -> Mapping[str, Any] | None:
