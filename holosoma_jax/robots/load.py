@@ -126,7 +126,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _compile(path: Path, model_path: Path) -> mujoco.MjModel:
-    """The compiled model: a free joint first, then hinges, each with one actuator, in order."""
+    """The compiled model: a free joint first, then hinges; actuators none, or one a hinge, in order."""
     if not model_path.is_file():
         raise ConfigError(f"{path}: mjcf names '{model_path.name}', which is not in {path.parent}.")
     try:
@@ -137,7 +137,7 @@ def _compile(path: Path, model_path: Path) -> mujoco.MjModel:
     hinge, free = mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_FREE
     if not len(kinds) or kinds[0] != free or any(kinds[1:] != hinge):
         raise ConfigError(f"{model_path}: expected one free joint, then hinges only.")
-    for u in range(max(model.nu, model.njnt - 1)):
+    for u in range(max(model.nu, model.njnt - 1) if model.nu else 0):
         joint = _name(model, mujoco.mjtObj.mjOBJ_JOINT, u + 1) if u + 1 < model.njnt else "nothing"
         driven = "nothing"
         if u < model.nu:
@@ -145,7 +145,7 @@ def _compile(path: Path, model_path: Path) -> mujoco.MjModel:
         if driven != joint:
             raise ConfigError(
                 f"{model_path}: actuator {u} drives {driven}, but joint {u} is {joint}. "
-                "Write one actuator per hinge, in the order of the joints."
+                "Write one actuator per hinge, in the order of the joints, or none at all."
             )
     return model
 
@@ -195,15 +195,19 @@ def _mirror(path: Path, record: Mapping[str, Any], joints: Sequence[str]) -> tup
 
 
 def _check(path: Path, robot: Robot, model: mujoco.MjModel) -> None:
-    """Record against model: gains, limits, armature; the default pose inside the ranges."""
+    """Record against model: gains, limits, armature; the default pose inside the ranges.
+
+    A model without actuators leaves control, armature included, to the record.
+    """
     gains, law = model.actuator_gainprm, model.actuator_biasprm
-    for key, values in {
+    control = {
         "kp": gains[:, 0],
         "kp (bias)": -law[:, 1],
         "kd": -law[:, 2],
         "torque_limit": model.actuator_forcerange[:, 1],
         "armature": model.dof_armature[6:],
-    }.items():
+    }
+    for key, values in control.items() if model.nu else ():
         recorded = getattr(robot, key.split()[0])
         for joint, got, want in zip(robot.joint_names, values, recorded, strict=True):
             if not np.isclose(got, want, rtol=1e-5, atol=1e-9):
