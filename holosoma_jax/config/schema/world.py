@@ -152,7 +152,7 @@ class TerrainTermConfig:
     amplitude_range: tuple[float, float] = (0.01, 0.05)
     """m, noise of rough slopes."""
     slope_threshold: PositiveFloat = 0.75
-    """Steeper neighbours become vertical walls."""
+    """Read for the sake of the reference's configs; a height grid has no vertical walls (docs/terrain.md)."""
     scale_factor: PositiveFloat = 1.0
     """Shrinks or grows the whole map."""
     spawn: SpawnConfig = field(default_factory=SpawnConfig)
