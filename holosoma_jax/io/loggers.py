@@ -12,6 +12,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +34,21 @@ class Sink(Protocol):
         ...
 
 
+def require(cfg: LoggerConfig) -> None:
+    """Check, before anything is built, that the sink of `cfg` is there.
+
+    Raises:
+      ConfigError: it is not part of this version, or its extra is not installed.
+    """
+    if cfg.name == "wandb":
+        raise ConfigError("logger:wandb is not part of this version. Choose logger:tensorboard.")
+    if cfg.name == "tensorboard" and find_spec("tensorboardX") is None:
+        raise ConfigError(
+            "logger:tensorboard needs the extra 'tensorboard', which is not installed. "
+            "Install it with: pip install 'holosoma-jax[tensorboard]', or choose logger:console."
+        )
+
+
 def make_sinks(cfg: LoggerConfig, run_dir: Path, *, completed: int = 0) -> list[Sink]:
     """The sinks that `cfg` asks for, beside the console (`holosoma_jax.io.console`).
 
@@ -44,10 +60,9 @@ def make_sinks(cfg: LoggerConfig, run_dir: Path, *, completed: int = 0) -> list[
     Raises:
       ConfigError: the extra that `cfg` needs is not installed, or the folder cannot be written.
     """
+    require(cfg)
     if cfg.name == "disabled":
         return []
-    if cfg.name == "wandb":
-        raise ConfigError(_wandb_absent())
     services: list[Sink] = [TensorBoardSink(run_dir, completed)] if cfg.name == "tensorboard" else []
     try:
         return [JsonlSink(run_dir / METRICS_FILE, completed), *services]
@@ -96,18 +111,9 @@ class TensorBoardSink:
     """TensorBoard events; values that are not finite are left out."""
 
     def __init__(self, folder: str | os.PathLike[str], completed: int = 0):
-        """Events go to `folder`; TensorBoard hides what older files there hold of later steps.
+        """Events go to `folder`; TensorBoard hides what older files there hold of later steps."""
+        from tensorboardX import SummaryWriter
 
-        Raises:
-          ConfigError: the extra `tensorboard` is not installed.
-        """
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            raise ConfigError(
-                "logger:tensorboard needs the extra 'tensorboard', which is not installed. "
-                "Install it with: pip install 'holosoma-jax[tensorboard]', or choose logger:console."
-            ) from None
         purge = completed + 1 if completed else None
         self._writer = SummaryWriter(os.fspath(folder), flush_secs=10, purge_step=purge)
 
@@ -155,14 +161,3 @@ def _rows(lines: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         if isinstance(row, dict) and isinstance(row.get("step"), int):
             yield line.rstrip("\n"), row
-
-
-def _wandb_absent() -> str:
-    from importlib.util import find_spec
-
-    if find_spec("wandb") is None:
-        return (
-            "logger:wandb needs the extra 'wandb', which is not installed. "
-            "Install it with: pip install 'holosoma-jax[wandb]', or choose logger:tensorboard."
-        )
-    return "logger:wandb is not part of this version. Choose logger:tensorboard."

@@ -10,6 +10,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.io.console import REWARD, ConsoleSink
 from holosoma_jax.io.loggers import Sink, make_sinks, read_metrics
+from holosoma_jax.io.loggers import require as require_logger
 from holosoma_jax.loop import checkpoint, guard, on_policy, parallel, run_dir
 from holosoma_jax.loop.artifacts import Artifacts
 from holosoma_jax.loop.run_dir import RunDir
@@ -94,6 +95,7 @@ def _sinks(cfg: Config, folder: RunDir, completed: int) -> tuple[ConsoleSink, li
 
 def _refuse_what_is_missing(cfg: Config) -> None:
     """Raise ConfigError for settings that this version knows but cannot do yet."""
+    require_logger(cfg.logger)
     if cfg.training.multigpu:
         raise ConfigError("training.multigpu: got true; this version trains on one device. Leave it out.")
     if not cfg.training.headless:
