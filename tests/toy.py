@@ -330,7 +330,7 @@ def config(**changes: Any) -> Config:
         base,
         training=replace(base.training, **training),
         algo=replace(base.algo, config=replace(base.algo.config, **algo)),
-        logger=replace(base.logger, name="console", video=replace(base.logger.video, enabled=False)),
+        logger=replace(base.logger, type="console", video=replace(base.logger.video, enabled=False)),
     )
 
 

@@ -40,9 +40,9 @@ def require(cfg: LoggerConfig) -> None:
     Raises:
       ConfigError: it is not part of this version, or its extra is not installed.
     """
-    if cfg.name == "wandb":
+    if cfg.type == "wandb":
         raise ConfigError("logger:wandb is not part of this version. Choose logger:tensorboard.")
-    if cfg.name == "tensorboard" and find_spec("tensorboardX") is None:
+    if cfg.type == "tensorboard" and find_spec("tensorboardX") is None:
         raise ConfigError(
             "logger:tensorboard needs the extra 'tensorboard', which is not installed. "
             "Install it with: pip install 'holosoma-jax[tensorboard]', or choose logger:console."
@@ -61,9 +61,9 @@ def make_sinks(cfg: LoggerConfig, run_dir: Path, *, completed: int = 0) -> list[
       ConfigError: the extra that `cfg` needs is not installed, or the folder cannot be written.
     """
     require(cfg)
-    if cfg.name == "disabled":
+    if cfg.type == "disabled":
         return []
-    services: list[Sink] = [TensorBoardSink(run_dir, completed)] if cfg.name == "tensorboard" else []
+    services: list[Sink] = [TensorBoardSink(run_dir, completed)] if cfg.type == "tensorboard" else []
     try:
         return [JsonlSink(run_dir / METRICS_FILE, completed), *services]
     except OSError as error:

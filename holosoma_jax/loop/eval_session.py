@@ -37,7 +37,7 @@ def saved_config(args: EvalArgs) -> dict[str, Any]:
     """
     sized: Mapping[str, Any] = {
         "training": {"num_envs": DEFAULT_ENVS, "checkpoint": None, "multigpu": False},
-        "logger": {"name": "disabled"},
+        "logger": {"type": "disabled"},
     }
     return keys.overlay(policies.find(_checkpoint(args)).config, sized)
 

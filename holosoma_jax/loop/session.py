@@ -85,7 +85,7 @@ def _sinks(cfg: Config, folder: RunDir, completed: int) -> tuple[ConsoleSink, li
     rows = read_metrics(folder.metrics) if folder.metrics.exists() else []
     rewards = [row.get(REWARD, math.nan) for row in rows]
     best = max((reward for reward in rewards if math.isfinite(reward)), default=-math.inf)
-    quiet = cfg.logger.name == "disabled" or not main
+    quiet = cfg.logger.type == "disabled" or not main
     total = cfg.algo.config.num_learning_iterations
     console = ConsoleSink(
         total, completed, title=str(folder.path), mode="quiet" if quiet else "auto", best=best

@@ -43,7 +43,7 @@ def test_tokens_come_in_any_order():
     configs = [compose.load(order) for order in itertools.permutations(tokens)]
     assert all(config == configs[0] for config in configs)
     assert configs[0].simulator.name == "mjwarp"
-    assert configs[0].logger.name == "wandb"
+    assert configs[0].logger.type == "wandb"
     assert configs[0].training.seed == 7
 
 

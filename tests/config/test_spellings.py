@@ -124,7 +124,7 @@ def test_a_flag_sets_its_key_and_no_other(flags, key, value):
     config = compose.load(["exp:g1-29dof", *flags])
     assert at(config, key) == value
     assert type(at(config, key)) is type(value)
-    given = {key} | {".".join(override.path) for override in parse(flags).overrides} | {"logger.name"}
+    given = {key} | {".".join(override.path) for override in parse(flags).overrides} | {"logger.type"}
     assert set(compose.diff_from_preset(config)) <= given
     assert config != before or at(before, key) == value
 
@@ -141,7 +141,7 @@ def test_every_simulator_is_a_group(name):
 
 @pytest.mark.parametrize("name", ["wandb", "tensorboard", "console", "disabled"])
 def test_every_logger_is_a_group(name):
-    assert compose.load([f"logger:{name}", "exp:g1-29dof"]).logger.name == name
+    assert compose.load([f"logger:{name}", "exp:g1-29dof"]).logger.type == name
 
 
 def test_names_in_files_may_have_dashes(tmp_path):

@@ -167,7 +167,7 @@ def test_resumed_tensorboard_hides_later_steps_of_older_files(tmp_path: Path):
     ],
 )
 def test_sinks_that_the_config_asks_for(tmp_path: Path, name: str, kinds: list[type]):
-    sinks = make_sinks(LoggerConfig(name=name), tmp_path)
+    sinks = make_sinks(LoggerConfig(type=name), tmp_path)
     assert [type(sink) for sink in sinks] == kinds
     for sink in sinks:
         sink.write(1, {"a": 1.0})
@@ -178,17 +178,17 @@ def test_sinks_that_the_config_asks_for(tmp_path: Path, name: str, kinds: list[t
 def test_missing_extra_is_named(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(loggers, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'holosoma-jax\[tensorboard\]', or choose") as e:
-        make_sinks(LoggerConfig(name="tensorboard"), tmp_path)
+        make_sinks(LoggerConfig(type="tensorboard"), tmp_path)
     assert "\n" not in str(e.value)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_sink_of_a_later_version_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"wandb is not part of this version. Choose logger:tensorboard"):
-        make_sinks(LoggerConfig(name="wandb"), tmp_path)
+        make_sinks(LoggerConfig(type="wandb"), tmp_path)
 
 
 def test_unwritable_run_folder_is_one_line(tmp_path: Path):
     (tmp_path / loggers.METRICS_FILE).mkdir()
     with pytest.raises(ConfigError, match=r"cannot be written .* Choose another folder"):
-        make_sinks(LoggerConfig(name="console"), tmp_path)
+        make_sinks(LoggerConfig(type="console"), tmp_path)

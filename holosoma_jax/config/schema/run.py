@@ -61,20 +61,22 @@ class VideoConfig:
 class LoggerConfig:
     """Where numbers go. JSON lines and the console are always on, unless disabled."""
 
-    name: Literal["tensorboard", "wandb", "console", "disabled"] = "tensorboard"
-    """Sink beside metrics.jsonl."""
+    type: Literal["tensorboard", "wandb", "console", "disabled"] = "tensorboard"
+    """Sink beside metrics.jsonl; `logger:wandb` and its like choose it."""
     project: str | None = None
     """wandb project; default: training.project."""
+    name: str | None = None
+    """wandb name of the run; default: its folder's, <time>-<training.name>."""
     group: str | None = None
     """wandb group."""
     tags: tuple[str, ...] = ()
     """wandb tags."""
     entity: str | None = None
-    """wandb entity; default: WANDB_ENTITY."""
+    """wandb entity (user or team); default: WANDB_ENTITY, else your own."""
     mode: Literal["online", "offline", "disabled"] = "online"
-    """wandb mode."""
+    """wandb mode; offline writes files for a later `wandb sync`. WANDB_MODE takes the place of online."""
     dir: str | None = None
-    """wandb folder; default: the run directory."""
+    """wandb's folder; default: .wandb/ in the run's."""
     interval: PositiveInt = 1
     """Iterations between log lines."""
     video: VideoConfig = field(default_factory=VideoConfig)
