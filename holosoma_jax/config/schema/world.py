@@ -50,9 +50,24 @@ class MujocoWarpConfig:
     """MuJoCo Warp, on CUDA or CPU."""
 
     nconmax_per_env: PositiveInt = 96
-    """Contacts per environment."""
+    """Contacts per environment, on average: the room for them is shared by all environments."""
     njmax_per_env: PositiveInt = 300
-    """Constraint rows per environment."""
+    """Constraint rows per environment: four per contact, and one per joint at its limit."""
+    max_contacts_per_body: PositiveInt = 64
+    """Contacts of one body that its contact force is summed over."""
+    integrator: Literal["euler", "implicitfast"] = "euler"
+    """Time integration; the reference uses Euler."""
+    iterations: PositiveInt = 100
+    """Newton iterations of the constraint solver at most."""
+    ls_iterations: PositiveInt = 50
+    """Line-search iterations at most."""
+    foot_friction: Literal["randomized", "fixed"] = "randomized"
+    """Whether friction randomisation reaches the feet (reference: fixed at 0.8)."""
+    cuda_graph: Literal["auto", "staged", "addresses", "xla", "off"] = "auto"
+    """How a control step becomes a CUDA graph: recorded once on buffers of its own (staged, auto), once for
+    every set of addresses, by XLA, or not at all."""
+    deterministic: bool = False
+    """Sum in a fixed order on a GPU too, so that equal runs are equal bit for bit, at some cost in speed."""
 
 
 @dataclass(frozen=True)
