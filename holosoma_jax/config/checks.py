@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.keys import Path, Sources
-from holosoma_jax.config.schema import Config
+from holosoma_jax.config.schema import Config, FastSacConfig, PpoConfig
 from holosoma_jax.config.validate import label, refused
+
+Refuse = Callable[[str, Any, str], None]
+"""Raises ConfigError for a dotted key, the value it has and what is wanted instead."""
 
 
 def check(config: Config, sources: Sources) -> None:
@@ -25,17 +28,11 @@ def _check_relations(config: Config, sources: Sources) -> None:
     def refuse(path: str, value: Any, wanted: str) -> None:
         raise refused(tuple(path.split(".")), value, f"wanted {wanted}.", sources)
 
-    training, ppo, groups = config.training, config.algo.config, config.observation.groups
-    samples = training.num_envs * ppo.num_steps_per_env
-    if samples < ppo.num_mini_batches:
-        limit = f"at most num_envs * num_steps_per_env = {samples}"
-        refuse("algo.config.num_mini_batches", ppo.num_mini_batches, limit)
-    for role in ("actor", "critic"):
-        rate, low, high = (getattr(ppo, f"{bound}{role}_learning_rate") for bound in ("", "min_", "max_"))
-        if low is not None and low > rate:
-            refuse(f"algo.config.min_{role}_learning_rate", low, f"at most the initial rate, {rate}")
-        if high is not None and high < rate:
-            refuse(f"algo.config.max_{role}_learning_rate", high, f"at least the initial rate, {rate}")
+    learner, groups = config.algo.config, config.observation.groups
+    if isinstance(learner, PpoConfig):
+        _check_ppo(learner, config.training.num_envs, refuse)
+    else:
+        _check_fast_sac(learner, refuse)
     if set(groups) != {"actor_obs", "critic_obs"}:
         refuse("observation.groups", sorted(groups), "exactly the groups actor_obs and critic_obs")
     for name, group in groups.items():
@@ -53,6 +50,32 @@ def _check_relations(config: Config, sources: Sources) -> None:
     low, high = ground.amplitude_range
     if not 0 <= low <= high:
         refuse("terrain.terrain_term.amplitude_range", [low, high], "[low, high] with 0 <= low <= high")
+
+
+def _check_ppo(ppo: PpoConfig, num_envs: int, refuse: Refuse) -> None:
+    samples = num_envs * ppo.num_steps_per_env
+    if samples < ppo.num_mini_batches:
+        limit = f"at most num_envs * num_steps_per_env = {samples}"
+        refuse("algo.config.num_mini_batches", ppo.num_mini_batches, limit)
+    for role in ("actor", "critic"):
+        rate, low, high = (getattr(ppo, f"{bound}{role}_learning_rate") for bound in ("", "min_", "max_"))
+        if low is not None and low > rate:
+            refuse(f"algo.config.min_{role}_learning_rate", low, f"at most the initial rate, {rate}")
+        if high is not None and high < rate:
+            refuse(f"algo.config.max_{role}_learning_rate", high, f"at least the initial rate, {rate}")
+
+
+def _check_fast_sac(sac: FastSacConfig, refuse: Refuse) -> None:
+    if sac.num_updates > 1 and sac.policy_frequency < 2:
+        # updates i with i mod policy_frequency = 1 move the actor
+        what = f"at least 2 where num_updates is {sac.num_updates}, or the actor is never updated"
+        refuse("algo.config.policy_frequency", sac.policy_frequency, what)
+    if sac.num_steps > sac.buffer_size:
+        refuse("algo.config.num_steps", sac.num_steps, f"at most buffer_size = {sac.buffer_size}")
+    if sac.v_min >= sac.v_max:
+        refuse("algo.config.v_min", sac.v_min, f"less than v_max = {sac.v_max}")
+    if sac.log_std_min >= sac.log_std_max:
+        refuse("algo.config.log_std_min", sac.log_std_min, f"less than log_std_max = {sac.log_std_max}")
 
 
 def _terms(config: Config) -> Iterator[tuple[str, Path, Any]]:

@@ -126,13 +126,13 @@ def _entries(tp: Any, value: Any, at: _Entry) -> Iterator[_Entry]:
     if section := keys.section_of(tp):
         summary = (inspect.getdoc(section) or "").split("\n")[0]
         heading = ": ".join((*at.path, summary)) if len(at.path) <= 1 else at.section
-        explained = at.doc != _TERSE
+        explained, hints = at.doc != _TERSE, keys.hints_in(section, value)
         for field in dataclasses.fields(section):
             inner = value if value is _OPEN else getattr(value, field.name, _default(field))
             doc = docs(section).get(field.name, "") if explained else _TERSE
             here = at._replace(path=(*at.path, field.name), doc=doc, section=heading)
             if explained or inner not in ("", ()):
-                yield from _entries(keys.hints(section)[field.name], inner, here)
+                yield from _entries(hints[field.name], inner, here)
     elif term := keys.terms_of(tp):
         if at.doc != _TERSE:
             name = at.path[-1].removesuffix("s").rpartition("_")[2].upper()

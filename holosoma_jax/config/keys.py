@@ -1,7 +1,8 @@
 """The schema as a tree of keys: what lies under each, how it is spelt, what is near a misspelt one.
 
 Four kinds of node: a *section* (dataclass), *terms* (dict of sections, named by the preset), a
-*table* (dict of values: a term's parameters, tile probabilities), a *leaf* (anything else).
+*table* (dict of values: a term's parameters, tile probabilities), a *leaf* (anything else). Which
+section a field holds may depend on its sibling (`ChosenBy`): a learner's name decides its settings.
 A path is a tuple of canonical names.
 """
 
@@ -14,7 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from holosoma_jax.config.errors import ConfigError, closest, nearest
-from holosoma_jax.config.values import options
+from holosoma_jax.config.schema.types import ChosenBy
+from holosoma_jax.config.values import options, wanted
 from holosoma_jax.config.yaml12 import show, spell
 
 Path = tuple[str, ...]
@@ -42,6 +44,49 @@ Sources = Mapping[Path, Source]
 def hints(section: type) -> Mapping[str, Any]:
     """Field name -> type, ranges included, in schema order."""
     return typing.get_type_hints(section, include_extras=True)
+
+
+def hints_in(section: type, node: Any, base: Any = None) -> Mapping[str, Any]:
+    """`hints`, where a field of several possible sections has the one that its sibling asks for.
+
+    Args:
+      section: the dataclass.
+      node: its mapping or an instance, which may hold the sibling.
+      base: what `node` will be laid over, asked where `node` has no say.
+    """
+    out = dict(hints(section))
+    for name, choice in _choices(section).items():
+        said = (_get(node, choice.field), _get(base, choice.field))
+        first = next(iter(choice.sections.values()))
+        out[name] = next((choice.sections[s] for s in said if s in choice.sections), first)
+    return out
+
+
+def choosers(root: type) -> Mapping[Path, ChosenBy]:
+    """The path of every field that decides which section its sibling is."""
+    out: dict[Path, ChosenBy] = {(choice.field,): choice for choice in _choices(root).values()}
+    for name, tp in hints(root).items():
+        if section := section_of(tp):
+            out |= {(name, *path): choice for path, choice in choosers(section).items()}
+    return out
+
+
+def at(mapping: Any, path: Path) -> Any:
+    """The value at `path`, or None."""
+    for name in path:
+        mapping = mapping.get(name) if isinstance(mapping, Mapping) else None
+    return mapping
+
+
+@functools.cache
+def _choices(section: type) -> Mapping[str, ChosenBy]:
+    """The fields that may hold several sections."""
+    notes = {name: typing.get_args(tp)[1:] for name, tp in hints(section).items()}
+    return {name: note for name, found in notes.items() for note in found if isinstance(note, ChosenBy)}
+
+
+def _get(node: Any, name: str) -> Any:
+    return node.get(name) if isinstance(node, Mapping) else getattr(node, name, None)
 
 
 def section_of(tp: Any) -> type | None:
@@ -80,7 +125,7 @@ def walk(tp: Any, mapping: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Every key that takes a value, with its type; terms and parameters are those of `mapping`."""
     mapping = mapping if isinstance(mapping, Mapping) else {}
     if section := section_of(tp):
-        for name, sub in hints(section).items():
+        for name, sub in hints_in(section, mapping).items():
             yield from walk(sub, mapping.get(name), (*path, name))
     elif term := terms_of(tp):
         for name in mapping:
@@ -95,8 +140,15 @@ def walk(tp: Any, mapping: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield path, tp
 
 
-def conform(tp: Any, mapping: Any, source: str, path: Path = ()) -> Any:
+def conform(tp: Any, mapping: Any, source: str, path: Path = (), base: Any = None) -> Any:
     """A file's mapping in the schema's spelling, without its empty sections.
+
+    Args:
+      tp: the node's type.
+      mapping: the file's.
+      source: what messages call the file.
+      path: of the node.
+      base: what the result will be laid over, if anything.
 
     Raises:
       ConfigError: an unknown key, a key given twice, a value where keys are wanted.
@@ -109,8 +161,16 @@ def conform(tp: Any, mapping: Any, source: str, path: Path = ()) -> Any:
         return {}
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{here}: got {show(mapping)}; wanted {below(tp)}.")
-    known = tuple(hints(section)) if section else table[0] if table else ()
+    fields = hints_in(section, mapping, base) if section else {}
+    known = tuple(fields) or (table[0] if table else ())
     out: dict[str, Any] = {}
+    for name, choice in _choices(section).items() if section else ():
+        said = mapping.get(choice.field)
+        if said is None and name in mapping and _get(base, choice.field) is None:
+            out[choice.field] = next(iter(choice.sections))  # what the keys below are read as
+        elif said is not None and said not in choice.sections:
+            where = ".".join((*path, choice.field))
+            raise ConfigError(f"{source}: {where}: got {show(said)}; {wanted(said, fields[choice.field])}")
     for key, value in mapping.items():
         name = canonical((*path, str(key)))[-1]
         if known and name not in known:
@@ -120,8 +180,9 @@ def conform(tp: Any, mapping: Any, source: str, path: Path = ()) -> Any:
         if name in out:
             raise ConfigError(f"{here}: '{key}' is given twice (once as '{name}').")
         removed = term is not None and value is None  # null takes a term out of a group
-        sub = hints(section)[name] if section else term or (table[1] if table else Any)
-        child = None if removed else conform(sub, value, source, (*path, name))
+        sub = fields[name] if section else term or (table[1] if table else Any)
+        under = _get(base, name) if section else None
+        child = None if removed else conform(sub, value, source, (*path, name), under)
         if child != {} or value is not None:
             out[name] = child
     return out

@@ -6,7 +6,8 @@ the origin of every value, for `validate`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -43,6 +44,7 @@ def compose(tokens: Tokens, base: Base, also: Mapping[keys.Path, Any] | None = N
         raise ConfigError(f"no preset chosen: give exp:NAME or --config FILE. Presets: {known}.")
     groups = {c.group: c for c in tokens.choices if c.group != "exp"}
     data, sources = _experiment(exp, groups) if exp else _resolved(base or {}, SAVED, groups)
+    _keep_choices(data, {o.path: o.text for o in tokens.overrides}.get, "--")
     layer, flags = overrides.layer(Config, data, tokens.overrides, also)
     return keys.overlay(data, layer), sources | flags
 
@@ -72,8 +74,24 @@ def _experiment(exp: Choice, groups: Mapping[str, Choice]) -> Layer:
     for (section, source), group in layers:
         out[group] = section
         sources |= validate.labels({group: section}, source)
-    layer = keys.conform(Config, data.get("overrides"), f"{name}: overrides")
+    layer = keys.conform(Config, data.get("overrides"), f"{name}: overrides", base=out)
+    _keep_choices(out, partial(keys.at, layer), f"{name}: overrides: ")
     return keys.overlay(out, layer), sources | validate.labels(layer, name)
+
+
+def _keep_choices(base: Mapping[str, Any], asked: Callable[[keys.Path], Any], source: str) -> None:
+    """Raise ConfigError if `asked` names another section, a learner's say, than `base` holds.
+
+    The old section's values would stay behind, or be taken for the new one's.
+    """
+    for path, choice in keys.choosers(Config).items():
+        held = keys.at(base, path) or next(iter(choice.sections))
+        if (named := asked(path)) in choice.sections and named != held:
+            presets = " or ".join(f"{path[0]}:{name}" for name in files.names(path[0]))
+            raise ConfigError(
+                f"{source}{'.'.join(path)}: got '{named}', but the settings beside it are those of "
+                f"'{held}'; choose a preset of the group instead: {presets}."
+            )
 
 
 def _named_groups(mapping: Any, source: str) -> dict[str, Choice]:
@@ -111,8 +129,9 @@ def _lay(section: type, base: Mapping[str, Any], layer: Mapping[str, Any]) -> di
     So `simulator:mujoco` on a checkpoint keeps the episode length, and `reward:OTHER` does not mix
     the terms of two presets.
     """
-    out = dict(base)
+    out, before, after = dict(base), keys.hints_in(section, base), keys.hints_in(section, layer)
     for name, value in layer.items():
-        sub = keys.section_of(keys.hints(section)[name])
-        out[name] = _lay(sub, base.get(name, {}), value) if sub else value
+        sub = keys.section_of(after[name])
+        stays = sub is not None and before[name] is sub  # another learner's settings go
+        out[name] = _lay(sub, base.get(name, {}), value) if sub and stays else value
     return out

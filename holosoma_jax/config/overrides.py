@@ -73,7 +73,8 @@ def _find(
         section, term, table = keys.section_of(tp), keys.terms_of(tp), keys.table_of(tp)
         inside: tuple[str, ...] = tuple(node) if isinstance(node, Mapping) else ()
         if section:
-            tp, inside = keys.hints(section).get(name), tuple(keys.hints(section))
+            fields = keys.hints_in(section, node)
+            tp, inside = fields.get(name), tuple(fields)
         elif term:
             tp = term
         elif table:

@@ -58,11 +58,11 @@ def labels(mapping: Any, source: str, path: Path = ()) -> dict[Path, Source]:
 
 def _build(tp: Any, mapping: Any, sources: Sources, path: Path) -> Any:
     if section := keys.section_of(tp):
-        given = {}
+        given, hints = {}, keys.hints_in(section, mapping)
         for field in dataclasses.fields(section):
-            here, sub = (*path, field.name), keys.hints(section)[field.name]
-            if field.name in mapping:
-                given[field.name] = _build(sub, mapping[field.name], sources, here)
+            here, sub = (*path, field.name), hints[field.name]
+            if field.name in mapping or sub is not keys.hints(section)[field.name]:  # the latter: chosen
+                given[field.name] = _build(sub, mapping.get(field.name, {}), sources, here)
             elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 raise ConfigError(f"{label(here, sources)}: missing; wanted {values.describe(sub)}.")
         return section(**given)

@@ -82,10 +82,10 @@ def begin(
     if saved is not None:
         _require(saved, setup)
     say(f"Compiling for {cfg.training.num_envs} environments ...")
-    driver = Stepped(setup.env, setup.bridge, cfg.algo.config.num_steps_per_env)
+    driver = Stepped(setup.env, setup.bridge, cfg.algo.ppo.num_steps_per_env)
     shared, root = seeding.shared(cfg.training.seed), seeding.root(cfg.training.seed)
     # In one program; its operations one by one would each be compiled first.
-    init = jax.jit(partial(ppo.init, spec=setup.learner, cfg=cfg.algo.config))
+    init = jax.jit(partial(ppo.init, spec=setup.learner, cfg=cfg.algo.ppo))
     learner = init(seeding.stream(shared, "learner"))
     world = driver.start(learner, root, spread_clocks=cfg.algo.config.init_at_random_ep_len)
     state = State(learner, world, 0, 0.0)
@@ -219,8 +219,8 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
     meta = _require(path, setup)
     items = checkpoint.load(path, _items(setup.bridge, fresh.learner, fresh.world))
     learner = items["learner"].replace(hyper=fresh.learner.hyper)
-    if not setup.cfg.algo.config.load_optimizer:
-        learner = ppo.reset_optimizer(learner, setup.cfg.algo.config)
+    if not setup.cfg.algo.ppo.load_optimizer:
+        learner = ppo.reset_optimizer(learner, setup.cfg.algo.ppo)
     physics = setup.bridge.set_state(fresh.world.physics, items["physics"])
     carry = items["env"].replace(window=fresh.world.carry.window)
     world = World(carry, physics, items["sim"], fresh.world.history)

@@ -79,7 +79,7 @@ def _from_checkpoint(where: str) -> Source:
 
     def policy(setup: Setup) -> Policy:
         checkpoint.require(path, meta, robot=setup.robot.name)
-        template = ppo.init(jax.random.key(0), setup.learner, setup.cfg.algo.config)
+        template = ppo.init(jax.random.key(0), setup.learner, setup.cfg.algo.ppo)
         learner = checkpoint.load(path, {"learner": template})["learner"]
         mode = jax.jit(ppo.mode)
         return Policy(f"{path} (iteration {meta.step})", lambda obs: mode(learner, obs))

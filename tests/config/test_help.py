@@ -10,6 +10,7 @@ import pytest
 
 from holosoma_jax.config import compose, files, help, keys
 from holosoma_jax.config.schema import Config, PpoConfig
+from holosoma_jax.config.schema import learner as learner_schema
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def test_every_field_is_documented():
     missing = [
         f"{section.__name__}.{name}"
         for section in sections(Config)
-        for name, tp in keys.hints(section).items()
+        for name, tp in keys.hints_in(section, {}).items()
         if not (keys.section_of(tp) or keys.terms_of(tp)) and not help.docs(section).get(name)
     ]
     assert missing == []
@@ -84,7 +85,9 @@ def test_every_field_is_documented():
 
 def sections(root: type) -> set[type]:
     found = {root}
-    for tp in keys.hints(root).values():
+    for learner in learner_schema.LEARNERS.values() if root is learner_schema.AlgoConfig else ():
+        found |= sections(learner)
+    for tp in keys.hints_in(root, {}).values():
         if inner := keys.section_of(tp) or keys.terms_of(tp):
             found |= sections(inner)
     return found

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from holosoma_jax.config.schema.learner import AlgoConfig, OptimizerConfig, PpoConfig
+from holosoma_jax.config.schema.fast_sac import FastSacConfig
+from holosoma_jax.config.schema.learner import AlgoConfig, PpoConfig
+from holosoma_jax.config.schema.optimizer import OptimizerConfig
 from holosoma_jax.config.schema.run import LoggerConfig, TrainingConfig, VideoConfig
 from holosoma_jax.config.schema.task import (
     CommandConfig,
@@ -44,6 +46,7 @@ __all__ = [
     "Config",
     "ControlConfig",
     "CurriculumConfig",
+    "FastSacConfig",
     "InitStateConfig",
     "LoggerConfig",
     "MujocoConfig",

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
-from holosoma_jax.config.schema.types import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from holosoma_jax.config.schema.fast_sac import FastSacConfig
+from holosoma_jax.config.schema.optimizer import OptimizerConfig
+from holosoma_jax.config.schema.types import ChosenBy, Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW."""
-
-    weight_decay: NonNegativeFloat = 0.0
-    """Decoupled decay of every parameter."""
-    b1: Fraction = 0.9
-    """Decay of the first moment."""
-    b2: Fraction = 0.999
-    """Decay of the second moment."""
-    eps: PositiveFloat = 1e-8
-    """Added to the root of the second moment."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -102,10 +92,39 @@ class PpoConfig:
     """reference: Bessel's correction, eps outside the root."""
 
 
+LEARNERS: dict[str, type] = {"ppo": PpoConfig, "fast_sac": FastSacConfig}
+"""Learner -> its settings."""
+
+
 @dataclass(frozen=True)
 class AlgoConfig:
     """The learner."""
 
-    name: Literal["ppo"] = "ppo"
-    """Learner."""
-    config: PpoConfig = field(default_factory=PpoConfig)
+    name: Literal["ppo", "fast_sac"] = "ppo"
+    """Learner; chosen with a preset (algo:NAME), which brings its settings."""
+    config: Annotated[PpoConfig | FastSacConfig, ChosenBy("name", LEARNERS)] = field(
+        default_factory=PpoConfig
+    )
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless the settings are those of the named learner."""
+        if self.name not in LEARNERS or not isinstance(self.config, LEARNERS[self.name]):
+            wanted = ", ".join(f"'{name}' with {section.__name__}" for name, section in LEARNERS.items())
+            raise ValueError(
+                f"AlgoConfig(name='{self.name}') holds a {type(self.config).__name__}; wanted {wanted}."
+            )
+
+    @property
+    def ppo(self) -> PpoConfig:
+        """PPO's settings; raises TypeError where another learner is chosen."""
+        return self._settings(PpoConfig)
+
+    @property
+    def fast_sac(self) -> FastSacConfig:
+        """FastSAC's settings; raises TypeError where another learner is chosen."""
+        return self._settings(FastSacConfig)
+
+    def _settings(self, section: type[T]) -> T:
+        if not isinstance(self.config, section):
+            raise TypeError(f"algo.name is '{self.name}', so there is no {section.__name__} in this config.")
+        return self.config

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
+
+
+@dataclass(frozen=True)
+class ChosenBy:
+    """Annotates a field that may hold one of several sections: the value of a sibling names which."""
+
+    field: str
+    """the sibling"""
+    sections: Mapping[str, type]
+    """its values -> the section that each asks for; without a value it is the first"""
+
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]

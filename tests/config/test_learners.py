@@ -1,0 +1,131 @@
+"""Each learner has its own settings; its name, which comes with a preset, decides which they are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import AlgoConfig, FastSacConfig, PpoConfig
+from tests.shared import shared_path
+
+SAC = ["exp:g1-29dof", "algo:fast-sac-locomotion"]
+
+
+def test_the_preset_chooses_the_settings():
+    assert isinstance(compose.load(["exp:g1-29dof"]).algo.config, PpoConfig)
+    sac = compose.load([*SAC, "--algo.config.num-updates=4", "--algo.config.gamma=0.9"]).algo
+    assert (sac.name, sac.fast_sac.num_updates, sac.fast_sac.gamma) == ("fast_sac", 4, 0.9)
+    with pytest.raises(TypeError, match="name is 'fast_sac', so there is no PpoConfig"):
+        _ = sac.ppo
+    with pytest.raises(ValueError, match="holds a FastSacConfig; wanted 'ppo' with PpoConfig"):
+        AlgoConfig("ppo", FastSacConfig())
+
+
+def test_the_settings_survive_mapping_json_and_yaml(tmp_path):
+    config = compose.load(
+        [*SAC, "--algo.config.bf16=true", "--algo.config.alpha-optimizer.weight-decay=0.01"]
+    )
+    mapping = compose.to_mapping(config)
+    assert compose.from_mapping(json.loads(json.dumps(mapping))) == config
+    saved = compose.save_yaml(config, tmp_path / "config.yaml")
+    assert compose.load(["--config", str(saved)]) == config
+    assert compose.diff_from_preset(config)["algo.config.num_updates"] == (None, 8)
+
+
+def test_another_learners_preset_over_a_saved_config_replaces_all_settings():
+    saved = compose.to_mapping(compose.load(["exp:g1-29dof", "--algo.config.gamma=0.5"]))
+    assert compose.load(["algo:fast-sac-locomotion"], base=saved) == compose.load([*SAC])
+    saved = compose.to_mapping(compose.load([*SAC, "--algo.config.tau=0.5"]))
+    assert compose.load(["algo:ppo-locomotion"], base=saved) == compose.load(["exp:g1-29dof"])
+    assert compose.load(["--algo.config.tau=0.25"], base=saved).algo.fast_sac.tau == 0.25
+
+
+def test_a_preset_may_state_the_learner_in_its_overrides(tmp_path):
+    file = tmp_path / "mine.yaml"
+    head = (
+        "groups: {observation: g1-29dof-locomotion, reward: g1-29dof-locomotion, algo: fast-sac-locomotion}"
+    )
+    file.write_text(head + "\noverrides: {algo: {config: {num_updates: 2}}}")
+    assert compose.load(["--config", str(file)]).algo.fast_sac.num_updates == 2
+    file.write_text(head + "\noverrides: {algo: {name: ppo, config: {lam: 0.5}}}")
+    with pytest.raises(ConfigError, match=r"mine.yaml: overrides: algo.name: got 'ppo', but the settings"):
+        compose.load(["--config", str(file)])
+    file.write_text(head.replace("fast-sac-locomotion", "./own.yaml"))
+    (tmp_path / "own.yaml").write_text("config: {lam: 0.5}")  # without a name: the default learner
+    assert compose.load(["--config", str(file)]).algo.ppo.lam == 0.5
+    (tmp_path / "own.yaml").write_text("name: fast_sac")
+    assert compose.load(["--config", str(file)]).algo.config == FastSacConfig()
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--algo.name=ppo", "--algo.name: got 'ppo', but the settings beside it are those of 'fast_sac'"),
+        ("--algo.name=sac", "--algo.name: got 'sac'; wanted one of ppo, fast_sac."),
+        ("--algo.config.lam=0.9", "--algo.config.lam: unknown key 'lam'. Known in --algo.config: num_learn"),
+        ("--algo.config.policy-frequency=1", "wanted at least 2 where num_updates is 8, or the actor is nev"),
+        ("--algo.config.num-steps=2000", "--algo.config.num-steps: got '2000'; wanted at most buffer_size"),
+        ("--algo.config.v-min=20", "--algo.config.v-min: got '20'; wanted less than v_max = 20.0."),
+        ("--algo.config.log-std-max=-5", "algo.config.log_std_min: got -5.0; wanted less than log_std_max"),
+        ("--algo.config.actor-hidden-dim=30", "got '30'; wanted an integer >= 4, a multiple of 4."),
+        ("--algo.config.num-atoms=1", "got '1'; wanted an integer >= 2."),
+    ],
+)
+def test_mistakes_are_one_line(flag, message):
+    with pytest.raises(ConfigError) as caught:
+        compose.load([*SAC, flag])
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_one_update_may_move_the_actor_at_every_step():
+    flags = ["--algo.config.num-updates=1", "--algo.config.policy-frequency=1"]
+    assert compose.load([*SAC, *flags]).algo.fast_sac.policy_frequency == 1
+
+
+def test_an_unknown_learner_in_a_file_is_one_line(tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_text("name: fast-sac\nconfig: {num_updates: 4}")
+    with pytest.raises(
+        ConfigError, match=r"own.yaml: name: got 'fast-sac'; wanted one of ppo, fast_sac\. Did you"
+    ):
+        compose.load(["exp:g1-29dof", f"algo:{file}"])
+
+
+def test_help_shows_the_chosen_learners_keys(capsys):
+    with pytest.raises(SystemExit):
+        compose.parse_or_exit([*SAC, "--help"], "prog")
+    text = capsys.readouterr().out
+    assert "--algo.config.policy-frequency = 4" in text and "--algo.config.lam" not in text
+
+
+def test_the_numbers_are_the_references():
+    figures = yaml.safe_load(shared_path("spec/algo_figures.yaml").read_text())["presets"][
+        "g1_29dof_fast_sac"
+    ]
+    sac = compose.load(SAC).algo.fast_sac
+    names = {
+        "num_learning_iterations": "num_iterations",
+        "batch_size": "batch_size_global",
+        "buffer_size": "buffer_size_per_env",
+        "num_critics": "num_q_networks",
+        "actor_learning_rate": "actor_lr",
+        "critic_learning_rate": "critic_lr",
+        "alpha_learning_rate": "alpha_lr",
+        "save_interval": "save_interval_env_steps",
+        "logging_interval": "logging_interval_env_steps",
+    }
+    same = "gamma num_steps tau learning_starts num_updates policy_frequency num_atoms v_min v_max alpha_init"
+    same += " actor_hidden_dim critic_hidden_dim use_layer_norm use_tanh log_std_min log_std_max use_autotune"
+    same += " target_entropy_ratio max_grad_norm obs_normalization use_symmetry"
+    names |= {name: name for name in same.split()}
+    assert {k: getattr(sac, k) for k in names} == {k: figures[v] for k, v in names.items()}
+    for role in ("actor", "critic"):
+        adam = getattr(sac, f"{role}_optimizer")
+        assert (adam.b1, adam.b2, adam.eps) == (figures["adam_b1"], figures["adam_b2"], figures["adam_eps"])
+        assert adam.weight_decay == figures[f"{role}_weight_decay"]
+    # without a preset the defaults are the same
+    assert sac == FastSacConfig()
