@@ -11,13 +11,14 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import LoggerConfig
+from holosoma_jax.io import wandb_sink
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -34,44 +35,84 @@ class Sink(Protocol):
         ...
 
 
+@runtime_checkable
+class FileSink(Sink, Protocol):
+    """A place where files go too."""
+
+    def file(self, path: Path) -> None:
+        """Take in a file or a folder of the run."""
+        ...
+
+
 def require(cfg: LoggerConfig) -> None:
     """Check, before anything is built, that the sink of `cfg` is there.
 
     Raises:
-      ConfigError: it is not part of this version, or its extra is not installed.
+      ConfigError: its extra is not installed, or nobody is logged in.
     """
-    if cfg.type == "wandb":
-        raise ConfigError("logger:wandb is not part of this version. Choose logger:tensorboard.")
-    if cfg.type == "tensorboard" and find_spec("tensorboardX") is None:
+    package = {"wandb": "wandb", "tensorboard": "tensorboardX"}.get(cfg.type)
+    if package is not None and find_spec(package) is None:
         raise ConfigError(
-            "logger:tensorboard needs the extra 'tensorboard', which is not installed. "
-            "Install it with: pip install 'holosoma-jax[tensorboard]', or choose logger:console."
+            f"logger:{cfg.type} needs the extra '{cfg.type}', which is not installed. "
+            f"Install it with: pip install 'holosoma-jax[{cfg.type}]', or choose logger:console."
         )
+    if cfg.type == "wandb":
+        wandb_sink.require_login(cfg)
 
 
-def make_sinks(cfg: LoggerConfig, run_dir: Path, *, completed: int = 0) -> list[Sink]:
+def make_sinks(
+    cfg: LoggerConfig,
+    run_dir: Path,
+    *,
+    completed: int = 0,
+    config: Mapping[str, Any] | None = None,
+    project: str = "default_project",
+    say: Callable[[str], None] = print,
+) -> list[Sink]:
     """The sinks that `cfg` asks for, beside the console (`holosoma_jax.io.console`).
 
     Args:
-      cfg: 'disabled' gives none, 'console' the JSON lines only, the others both.
+      cfg: 'disabled' gives none, 'console' the JSON lines only, 'tensorboard' its events too, 'wandb'
+        a run there as well (and events where TensorBoard is installed).
       run_dir: folder of the run; exists.
       completed: iterations of the run that are kept; what the files hold of later ones is dropped.
+      config: resolved, for services that show it.
+      project: at a service, where `cfg` names none.
+      say: gets the address of the run at a service.
 
     Raises:
-      ConfigError: the extra that `cfg` needs is not installed, or the folder cannot be written.
+      ConfigError: the extra that `cfg` needs is not installed, the service cannot be reached, or the
+        folder cannot be written.
     """
     require(cfg)
     if cfg.type == "disabled":
         return []
-    services: list[Sink] = [TensorBoardSink(run_dir, completed)] if cfg.type == "tensorboard" else []
+    sinks: list[Sink] = []
     try:
-        return [JsonlSink(run_dir / METRICS_FILE, completed), *services]
-    except OSError as error:
-        for sink in services:
+        sinks.append(JsonlSink(run_dir / METRICS_FILE, completed))
+        if cfg.type != "console" and find_spec("tensorboardX") is not None:
+            sinks.append(TensorBoardSink(run_dir, completed))
+        if cfg.type == "wandb":
+            service = wandb_sink.WandbSink(
+                cfg, run_dir, config or {}, project=project, completed=completed, say=say
+            )
+            sinks.append(service)
+    except (OSError, ConfigError) as error:
+        for sink in sinks:
             sink.close()
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(
             f"{run_dir}: cannot be written ({error.strerror}). Choose another folder."
         ) from None
+    return sinks
+
+
+def share(sinks: Sequence[Sink], path: Path) -> None:
+    """Give a new file or folder of the run to the sinks that take files."""
+    for sink in sinks:
+        if isinstance(sink, FileSink):
+            sink.file(path)
 
 
 class JsonlSink:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from holosoma_jax.config import compose
 from holosoma_jax.io import curve, onnx, onnx_metadata, video
 from holosoma_jax.learn import ppo
-from holosoma_jax.loop import evaluate
+from holosoma_jax.loop import checkpoint, evaluate
 from holosoma_jax.loop.policies import GROUP, Policy
 from holosoma_jax.loop.rollout import Step
 from holosoma_jax.loop.run_dir import RunDir
@@ -30,8 +30,23 @@ FINAL_COMMAND = (0.5, 0.0, 0.0)
 class Artifacts:
     """`on_policy.Extras` of a run: ONNX files at checkpoints, videos of training episodes, the curve."""
 
-    def __init__(self, setup: Setup, run: RunDir, warn: Callable[[str], None]):
-        self._setup, self._run, self._warn = setup, run, warn
+    def __init__(
+        self,
+        setup: Setup,
+        run: RunDir,
+        warn: Callable[[str], None],
+        share: Callable[[Path], None] = lambda path: None,
+    ):
+        """Nothing is made yet.
+
+        Args:
+          setup: the parts of the run.
+          run: where everything goes.
+          warn: gets one line for what could not be made.
+          share: gets every new checkpoint, policy and video.
+        """
+        self._setup, self._run, self._warn, self._share = setup, run, warn, share
+        self._shared_videos = 0
         self._recorder = video.EpisodeRecorder(
             setup.cfg.logger.video,
             setup.robot,
@@ -43,7 +58,8 @@ class Artifacts:
         self._due: str | None = None  # a video that waits for the next episode of environment 0
 
     def begin(self, iteration: int) -> None:
-        """Ask for a video if it is time for one."""
+        """Ask for a video if it is time for one, and pass on those that are drawn."""
+        self._share_videos()
         if self._due is None and self._recorder.due(iteration):
             self._due = f"{iteration:07d}"
 
@@ -61,7 +77,10 @@ class Artifacts:
     def saved(self, iteration: int, learner: ppo.PpoState) -> None:
         """Export the policy and draw the curve so far."""
         if self._setup.cfg.training.export_onnx:
-            self._attempt("policy", lambda: export(self._setup, self._run, iteration, learner))
+            self._attempt("policy", lambda: self._share(export(self._setup, self._run, iteration, learner)))
+        newest = checkpoint.latest(self._run.checkpoints)
+        if newest is not None:
+            self._share(newest)
         self._attempt("learning curve", lambda: curve.draw(self._run.metrics, self._run.curve))
 
     def finish(self, learner: ppo.PpoState | None) -> None:
@@ -69,6 +88,12 @@ class Artifacts:
         if learner is not None and self._setup.cfg.logger.video.enabled:
             self._attempt("final video", lambda: self._film(learner))
         self._attempt("videos", self._recorder.close)
+        self._share_videos()
+
+    def _share_videos(self) -> None:
+        for path in self._recorder.videos[self._shared_videos :]:
+            self._shared_videos += 1
+            self._share(path)
 
     def _film(self, learner: ppo.PpoState) -> None:
         cfg = self._setup.cfg

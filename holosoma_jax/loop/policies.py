@@ -19,6 +19,7 @@ from holosoma_jax import robots
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import EnvSpec
+from holosoma_jax.io import wandb_files
 from holosoma_jax.io.onnx_policy import OnnxPolicy
 from holosoma_jax.learn import ppo
 from holosoma_jax.loop import checkpoint
@@ -61,11 +62,21 @@ class Source(NamedTuple):
 def find(checkpoint_path: str) -> Source:
     """The policy that `--checkpoint` names: a run, one of its checkpoints, or an ``.onnx`` file.
 
+    ``wandb://ENTITY/PROJECT/RUN/FILE`` is downloaded first; what belongs to it is written below the
+    working directory, not into the cache.
+
     Raises:
       ConfigError: there is none, it is damaged, or it is for a robot that is not known here.
     """
-    if checkpoint_path.startswith("wandb://"):
-        raise ConfigError(f"--checkpoint {checkpoint_path}: download the file first and pass its path.")
+    if wandb_files.is_uri(checkpoint_path):
+        address = wandb_files.parse(checkpoint_path)
+        source = find(str(wandb_files.fetch(checkpoint_path, print)))
+        return source._replace(folder=Path("logs", "wandb", *address[:3]))
+    if checkpoint_path.endswith((".pt", ".pth")):
+        raise ConfigError(
+            f"--checkpoint {checkpoint_path}: a PyTorch checkpoint cannot be read; "
+            "pass the .onnx file that lies beside it."
+        )
     if checkpoint_path.endswith(".onnx"):
         return _from_onnx(Path(checkpoint_path))
     return _from_checkpoint(checkpoint_path)

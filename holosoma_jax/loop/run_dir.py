@@ -16,6 +16,7 @@ from pathlib import Path
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
+from holosoma_jax.io import wandb_files
 from holosoma_jax.loop import checkpoint
 
 
@@ -75,7 +76,8 @@ def begin(cfg: Config) -> Start:
 
     Without ``training.checkpoint``: a new one. With a run directory: that one again, from its newest
     checkpoint (from the beginning if there is none yet); nothing is written there until `reopen`.
-    With one ``checkpoints/<step>`` folder: a new one, which starts there; the old run stays as it is.
+    With one ``checkpoints/<step>`` folder, or one at Weights & Biases: a new one, which starts there;
+    the old run stays as it is.
 
     Raises:
       ConfigError: nothing can be written there, or the checkpoint cannot be found.
@@ -83,6 +85,8 @@ def begin(cfg: Config) -> Start:
     wanted = cfg.training.checkpoint
     if wanted is None:
         return Start(create(cfg), None)
+    if wandb_files.is_uri(wanted):
+        wanted = str(wandb_files.fetch(wanted, print))
     found = checkpoint.resolve(wanted)
     if found is not None and found.resolve() == Path(wanted).resolve():
         checkpoint.read_meta(found)
@@ -110,11 +114,13 @@ def reopen(run: RunDir, cfg: Config) -> None:
 
 
 def saved_config(path: str | Path) -> dict[str, object]:
-    """The resolved config of the run or checkpoint at `path`, as a plain mapping.
+    """The resolved config of the run or checkpoint at `path` (or ``wandb://...``), as a plain mapping.
 
     Raises:
       ConfigError: there is none.
     """
+    if wandb_files.is_uri(path):
+        path = wandb_files.fetch(str(path), print)
     found = checkpoint.resolve(path)
     if found is not None:
         return dict(checkpoint.read_meta(found).config)

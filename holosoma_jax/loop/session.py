@@ -6,10 +6,11 @@ import math
 import shlex
 import sys
 
+from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.io.console import REWARD, ConsoleSink
-from holosoma_jax.io.loggers import Sink, make_sinks, read_metrics
+from holosoma_jax.io.loggers import Sink, make_sinks, read_metrics, share
 from holosoma_jax.io.loggers import require as require_logger
 from holosoma_jax.loop import checkpoint, guard, on_policy, parallel, run_dir
 from holosoma_jax.loop.artifacts import Artifacts
@@ -41,7 +42,7 @@ def _run(cfg: Config, setup: Setup) -> int:
     if start.checkpoint is not None:
         _print(f"Continuing from {start.checkpoint}: {state.iteration} of {total} iterations are done.")
     console, files = _sinks(cfg, folder, state.iteration)
-    artifacts = Artifacts(setup, folder, console.note)
+    artifacts = Artifacts(setup, folder, console.note, lambda path: share(files, path))
     try:
         with on_signal(console.note) as stop:
             result = on_policy.train(
@@ -81,7 +82,7 @@ def _run(cfg: Config, setup: Setup) -> int:
 def _sinks(cfg: Config, folder: RunDir, completed: int) -> tuple[ConsoleSink, list[Sink]]:
     """The terminal, and the files; only the main process has either."""
     main = parallel.is_main()
-    files = make_sinks(cfg.logger, folder.path, completed=completed) if main else []
+    files = _files(cfg, folder, completed) if main else []
     rows = read_metrics(folder.metrics) if folder.metrics.exists() else []
     rewards = [row.get(REWARD, math.nan) for row in rows]
     best = max((reward for reward in rewards if math.isfinite(reward)), default=-math.inf)
@@ -91,6 +92,17 @@ def _sinks(cfg: Config, folder: RunDir, completed: int) -> tuple[ConsoleSink, li
         total, completed, title=str(folder.path), mode="quiet" if quiet else "auto", best=best
     )
     return console, files
+
+
+def _files(cfg: Config, folder: RunDir, completed: int) -> list[Sink]:
+    return make_sinks(
+        cfg.logger,
+        folder.path,
+        completed=completed,
+        config=compose.to_mapping(cfg),
+        project=cfg.training.project,
+        say=_print,
+    )
 
 
 def _refuse_what_is_missing(cfg: Config) -> None:

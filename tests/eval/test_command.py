@@ -16,6 +16,7 @@ from holosoma_jax.io import onnx, onnx_metadata
 from holosoma_jax.learn import ppo
 from holosoma_jax.loop import checkpoint, eval_session, setup
 from tests.eval.conftest import PolicyFile
+from tests.io.wandb_runs import Api
 
 SMALL = ["--training.num-envs=2", "--training.max-eval-steps=10"]
 
@@ -177,3 +178,25 @@ def test_a_checkpoint_and_its_onnx_file_score_alike(tmp_path: Path) -> None:
     assert ours == exported
     for group in ("first", "rewards_per_second"):
         np.testing.assert_allclose(list(a[group].values()), list(b[group].values()), rtol=1e-3)
+
+
+def test_a_policy_at_wandb_is_downloaded_and_scored(
+    capsys: pytest.CaptureFixture[str],
+    policy_file: PolicyFile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("HOLOSOMA_JAX_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    api = Api({"policies/5.onnx": policy_file().read_bytes()})
+    monkeypatch.setattr(wandb, "Api", lambda **_: api)
+    assert command.main(["--checkpoint=wandb://me/walks/abc123/policies/5.onnx", *SMALL]) == 0
+    assert "Downloading policies/5.onnx of me/walks/abc123" in capsys.readouterr().out
+    assert api.downloads == ["policies/5.onnx"]  # once, though config and policy both need it
+    record = json.loads((tmp_path / "logs/wandb/me/walks/abc123/eval/5.json").read_text())
+    assert record["num_envs"] == 2
+
+
+def test_a_checkpoint_of_pytorch_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "pass the .onnx file" in failure(capsys, "--checkpoint=logs/model_00100.pt")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -18,6 +19,7 @@ class Recorder:
 
     def __init__(self):
         self.told: list[object] = []
+        self.videos: list[Path] = []
         self.recording = False
 
     def due(self, iteration):
@@ -99,3 +101,18 @@ def test_no_final_video_where_videos_are_off(run, monkeypatch):
     said: list[str] = []
     onlooker(toy.setup(), run, said).finish(jax.random.key(0))
     assert said == []
+
+
+def test_what_is_new_is_passed_on_once(run, tmp_path):
+    shared: list[Path] = []
+    made = Artifacts(toy.setup(), run, lambda text: None, shared.append)
+    made._recorder = Recorder()  # type: ignore[assignment]
+    made.begin(1)
+    assert shared == []
+    made._recorder.videos.append(tmp_path / "0000000.mp4")
+    made.begin(2)
+    made.begin(3)
+    assert shared == [tmp_path / "0000000.mp4"]
+    made._recorder.videos.append(tmp_path / "final.mp4")
+    made.finish(None)
+    assert shared[1:] == [tmp_path / "final.mp4"]

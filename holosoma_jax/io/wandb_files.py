@@ -1,0 +1,191 @@
+"""Files of Weights & Biases runs: ``wandb://ENTITY/PROJECT/RUN/FILE`` as a path on this machine.
+
+What was downloaded once is kept in a cache folder and never asked for again: the names of
+checkpoints and policies carry their step, and a run does not write one twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from holosoma_jax.config.errors import ConfigError, nearest
+
+SCHEME = "wandb://"
+FORM = "wandb://ENTITY/PROJECT/RUN/FILE"
+CACHE_VARIABLE = "HOLOSOMA_JAX_CACHE_DIR"
+TIMEOUT_S = 30
+
+
+class Address(NamedTuple):
+    """The parts of a URI."""
+
+    entity: str
+    project: str
+    run: str
+    file: str
+    """may hold slashes; '' for the newest checkpoint"""
+
+    @property
+    def run_path(self) -> str:
+        """As wandb's API names a run."""
+        return f"{self.entity}/{self.project}/{self.run}"
+
+
+def is_uri(text: str | os.PathLike[str]) -> bool:
+    """Whether `text` is the address of a file at Weights & Biases."""
+    return str(text).startswith(SCHEME)
+
+
+def parse(uri: str) -> Address:
+    """The parts of `uri`; a segment ``runs`` before the run is skipped, as in addresses of web pages.
+
+    Raises:
+      ConfigError: a part is missing.
+    """
+    parts = [part for part in uri.removeprefix(SCHEME).split("/") if part]
+    if len(parts) > 2 and parts[2] == "runs":
+        del parts[2]
+    if len(parts) < 3 or ".." in parts:
+        raise ConfigError(f"{uri}: wanted {FORM}; FILE is one of the run's, such as checkpoints/300.tar.")
+    return Address(*parts[:3], file="/".join(parts[3:]))
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: HOLOSOMA_JAX_CACHE_DIR, else the user's cache folder."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holosoma-jax"
+
+
+def fetch(uri: str, say: Callable[[str], None] | None = None, *, api: Any = None) -> Path:
+    """The file that `uri` names, downloaded unless it is in the cache; a ``.tar`` as its folder.
+
+    Args:
+      uri: ``wandb://ENTITY/PROJECT/RUN/FILE``; without FILE, the run's newest checkpoint.
+      say: gets one line before a download.
+      api: in place of ``wandb.Api()``.
+
+    Raises:
+      ConfigError: not such an address, no such run or file, no login, no network, extra not installed.
+    """
+    address = parse(uri)
+    place = cache_folder() / "wandb" / address.run_path
+    if address.file and (kept := _local(place, address.file)).exists():
+        return kept
+    run, names = _connect(uri, address, api)
+    name = address.file or _newest(uri, names)
+    if name not in names and f"{name}.tar" in names:
+        name += ".tar"  # checkpoints/300 is the folder's name in the run's own folder
+    if name not in names:
+        hint = nearest(name, names) or f" It holds: {_listed(names)}."
+        raise ConfigError(f"{uri}: the run has no file '{name}'.{hint}")
+    kept = _local(place, name)
+    if not kept.exists():
+        if say is not None:
+            say(f"Downloading {name} of {address.run_path} ...")
+        _download(uri, run, name, kept)
+    return kept
+
+
+def _local(place: Path, name: str) -> Path:
+    return place / name.removesuffix(".tar")
+
+
+def _connect(uri: str, address: Address, api: Any) -> tuple[Any, list[str]]:
+    """The run, and the names of its files."""
+    if api is None and find_spec("wandb") is None:
+        raise ConfigError(
+            f"{uri}: this needs the extra 'wandb', which is not installed. "
+            "Install it with: pip install 'holosoma-jax[wandb]', or download the file and pass its path."
+        )
+    try:
+        if api is None:
+            import wandb
+
+            api = wandb.Api(timeout=TIMEOUT_S)
+        run = api.run(address.run_path)
+        return run, [file.name for file in run.files()]
+    except Exception as error:
+        raise ConfigError(f"{uri}: {_explained(error)}") from None
+
+
+def _explained(error: Exception) -> str:
+    """What a failure of wandb's API means for the user, in one sentence."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lower = text.lower()
+    if "api key" in lower or "api_key" in lower or "not logged in" in lower:
+        return "nobody is logged in. Log in with `wandb login`, or set WANDB_API_KEY."
+    if any(word in lower for word in ("could not find run", "not found", "404")):
+        return f"there is no such run, or it is private ({text}). Wanted {FORM}."
+    if any(word in lower for word in ("permission", "denied", "403", "401")):
+        return f"access denied ({text}). Log in with `wandb login` as a user who may read it."
+    return f"no answer from Weights & Biases ({text}). Check the network, or download the file and pass its path."
+
+
+def _newest(uri: str, names: list[str]) -> str:
+    steps = {int(stem): name for name in names if (stem := _checkpoint_step(name)).isdigit()}
+    if not steps:
+        raise ConfigError(f"{uri}: the run has no checkpoint; add the FILE. It holds: {_listed(names)}.")
+    return steps[max(steps)]
+
+
+def _checkpoint_step(name: str) -> str:
+    return name.removeprefix("checkpoints/").removesuffix(".tar") if name.startswith("checkpoints/") else ""
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else "") if names else "nothing"
+
+
+def _download(uri: str, run: Any, name: str, target: Path) -> None:
+    """Fetch into a folder of its own, then rename: a cache entry is complete or absent."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as folder:
+            try:
+                stream = run.file(name).download(root=folder, replace=True)
+            except OSError:
+                raise
+            except Exception as error:
+                raise ConfigError(f"{uri}: {_explained(error)}") from None
+            stream.close()
+            got = Path(folder) / name
+            if name.endswith(".tar"):
+                got = _unpacked(uri, got)
+            os.replace(got, target)
+    except OSError as error:
+        if not target.exists():  # somebody else may have fetched it meanwhile
+            raise ConfigError(
+                f"{uri}: cannot be kept in {target.parent} ({error.strerror or error}). "
+                f"Set {CACHE_VARIABLE} to a folder that you may write to."
+            ) from None
+    record = {"uri": uri, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    target.with_name(f".{target.name}.json").write_text(json.dumps(record) + "\n")
+
+
+def _unpacked(uri: str, archive: Path) -> Path:
+    """The one folder that a checkpoint's archive holds."""
+    folder = archive.with_name("unpacked")
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")  # nothing outside `folder`, no links out of it
+    except (tarfile.TarError, EOFError) as error:
+        raise ConfigError(f"{uri}: not a checkpoint's archive, or cut short ({error}).") from None
+    finally:
+        archive.unlink(missing_ok=True)
+    inside = list(folder.iterdir())
+    if len(inside) != 1 or not inside[0].is_dir():
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ConfigError(
+            f"{uri}: not a checkpoint's archive; it holds {len(inside)} entries, wanted one folder."
+        )
+    return inside[0]
