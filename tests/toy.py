@@ -350,7 +350,7 @@ def everything(setup: Setup, state: State) -> dict[str, Any]:
     def fetch(x: jax.Array) -> np.ndarray:
         return np.array(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
 
-    learner, world, iteration, _ = state
-    parts = {"learner": learner, "carry": world.carry, "sim": world.sim}
+    learner, world, iteration, _, experience = state
+    parts = {"learner": learner, "carry": world.carry, "sim": world.sim, "experience": experience}
     physics = dict(setup.bridge.get_state(world.physics))
     return {"iteration": iteration, "physics": physics, **jax.tree.map(fetch, parts)}

@@ -107,18 +107,24 @@ class Guard:
             f"their last {len(frames['targets'])} states are in {path}.{last}"
         )
 
-    def learner(self, losses: Mapping[str, float], state: Any, batch: Any, iteration: int) -> None:
-        """Report a learner that is no longer finite; `batch` is the `PpoBatch` it last learned from.
+    def learner(
+        self, losses: Mapping[str, float], state: Any, batch: Mapping[str, Any], iteration: int
+    ) -> None:
+        """Report a learner that is no longer finite.
+
+        Args:
+          losses: of the last updates.
+          state: all that is learnt.
+          batch: what it last learned from, name -> [N, ...] with the environments first.
+          iteration: iterations completed.
 
         Raises:
           NonFiniteError: always; names what is not finite, and the report.
         """
-        arrays = {name: np.asarray(x) for name, x in batch._asdict().items()}
-        spoilt = np.zeros(arrays["last_value"].shape, bool)  # [N]
-        for name, x in arrays.items():
-            if name != "last_value":  # [T, N, ...]
-                spoilt |= ~np.isfinite(x).all(axis=(0, *range(2, x.ndim)))
-        rows = (np.flatnonzero(spoilt) if spoilt.any() else np.arange(len(spoilt)))[:MAX_ENVS]
+        arrays = {name: np.asarray(x) for name, x in batch.items()}
+        finite = np.stack([np.isfinite(x).reshape(len(x), -1).all(1) for x in arrays.values()])  # [array, N]
+        spoilt = np.flatnonzero(~finite.all(0))
+        rows = (spoilt if spoilt.size else np.arange(finite.shape[1]))[:MAX_ENVS]
         leaves = nonfinite_leaves(state)
         path = self._save(
             f"learner-{iteration}.npz",
@@ -126,12 +132,12 @@ class Guard:
             loss_names=np.array(list(losses), dtype=str),
             loss_values=np.array(list(losses.values())),
             env_ids=rows,
-            **{name: x[rows] if name == "last_value" else x[:, rows] for name, x in arrays.items()},
+            **{name: x[rows] for name, x in arrays.items()},
         )
         what = [*leaves, *(name for name, value in losses.items() if not np.isfinite(value))]
         raise NonFiniteError(
-            f"the learner is not finite after iteration {iteration} (first: {', '.join(what[:3])}); the batch "
-            f"it learned from is in {path}. Lower the learning rate or max_grad_norm, and resume from the "
+            f"the learner is not finite after iteration {iteration} (first: {', '.join(what[:3])}); what it "
+            f"learned from last is in {path}. Lower the learning rate or max_grad_norm, and resume from the "
             f"last checkpoint."
         )
 

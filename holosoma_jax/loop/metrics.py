@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -82,13 +82,13 @@ def recent(state: Episodes) -> dict[str, Mean]:
     }
 
 
-def window(metrics: Mapping[str, Any]) -> dict[str, Mean]:
-    """An empty window for metrics of this structure (arrays or shapes; scalars or pairs)."""
-    return {name: Mean(jnp.zeros(()), jnp.zeros(())) for name in metrics}
+def window(names: Iterable[str]) -> dict[str, Mean]:
+    """An empty window for metrics of these names."""
+    return {name: Mean(jnp.zeros(()), jnp.zeros(())) for name in names}
 
 
 def pool(state: Mapping[str, Mean], metrics: Mapping[str, Any]) -> dict[str, Mean]:
-    """Add one step's metrics: a scalar counts once, a (sum, count) pair as itself."""
+    """Add one step's metrics: a scalar counts once, a (sum, count) pair as itself; the others stay."""
 
     def add(mean: Mean, value: Any) -> Mean:
         total, count = value if isinstance(value, tuple) else (value, 1.0)
@@ -96,7 +96,7 @@ def pool(state: Mapping[str, Mean], metrics: Mapping[str, Any]) -> dict[str, Mea
             mean.total + jnp.asarray(total, jnp.float32), mean.weight + jnp.asarray(count, jnp.float32)
         )
 
-    return {name: add(state[name], value) for name, value in metrics.items()}
+    return {**state, **{name: add(state[name], value) for name, value in metrics.items()}}
 
 
 def averages(window: Mapping[str, Mean]) -> dict[str, float]:

@@ -8,7 +8,7 @@ the simulator from Python in between; with a traceable bridge the same halves co
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -132,14 +132,7 @@ def judge(
         result.final_obs["critic_obs"],
     )
     outcome = Outcome(result.reward, result.terminated, result.truncated, final_value, ~result.bad)
-    done = jnp.logical_or(result.terminated, result.truncated)
-    carry = carry.replace(
-        env=state,
-        episodes=metrics.record(carry.episodes, result.reward, done, ~result.bad),
-        window=metrics.pool(carry.window, result.metrics),
-        step=carry.step + 1,
-    )
-    return carry, outcome, result
+    return settle(carry, state, result), outcome, result
 
 
 def respond(
@@ -156,6 +149,58 @@ def respond(
     if pushes:
         physics, sim = bridge.set_root_velocity(physics, reset.push_mask, reset.push_lin, reset.push_ang)
     return physics, sim
+
+
+def start(
+    env: Env,
+    bridge: Bridge,
+    judge: Callable[[Carry, guard.History, SimState, jax.Array], tuple[Carry, guard.History, Reset, Any]],
+    root: jax.Array,
+    *,
+    names: Iterable[str] = (),
+    spread_clocks: bool = True,
+) -> World:
+    """Reset every environment, then take one step with zero action for the first observation.
+
+    Args:
+      env: the task.
+      bridge: its simulator.
+      judge: carry, history, state reached, joint targets -> carry, history, reset, flags [reset due,
+        push due, ...]: the compiled second half of a control step.
+      root: key of this process' random streams.
+      names: of metrics that the learner pools in the window, beside the environment's.
+      spread_clocks: give every episode a random age afterwards, so that time-outs do not coincide.
+    """
+    num_envs = env.spec.num_envs
+    state, reset = jax.jit(env.init)(stream(root, "init"))
+    physics, sim = respond(bridge, bridge.init(), None, reset, resets=True, pushes=False)
+    names = (*jax.eval_shape(env.post_step, state, sim)[1].metrics, *names)
+
+    def nothing_yet(state: EnvState) -> Carry:
+        step = jnp.zeros((), jnp.int32)
+        return placed(Carry(state, metrics.episodes(num_envs), metrics.window(names), step))
+
+    state, asked = jax.jit(env.pre_step)(state, jnp.zeros((num_envs, env.spec.action_dim)))
+    jax.block_until_ready(asked)
+    physics, sim = bridge.step(physics, *asked)
+    history = placed(guard.history(sim, asked.targets))
+    carry, history, reset, due = judge(nothing_yet(state), history, sim, asked.targets)
+    physics, sim = respond(bridge, physics, sim, reset, *np.asarray(due)[:2])
+    state = carry.env
+    if spread_clocks:
+        state = jax.jit(env.randomize_clocks)(state, stream(root, "clocks"))
+    return World(nothing_yet(state), physics, jax.tree.map(jnp.copy, sim), history)
+
+
+def settle(carry: Carry, state: EnvState, result: StepResult) -> Carry:
+    """`carry` after a control step that led to `state` and `result`."""
+    done = jnp.logical_or(result.terminated, result.truncated)
+    return carry.replace(
+        env=state,
+        episodes=metrics.record(carry.episodes, result.reward, done, ~result.bad),
+        window=metrics.pool(carry.window, result.metrics),
+        step=carry.step + 1,
+    )
 
 
 class Stepped:
@@ -203,34 +248,15 @@ class Stepped:
         self.storage = jax.jit(storage)
 
     def start(self, learner: Any, root: jax.Array, *, spread_clocks: bool = True) -> World:
-        """Reset every environment, then take one step with zero action for the first observation.
+        """The world before the first rollout; see `start`."""
 
-        spread_clocks: give every episode a random age afterwards, so that time-outs do not coincide.
-        """
-        env, bridge = self.env, self.bridge
-        num_envs = env.spec.num_envs
-        learner, root = _placed((learner, root))
-        state, reset = jax.jit(env.init)(stream(root, "init"))
-        physics, sim = respond(bridge, bridge.init(), None, reset, resets=True, pushes=False)
-        names = jax.eval_shape(env.post_step, state, sim)[1].metrics
+        def first_judge(carry, history, sim, targets):
+            _, outcomes = placed(self.storage(learner, carry, sim, root))
+            carry, _, history, reset, _, due = self.judge(learner, carry, outcomes, history, sim, targets, 0)
+            return carry, history, reset, due
 
-        def nothing_yet(state: EnvState) -> Carry:
-            step = jnp.zeros((), jnp.int32)
-            return _placed(Carry(state, metrics.episodes(num_envs), metrics.window(names), step))
-
-        _, outcomes = _placed(self.storage(learner, nothing_yet(state), sim, root))
-        state, asked = jax.jit(env.pre_step)(state, jnp.zeros((num_envs, env.spec.action_dim)))
-        jax.block_until_ready(asked)
-        physics, sim = bridge.step(physics, *asked)
-        history = _placed(guard.history(sim, asked.targets))
-        carry, _, history, reset, _, due = self.judge(
-            learner, nothing_yet(state), outcomes, history, sim, asked.targets, 0
-        )
-        physics, sim = respond(bridge, physics, sim, reset, *np.asarray(due)[:2])
-        state = carry.env
-        if spread_clocks:
-            state = jax.jit(env.randomize_clocks)(state, stream(root, "clocks"))
-        return World(nothing_yet(state), physics, jax.tree.map(jnp.copy, sim), history)
+        learner, root = placed((learner, root))
+        return start(self.env, self.bridge, first_judge, root, spread_clocks=spread_clocks)
 
     def collect(
         self,
@@ -244,8 +270,8 @@ class Stepped:
         on_step: an onlooker, called once per control step; what it keeps it must copy.
         """
         carry, physics, sim, history = world
-        learner, root = _placed((learner, root))
-        decisions, outcomes = _placed(self.storage(learner, carry, sim, root))
+        learner, root = placed((learner, root))
+        decisions, outcomes = placed(self.storage(learner, carry, sim, root))
         physics_seconds = 0.0
         for t in range(self.horizon):
             learner, carry, decisions, asked = self.decide(learner, carry, decisions, sim, root, t)
@@ -272,7 +298,7 @@ def _write(stored: Any, t: jax.Array | int, row: Any) -> Any:
     return jax.tree.map(lambda all_, one: jax.lax.dynamic_update_index_in_dim(all_, one, t, 0), stored, row)
 
 
-def _placed(tree: Any) -> Any:
+def placed(tree: Any) -> Any:
     """`tree` committed to this process' device.
 
     To jit, an array that merely happens to lie on a device is another argument than one that was put

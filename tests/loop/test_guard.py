@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from bridges.protocol import SimState
-from holosoma_jax.learn import ppo
 from holosoma_jax.loop import guard
 from holosoma_jax.loop.guard import DEPTH, MAX_REPORTS, Guard, NonFiniteError
 
@@ -68,17 +67,16 @@ def test_report_that_cannot_be_written_is_said_and_survived(tmp_path: Path):
     assert "became non-finite" in said[1]
 
 
-def batch_of(envs: int, **changes: np.ndarray) -> ppo.PpoBatch:
-    rows = {name: np.zeros((4, envs), np.float32) for name in ppo.PpoBatch._fields}
-    wide = {
-        name: np.zeros((4, envs, 2), np.float32) for name in ("actor_obs", "critic_obs", "action", "mean")
-    }
-    return ppo.PpoBatch(**(rows | wide | {"last_value": np.zeros(envs, np.float32)} | changes))
+def batch_of(envs: int, **changes: np.ndarray) -> dict[str, np.ndarray]:
+    """Four control steps of `envs` environments."""
+    plain = {name: np.zeros((envs, 4), np.float32) for name in ("reward", "valid", "value")}
+    wide = {name: np.zeros((envs, 4, 2), np.float32) for name in ("actor_obs", "action")}
+    return plain | wide | {"last_value": np.zeros(envs, np.float32)} | changes
 
 
 def test_learner_report_names_parameters_losses_and_environments(tmp_path: Path):
-    reward = np.zeros((4, 30), np.float32)
-    reward[2, 17] = np.inf
+    reward = np.zeros((30, 4), np.float32)
+    reward[17, 2] = np.inf
     learner = {"actor": {"kernel": jnp.array([1.0, jnp.nan]), "bias": jnp.zeros(2)}, "step": jnp.int32(3)}
     with pytest.raises(NonFiniteError) as error:
         Guard(tmp_path, print).learner(
@@ -90,8 +88,8 @@ def test_learner_report_names_parameters_losses_and_environments(tmp_path: Path)
     with np.load(tmp_path / "learner-9.npz") as report:
         np.testing.assert_array_equal(report["env_ids"], [17])
         np.testing.assert_array_equal(report["nonfinite_parameters"], ["actor/kernel"])
-        np.testing.assert_array_equal(report["reward"][:, 0], reward[:, 17])
-        assert report["actor_obs"].shape == (4, 1, 2)
+        np.testing.assert_array_equal(report["reward"][0], reward[17])
+        assert report["actor_obs"].shape == (1, 4, 2)
 
 
 def test_learner_report_without_a_culprit_keeps_some_environments(tmp_path: Path):

@@ -1,0 +1,211 @@
+"""What the training loops share: when to log, save and stop; how a run is saved and restored.
+
+A loop brings two things of its own: `advance`, which takes the run from one log line to the next, and
+the items that its checkpoints consist of.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+from bridges.protocol import Bridge
+from holosoma_jax.config import compose
+from holosoma_jax.loop import checkpoint, guard, parallel
+from holosoma_jax.loop.rollout import Step, World
+from holosoma_jax.loop.run_dir import RunDir
+from holosoma_jax.loop.setup import Setup
+from holosoma_jax.loop.stop import Stop
+
+
+class State(NamedTuple):
+    """Everything that a run is, between two log lines."""
+
+    learner: Any
+    world: World
+    iteration: int
+    """iterations completed; the next one has this index"""
+    elapsed: float
+    """s, over all sessions of the run"""
+    experience: Any = None
+    """what the learner has yet to learn from (`off_policy.Experience`); None if it learns on-policy"""
+
+
+class Stretch(NamedTuple):
+    """What the iterations since the last log line amounted to."""
+
+    scalars: Mapping[str, float]
+    control_steps: int
+    collection: float
+    """s, in environments and simulator"""
+    learning: float
+    """s, in the learner"""
+    physics: float
+    """s, of `collection`, inside the simulator"""
+
+
+Advance = Callable[[State], tuple[State, Stretch]]
+"""Uses up a state; returns the one at the next log line, its time not yet counted."""
+
+Items = Callable[[State], dict[str, Any]]
+"""What a checkpoint consists of."""
+
+
+class Sink(Protocol):
+    """A place where numbers go."""
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Take in the numbers of iteration `step`."""
+        ...
+
+
+class Extras(Protocol):
+    """What a run leaves beside numbers and checkpoints; nothing in it may stop the run."""
+
+    def begin(self, iteration: int) -> None:
+        """An iteration starts."""
+        ...
+
+    def step(self, step: Step) -> None:
+        """A control step has been taken; its arrays are borrowed."""
+        ...
+
+    def saved(self, iteration: int, learner: Any) -> None:
+        """A checkpoint has been written."""
+        ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a session ended."""
+
+    state: State
+    checkpoint: Path | None
+    """the newest one on the disk"""
+    unsaved: bool
+    """the last iterations could not be saved"""
+    scalars: Mapping[str, float]
+    """of the last log line; empty if there was none"""
+
+
+def run(
+    setup: Setup,
+    state: State,
+    folder: RunDir,
+    advance: Advance,
+    items: Items,
+    *,
+    steps_per_iteration: int,
+    sinks: Sequence[Sink] = (),
+    extras: Extras | None = None,
+    say: Callable[[str], None] = print,
+    stop: Stop,
+) -> Result:
+    """Advance until ``num_learning_iterations`` are completed or `stop` is set.
+
+    Args:
+      setup: the parts of the run.
+      state: where it stands; it is used up.
+      folder: where checkpoints go.
+      advance: ends at every multiple of ``save_interval``, at the budget, and soon after a stop.
+      items: what to save of a state.
+      steps_per_iteration: control steps of one iteration.
+      sinks: get the numbers of every stretch.
+      extras: what else the run leaves.
+      say: gets messages, one line each.
+      stop: asks for an early end; what has been done by then is saved.
+    """
+    cfg, algo = setup.cfg, setup.cfg.algo.config
+    saved, unsaved, scalars = checkpoint.latest(folder.checkpoints), False, dict[str, float]()
+    while state.iteration < algo.num_learning_iterations:
+        began = time.perf_counter()
+        state, stretch = advance(state)
+        seconds = time.perf_counter() - began
+        state = state._replace(elapsed=state.elapsed + seconds)
+        samples = cfg.training.num_envs * steps_per_iteration * state.iteration
+        scalars = {
+            **stretch.scalars,
+            "Train/num_samples": float(samples),
+            "Perf/total_fps": cfg.training.num_envs * stretch.control_steps / seconds,
+            "Perf/collection_time": stretch.collection,
+            "Perf/learning_time": stretch.learning,
+            "Perf/physics_time": stretch.physics,
+        }
+        last = state.iteration >= algo.num_learning_iterations
+        if parallel.is_main() and (last or stop.requested or state.iteration % cfg.logger.interval == 0):
+            for sink in sinks:
+                sink.write(state.iteration, scalars)
+        last = last or stop.requested  # read once, so that what ends the loop is what was saved
+        if last or state.iteration % algo.save_interval == 0:
+            try:
+                saved, unsaved = save(folder, setup, state, items(state)), False
+            except checkpoint.SaveError as error:
+                say(f"WARNING: {error}. Earlier checkpoints are untouched.")
+                unsaved = True
+            else:
+                if extras is not None and parallel.is_main():
+                    extras.saved(state.iteration, state.learner)
+        if last:
+            break
+    return Result(state, saved, unsaved, scalars)
+
+
+def onlooker(watch: guard.Guard, extras: Extras | None, check: bool, first: int) -> Callable[[Step], None]:
+    """What sees every control step: the guard, if it is to `check`, and `extras`.
+
+    first: control steps of the run before the one that `Step.t` counts from.
+    """
+
+    def on_step(step: Step) -> None:
+        if step.nonfinite and check:
+            watch.environments(step.bad, step.history, first + step.t)
+        if extras is not None:
+            extras.step(step)
+
+    return on_step
+
+
+def save(folder: RunDir, setup: Setup, state: State, items: Mapping[str, Any]) -> Path:
+    """Write ``checkpoints/<iterations completed>``; see `checkpoint.save`."""
+    cfg = setup.cfg
+    meta = checkpoint.Meta(
+        step=state.iteration,
+        robot=setup.robot.name,
+        simulator=setup.bridge.spec.simulator,
+        num_envs=cfg.training.num_envs,
+        seed=cfg.training.seed,
+        elapsed_s=state.elapsed,
+        config=compose.to_mapping(cfg),
+        processes=jax.process_count(),
+    )
+    return checkpoint.save(folder.checkpoints, items, meta)
+
+
+def require(path: Path, setup: Setup) -> checkpoint.Meta:
+    """What checkpoint `path` says of itself; raises ConfigError unless it belongs to `setup`."""
+    meta = checkpoint.read_meta(path)
+    simulator, num_envs = setup.bridge.spec.simulator, setup.cfg.training.num_envs
+    checkpoint.require(path, meta, robot=setup.robot.name, simulator=simulator, num_envs=num_envs)
+    return meta
+
+
+def world_items(bridge: Bridge, world: World) -> dict[str, Any]:
+    """The share of environments and simulator in a checkpoint."""
+    return {
+        # The window is empty between iterations; left out, a new metric does not spoil old checkpoints.
+        "env": world.carry.replace(window={}),
+        "sim": world.sim,
+        "physics": dict(bridge.get_state(world.physics)),
+    }
+
+
+def restore_world(bridge: Bridge, items: Mapping[str, Any], fresh: World) -> World:
+    """The inverse of `world_items`; the simulator is set to the saved state, `fresh` is used up."""
+    physics = bridge.set_state(fresh.physics, items["physics"])
+    carry = items["env"].replace(window=fresh.carry.window)
+    return World(carry, physics, items["sim"], fresh.history)
