@@ -13,13 +13,20 @@ from holosoma_jax.config import compose
 from tests.shared import shared_path
 
 FIGURES = yaml.safe_load((Path(__file__).parents[1] / "data" / "locomotion_presets.yaml").read_text())
-PRESETS = {"g1-29dof": "g1_29dof", "t1-29dof": "t1_29dof", "k1-22dof": "k1_22dof"}
+ROBOTS = {"g1-29dof": "g1_29dof", "t1-29dof": "t1_29dof", "k1-22dof": "k1_22dof"}
 
 
-@pytest.fixture(params=PRESETS, scope="module")
+@pytest.fixture(
+    params=[f"{robot}{learner}" for learner in ("", "-fast-sac") for robot in ROBOTS], scope="module"
+)
 def preset(request):
     """(config, key of the robot in the figures)."""
-    return compose.load([f"exp:{request.param}"]), PRESETS[request.param]
+    return compose.load([f"exp:{request.param}"]), ROBOTS[request.param.removesuffix("-fast-sac")]
+
+
+def task(config, robot: str) -> str:
+    """Key of rewards and curriculum in the figures: FastSAC has its own, the same for all robots."""
+    return "fast_sac" if config.algo.name == "fast_sac" else robot
 
 
 def params(terms) -> dict:
@@ -35,8 +42,9 @@ def test_run(preset):
     assert (sim.fps, sim.control_decimation, sim.max_episode_length_s) == (200, 4, 20.0)
 
 
-def test_learner(preset):
-    config, _ = preset
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_ppo(robot):
+    config = compose.load([f"exp:{robot}"])
     figures = dict(FIGURES["presets"][config.exp]["algo"])
     ours = compose.to_mapping(config.algo.config)
     for role in ("actor", "critic"):
@@ -45,6 +53,22 @@ def test_learner(preset):
     figures["activation"] = figures["activation"].lower()
     assert {key: ours[key] for key in figures} == figures
     assert (ours["clip_value_loss"], ours["reshuffle_each_epoch"]) == (True, False)
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_fast_sac(robot):
+    config = compose.load([f"exp:{robot}-fast-sac"])
+    figures = dict(FIGURES["presets"][config.exp]["algo"])
+    ours = compose.to_mapping(config.algo.config)
+    assert ours["num_critics"] == figures.pop("num_q_networks")
+    decay = figures.pop("weight_decay")
+    for role in ("actor", "critic"):
+        assert ours[f"{role}_optimizer"] == {"weight_decay": decay, "b1": 0.9, "b2": 0.95, "eps": 1e-8}
+    assert ours["alpha_optimizer"]["weight_decay"] == 0.0  # the reference's 0.01 is an oversight
+    assert (figures.pop("amp"), figures.pop("amp_dtype"), ours["bf16"]) == (True, "bf16", None)
+    figures.pop("compile")  # of another framework
+    assert {key: ours[key] for key in figures} == figures
+    assert ours["init_at_random_ep_len"]  # the reference starts all clocks together
 
 
 def test_observations(preset):
@@ -72,10 +96,12 @@ def test_rewards(preset):
         }
         for k, t in config.reward.terms.items()
     ]
-    wanted = [dict(term) for term in FIGURES["rewards"][robot]]
+    wanted = [dict(term) for term in FIGURES["rewards"][task(config, robot)]]
     for term in wanted:
         if term["name"] == "pose":
             term["params"] = {"pose_weights": tuple(FIGURES["pose_weights"][robot])}
+    if config.algo.name == "fast_sac":  # the order of a sum: the reference has the G1's for all robots
+        terms, wanted = (sorted(each, key=lambda term: term["name"]) for each in (terms, wanted))
     assert terms == wanted
     assert not config.reward.only_positive_rewards
 
@@ -94,7 +120,7 @@ def test_commands_and_curriculum(preset):
             "gait_period_randomization_width": gait["gait_frequency_half_width_hz"],
         },
     }
-    curriculum = FIGURES["curriculum"][robot]
+    curriculum = FIGURES["curriculum"][task(config, robot)]
     assert params(config.curriculum.setup_terms) == {
         "average_episode_tracker": {"num_compute_average_epl": 1000},
         "penalty_curriculum": curriculum["penalty"],
