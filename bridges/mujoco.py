@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import mujoco
 import numpy as np
 
-from bridges import checks, exchange, mujoco_model
+from bridges import checks, exchange, mujoco_model, mujoco_state
 from bridges.mujoco_engine import Engine
+from bridges.mujoco_state import Coordinates
 from bridges.protocol import (
     Array,
     BridgeSpec,
@@ -91,9 +92,10 @@ class MujocoBridge:
         self._fixed_foot_friction = settings.mujoco.foot_friction == "fixed"
         self._token = Token(next(_SERIAL), 0)
         self._closed = False
+        self._layout = mujoco_state.layout(self.model, robot)
         self._engine: Engine
-        self._latest: SimState  # of read-only NumPy arrays
-        self._given: SimState  # of the JAX arrays that share their memory
+        self._latest: Coordinates  # read-only
+        self._given: SimState  # what they mean
 
     def init(self) -> Token:
         """Fresh environments: nominal parameters, robots at their initial pose and at rest."""
@@ -109,11 +111,8 @@ class MujocoBridge:
             joint_vel=np.zeros((e, robot.num_joints)),
         )
         engine.place(np.arange(e, dtype=np.int32), pose._asdict())
-        out = engine.empty()
-        engine.observe(out, slice(None))
-        out.contact_force[:] = 0.0
         self._engine = engine
-        self._hand_over(out)
+        self._hand_over(engine.observe(np.zeros((e, robot.num_bodies, 3), np.float32)))
         return self._next()
 
     def reset(self, physics: Physics, mask: Array, pose: Pose) -> tuple[Token, SimState]:
@@ -124,7 +123,9 @@ class MujocoBridge:
         checks.unit("pose.root_quat", rows["root_quat"], ids)
         if ids.size:
             engine.place(ids, rows)
-            self._refresh(ids, at_rest=True)
+            force = self._latest.contact_force.copy()
+            force[ids] = 0.0
+            self._hand_over(engine.observe(force))
         return self._next(), self._given
 
     def step(
@@ -139,9 +140,7 @@ class MujocoBridge:
             offset = checks.array("torque_offset", torque_offset, (e, decimation, joints))
             checks.finite("torque_offset", offset)
             self._check_stiff()
-        out = engine.empty()
-        engine.step(out, wanted, offset, decimation)
-        self._hand_over(out)
+        self._hand_over(engine.step(wanted, offset, decimation))
         return self._next(), self._given
 
     def randomize(self, physics: Physics, params: PhysicsParams, mask: Array) -> Token:
@@ -162,7 +161,7 @@ class MujocoBridge:
         rows = self._rows("", {"lin": lin, "ang": ang}, ids)
         if ids.size:
             engine.set_root_velocity(ids, **rows)
-            self._refresh(ids, at_rest=False)
+            self._hand_over(engine.observe(self._latest.contact_force))
         return self._next(), self._given
 
     def get_state(self, physics: Physics) -> dict[str, np.ndarray]:
@@ -189,11 +188,8 @@ class MujocoBridge:
         contact_force = arrays.pop("contact_force")
         engine = self._fresh_engine()
         engine.load(arrays)
-        out = engine.empty()
-        engine.observe(out, slice(None))
-        out.contact_force[:] = contact_force
         self._engine = engine
-        self._hand_over(out)
+        self._hand_over(engine.observe(contact_force))
         return self._next()
 
     def close(self) -> None:
@@ -253,23 +249,11 @@ class MujocoBridge:
                     "as MuJoCo adds an offset by shifting the target."
                 )
 
-    def _refresh(self, ids: np.ndarray, *, at_rest: bool) -> None:
-        """A new `SimState`: the latest one with fresh kinematics in the rows `ids`."""
-        out = self._engine.empty()
-        for new, old in zip(out, self._latest, strict=True):
-            np.copyto(new, old)
-        self._engine.observe(out, ids)
-        if at_rest:
-            out.contact_force[ids] = 0.0
-        self._hand_over(out)
-
-    def _hand_over(self, out: SimState) -> None:
-        """Give `out` away: from here on nobody writes it."""
-        lost = self._engine.diverged()
-        if lost.any():
-            for array in out:
-                array[lost] = np.nan
-        self._latest, self._given = out, SimState(*(exchange.give(array) for array in out))
+    def _hand_over(self, latest: Coordinates) -> None:
+        """Give `latest` away: from here on nobody writes it."""
+        self._latest = latest
+        given = Coordinates(*(exchange.give(array) for array in latest))
+        self._given = mujoco_state.read(self._layout, given)
 
 
 def _keep_folders_clean() -> None:

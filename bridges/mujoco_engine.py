@@ -15,14 +15,13 @@ from mujoco.batch import Batch, SimulationError
 
 from bridges import checks
 from bridges.mujoco_params import Parameters
-from bridges.mujoco_state import Readout, cross
-from bridges.protocol import PhysicsParams, SimState
+from bridges.mujoco_state import Coordinates, Readout, cross
+from bridges.protocol import PhysicsParams
 from holosoma_jax.robots.robot import Robot
 
 _LOG = logging.getLogger(__name__)
-_OBSERVED = int(mujoco.mjtStage.mjSTAGE_VEL)
-"""positions and velocities at the new state"""
 _NOTHING = int(mujoco.mjtStage.mjSTAGE_NONE)
+"""no computation after the last physics step: `bridges.kinematics` does it"""
 
 
 class Engine:
@@ -47,10 +46,6 @@ class Engine:
         self._qvel = np.array([model.joint(name).dofadr[0] for name in robot.joint_names])
         self.params = Parameters(self._batch, robot, fixed_foot_friction=fixed_foot_friction)
 
-    def empty(self) -> SimState:
-        """Arrays for `step` and `observe` to write."""
-        return self._readout.empty()
-
     def place(self, ids: np.ndarray, pose: Mapping[str, np.ndarray]) -> None:
         """Start the environments `ids` anew at `pose`: the fields of a `Pose`, [len(ids), ...]."""
         self._batch.reset(ids, stage=_NOTHING)
@@ -66,34 +61,24 @@ class Engine:
         """World velocities [len(ids), 3] into the free joint, whose spin is in the body's axes."""
         self._batch.qvel[ids, :3] = lin
         self._batch.qvel[ids, 3:6] = _to_body(self._batch.qpos[ids, 3:7], ang.astype(np.float64))
-        self._run(self._batch.forward, ids, stage=_OBSERVED)
 
-    def step(
-        self, out: SimState, targets: np.ndarray, torque_offset: np.ndarray | None, decimation: int
-    ) -> None:
-        """Step all environments `decimation` times and write the state reached into `out`.
+    def step(self, targets: np.ndarray, torque_offset: np.ndarray | None, decimation: int) -> Coordinates:
+        """Step all environments `decimation` times; the state reached.
 
         A torque offset [E, decimation, J] enters as a shift of the target by offset / kp: the same
         torque before the clip, which is the actuator's.
         """
         if torque_offset is None:
             self._batch.ctrl[:] = targets
-            self._run(self._batch.step, nstep=decimation, stage=_OBSERVED)
-            self._readout.contacts(out)
+            self._run(self._batch.step, nstep=decimation, stage=_NOTHING)
         else:
             control = targets.astype(np.float64)[:, None] + torque_offset / self.params.kp()[:, None]
             self._run(self._batch.rollout, nstep=decimation, control=control, record=())
-            self._readout.contacts(out)  # before `forward`, which leaves no forces behind
-            self._run(self._batch.forward, stage=_OBSERVED)
-        self._readout.kinematics(out, slice(None))
+        return self._readout.coordinates()
 
-    def observe(self, out: SimState, ids: np.ndarray | slice) -> None:
-        """Write all but contact forces of the environments `ids` into `out`."""
-        self._readout.kinematics(out, ids)
-
-    def diverged(self) -> np.ndarray:
-        """[E] bool: environments whose state was non-finite or huge at some time since their reset."""
-        return self._readout.diverged()
+    def observe(self, contact_force: np.ndarray) -> Coordinates:
+        """The present state, with `contact_force` [E, B, 3] of the step before it."""
+        return self._readout.coordinates(contact_force)
 
     def save(self) -> dict[str, np.ndarray]:
         """What `load` needs to continue bit for bit; see `bridges.mujoco.MujocoBridge.get_state`."""
@@ -105,7 +90,6 @@ class Engine:
         prefix = "params/"
         self.params.restore({k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)})
         self._batch.state[:] = saved["integration"]
-        self._run(self._batch.forward, stage=_OBSERVED)
         self._batch.warning[:] = saved["warnings"]
 
     def formats(self) -> tuple[dict[str, checks.Format], dict[str, checks.Format]]:

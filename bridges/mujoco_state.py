@@ -1,19 +1,23 @@
 """Reading `SimState` out of a MuJoCo batch.
 
-MuJoCo computes in float64 and gives body velocities as `cvel`: the spatial velocity of the body at
-the centre of mass of its whole tree, axes of the world. Velocities of the link origins follow from
-v(p) = v(c) + w x (p - c), evaluated in float64: terrain coordinates reach hundreds of metres.
+The batch gives coordinates and contact forces; link poses and velocities follow from the coordinates
+in one compiled program (`bridges.kinematics`).
 """
 
 from __future__ import annotations
 
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
 import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from bridges import exchange
+from bridges import exchange, kinematics
 from bridges.mujoco_model import CONTACT
-from bridges.protocol import SimState
+from bridges.protocol import Array, SimState
 from holosoma_jax.robots.robot import Robot
 
 _DIVERGED = [
@@ -26,67 +30,47 @@ _DIVERGED = [
 ]
 
 
+class Coordinates(NamedTuple):
+    """All that a `SimState` is made from: NumPy arrays that JAX can share, or the JAX arrays that share them."""
+
+    qpos: Array
+    """[E, nq] float32"""
+    qvel: Array
+    """[E, nv] float32"""
+    contact_force: Array
+    """[E, B, 3] N float32, of the last physics step"""
+    lost: Array
+    """[E] bool: diverged"""
+
+
 class Readout:
-    """Fills `SimState`s of NumPy arrays from one batch."""
+    """Takes `Coordinates` out of one batch."""
 
     def __init__(self, batch: Batch, robot: Robot):
         model = batch.model
-        bodies = [model.body(name).id for name in robot.body_names]
-        joints = [model.joint(name) for name in robot.joint_names]
         sensed = [b for b, name in enumerate(robot.body_names) if _has_sensor(model, name)]
         forces = [model.sensor(CONTACT + robot.body_names[b]).adr[0] for b in sensed]
         self._batch = batch
-        self._root = robot.body_names.index(robot.root_body)
-        self._tree = model.body(robot.root_body).id
-        self._bodies = _as_slice(bodies)
-        self._qpos = _as_slice([joint.qposadr[0] for joint in joints])
-        self._qvel = _as_slice([joint.dofadr[0] for joint in joints])
         self._sensed = np.array(sensed, int)
         self._forces = np.array(forces, int)[:, None] + np.arange(3)
-        e, b, j = batch.nsim, robot.num_bodies, robot.num_joints
-        self.shapes = SimState(
-            root_pos=(e, 3),
-            root_quat=(e, 4),
-            root_lin_vel=(e, 3),
-            root_ang_vel=(e, 3),
-            joint_pos=(e, j),
-            joint_vel=(e, j),
-            body_pos=(e, b, 3),
-            body_quat=(e, b, 4),
-            body_lin_vel=(e, b, 3),
-            body_ang_vel=(e, b, 3),
-            contact_force=(e, b, 3),
-        )
-        for name in ("xpos", "xquat", "cvel", "subtree_com", "sensordata"):
-            batch.bind(name)  # MuJoCo copies out what is bound before a call
+        e = batch.nsim
+        self._shapes = ((e, model.nq), (e, model.nv), (e, robot.num_bodies, 3))
+        batch.bind("sensordata")  # MuJoCo copies out what is bound before a call
 
-    def empty(self) -> SimState:
-        """Uninitialised arrays that JAX can share."""
-        return SimState(*exchange.empty(self.shapes))
+    def coordinates(self, contact_force: np.ndarray | None = None) -> Coordinates:
+        """The present ones.
 
-    def kinematics(self, out: SimState, rows: np.ndarray | slice) -> None:
-        """Write everything but contact forces of the environments `rows` into `out`.
-
-        The batch must have computed mjSTAGE_VEL at their states.
+        contact_force: [E, B, 3] to put in place of the batch's, which hold only after a step.
         """
-        batch = self._batch
-        pos = batch.xpos[rows][:, self._bodies]
-        arm = (pos - batch.subtree_com[rows][:, None, self._tree]).astype(np.float32)
-        velocity = batch.cvel[rows][:, self._bodies].astype(np.float32)
-        spin, lin = velocity[..., :3], velocity[..., 3:]
-        out.body_pos[rows] = pos
-        out.body_quat[rows] = batch.xquat[rows][:, self._bodies]
-        out.body_ang_vel[rows] = spin
-        out.body_lin_vel[rows] = lin + cross(spin, arm)
-        out.joint_pos[rows] = batch.qpos[rows][:, self._qpos]
-        out.joint_vel[rows] = batch.qvel[rows][:, self._qvel]
-        for root, body in zip(out[:4], out[6:10], strict=True):
-            root[rows] = body[rows][:, self._root]
-
-    def contacts(self, out: SimState) -> None:
-        """Write the contact forces of the last physics step into `out`."""
-        out.contact_force[...] = 0.0
-        out.contact_force[:, self._sensed] = self._batch.sensordata[:, self._forces]
+        qpos, qvel, force = exchange.empty(self._shapes)
+        qpos[...] = self._batch.qpos
+        qvel[...] = self._batch.qvel
+        if contact_force is None:
+            force[...] = 0.0
+            force[:, self._sensed] = self._batch.sensordata[:, self._forces]
+        else:
+            force[...] = contact_force
+        return Coordinates(qpos, qvel, force, self.diverged())
 
     def diverged(self) -> np.ndarray:
         """[E] bool: environments whose state became non-finite or huge since their last reset.
@@ -100,6 +84,49 @@ class Readout:
         self._batch.warning[ids, _DIVERGED[-1], 1] += 1
 
 
+class Layout(NamedTuple):
+    """Where a robot's links and joints are among the coordinates; hashes, as an argument of jit must."""
+
+    tree: kinematics.Tree
+    root: int
+    """index of the root body"""
+    joint_pos: tuple[int, ...]
+    joint_vel: tuple[int, ...]
+
+
+def layout(model: mujoco.MjModel, robot: Robot) -> Layout:
+    """The layout of `robot` in `model`.
+
+    Raises:
+      ValueError: `kinematics.tree` cannot follow the robot.
+    """
+    joints = [model.joint(name) for name in robot.joint_names]
+    return Layout(
+        kinematics.tree(model, robot.root_body, robot.body_names),
+        robot.body_names.index(robot.root_body),
+        tuple(int(joint.qposadr[0]) for joint in joints),
+        tuple(int(joint.dofadr[0]) for joint in joints),
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def read(layout: Layout, at: Coordinates) -> SimState:
+    """The state that `at`, as JAX arrays, means; NaN in the environments that are lost."""
+    links = kinematics.links(layout.tree, at.qpos, at.qvel)
+    state = SimState(
+        *(field[:, layout.root] for field in links),
+        joint_pos=at.qpos[:, np.array(layout.joint_pos)],
+        joint_vel=at.qvel[:, np.array(layout.joint_vel)],
+        body_pos=links.pos,
+        body_quat=links.quat,
+        body_lin_vel=links.lin_vel,
+        body_ang_vel=links.ang_vel,
+        contact_force=at.contact_force,
+    )
+    lost = at.lost.reshape(-1, 1)
+    return SimState(*(jnp.where(lost[..., None] if x.ndim == 3 else lost, jnp.nan, x) for x in state))
+
+
 def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cross product a x b along the last axis, both of one shape; several times faster than np.cross."""
     out = np.empty_like(b)
@@ -111,11 +138,3 @@ def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _has_sensor(model: mujoco.MjModel, body: str) -> bool:
     return mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SENSOR, CONTACT + body) >= 0
-
-
-def _as_slice(index: list[int]) -> slice | np.ndarray:
-    """The same indices as a slice, which copies nothing, where they are consecutive."""
-    first = int(index[0])
-    if list(index) == list(range(first, first + len(index))):
-        return slice(first, first + len(index))
-    return np.array(index)

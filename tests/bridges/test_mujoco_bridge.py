@@ -60,11 +60,9 @@ def test_it_is_a_bridge_and_its_arrays_are_jax():
 
 
 def test_states_are_given_for_good():
-    """No later call changes a state that was handed out, and none of it was copied on the way."""
+    """No later call changes a state that was handed out."""
     bridge, physics, first = fallen()
     kept = jax.tree.map(np.array, first)
-    addresses = [x.unsafe_buffer_pointer() for x in first]
-    assert addresses == [x.ctypes.data for x in bridge._latest]
     physics, _ = bridge.reset(physics, only(NUM, 1), pose(NUM))
     zeros = np.zeros((NUM, 3), np.float32)
     physics, _ = bridge.set_root_velocity(physics, everyone(NUM), zeros, zeros)
