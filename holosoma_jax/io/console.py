@@ -36,6 +36,11 @@ _ROWS = (
     ("surrogate loss", "Loss/Surrogate", "{:.4f}"),
     ("entropy", "Loss/Entropy", "{:.2f}"),
     ("noise std", "Policy/mean_noise_std", "{:.3f}"),
+    ("critic loss", "Loss/qf_loss", "{:.4f}"),
+    ("actor loss", "Loss/actor_loss", "{:.4f}"),
+    ("temperature", "Loss/alpha_value", "{:.2e}"),
+    ("policy entropy", "Loss/policy_entropy", "{:.2f}"),
+    ("action std", "Loss/action_std", "{:.3f}"),
     ("penalty scale", "Env/penalty_scale", "{:.2f}"),
 )
 
@@ -49,6 +54,7 @@ class ConsoleSink:
         completed: int = 0,
         *,
         title: str = "",
+        unit: str = "iteration",
         mode: Mode = "auto",
         console: Console | None = None,
         best: float = -math.inf,
@@ -60,6 +66,7 @@ class ConsoleSink:
           total: iterations of the whole run.
           completed: of these, done before this session.
           title: of the table; the run's folder, say.
+          unit: what an iteration of this run is called.
           mode: 'live' redraws a table, 'plain' prints a line per write, 'quiet' shows no numbers;
             'auto' is live on a terminal and plain elsewhere.
           console: where to; default: stdout.
@@ -69,7 +76,7 @@ class ConsoleSink:
         self._console = console or Console()
         if mode == "auto":
             mode = "live" if self._console.is_terminal and not self._console.is_dumb_terminal else "plain"
-        self._mode, self._total, self._title = mode, total, title
+        self._mode, self._total, self._title, self._unit = mode, total, title, unit
         self._clock, self._started, self._step = clock, clock(), completed
         self._best, self._scalars = best, dict[str, float]()
         self._times: deque[tuple[int, float]] = deque(maxlen=WINDOW)
@@ -107,12 +114,14 @@ class ConsoleSink:
         return (self._total - last) * (ended - began) / max(1, last - first)
 
     def _line(self) -> str:
-        shown = [f"iteration {self._step}/{self._total}"]
+        shown = [f"{self._unit} {self._step}/{self._total}"]
         for label, key, form in (
             ("reward", REWARD, "{:.2f}"),
             ("length", LENGTH, "{:.0f}"),
             ("KL", "Loss/KL", "{:.4f}"),
             ("lr", "Loss/actor_learning_rate", "{:.1e}"),
+            ("critic loss", "Loss/qf_loss", "{:.3f}"),
+            ("alpha", "Loss/alpha_value", "{:.1e}"),
         ):
             if key in self._scalars:
                 shown.append(f"{label} {form.format(self._scalars[key])}")
@@ -132,7 +141,7 @@ class ConsoleSink:
         head.add_column(ratio=1)
         head.add_column(justify="right", no_wrap=True)
         head.add_row(
-            Text(f"iteration {self._step}/{self._total}", style="bold"),
+            Text(f"{self._unit} {self._step}/{self._total}", style="bold"),
             ProgressBar(total=max(1, self._total), completed=self._step),
             Text(f"{_duration(elapsed)} elapsed, {_duration(eta)} left"),
         )

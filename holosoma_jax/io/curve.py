@@ -43,7 +43,10 @@ class Panel(NamedTuple):
 
 
 def draw(
-    metrics: str | os.PathLike[str], target: str | os.PathLike[str], title: str | None = None
+    metrics: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    title: str | None = None,
+    unit: str = "iteration",
 ) -> Path | None:
     """Draw the curves in the JSON lines `metrics` into the PNG `target`, atomically.
 
@@ -51,6 +54,7 @@ def draw(
       metrics: as `loggers.JsonlSink` writes it.
       target: replaced if it exists.
       title: default: the name of the run's folder.
+      unit: what an iteration of this run is called.
 
     Returns:
       `target`, or None where there is nothing to draw: no file, or no number in it yet.
@@ -71,11 +75,16 @@ def draw(
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
     figure = Figure(figsize=(12.0, 3.2 * height + 0.5), dpi=110, layout=layout)
     figure.suptitle(
-        _headline(rows, title or source.resolve().parent.name), color=INK, fontsize=11, x=0.012, ha="left"
+        _headline(rows, title or source.resolve().parent.name, unit),
+        color=INK,
+        fontsize=11,
+        x=0.012,
+        ha="left",
     )
     axes = figure.subplots(height, COLUMNS, squeeze=False).ravel()
     for axis, panel in zip(axes, panels, strict=False):
         _draw_panel(axis, panel, steps, rows)
+        axis.set_xlabel(unit, fontsize=9, color=INK)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     temporary = target.with_name(f".{target.name}.tmp.png")
@@ -122,6 +131,14 @@ def _panels(rows: Sequence[dict[str, Any]]) -> list[Panel]:
             right=Line("Policy/mean_noise_std", "noise std"),
             from_zero=True,
         ),
+        Panel("Critic loss", "cross-entropy, sum of all critics", (Line("Loss/qf_loss", ""),)),
+        Panel(
+            "Temperature and exploration",
+            "temperature",
+            (Line("Loss/alpha_value", "temperature"),),
+            right=Line("Loss/action_std", "action std"),
+            from_zero=True,
+        ),
         Panel("Speed", "1,000 env steps / s", (Line("Perf/total_fps", "", 1e-3),), from_zero=True),
     ]
     return [
@@ -133,7 +150,6 @@ def _panels(rows: Sequence[dict[str, Any]]) -> list[Panel]:
 
 def _draw_panel(axis: Axes, panel: Panel, steps: np.ndarray, rows: Sequence[dict[str, Any]]) -> None:
     axis.set_title(panel.title, loc="left", fontsize=10.5, fontweight="bold", color=INK)
-    axis.set_xlabel("iteration", fontsize=9, color=INK)
     axis.set_ylabel(panel.unit, fontsize=9, color=INK)
     axis.grid(color=GRID, linewidth=0.7)
     axis.set_axisbelow(True)
@@ -175,17 +191,18 @@ def _draw_line(
     axis.plot(steps, average, color=colour, linewidth=1.9, label=line.label)
 
 
-def _headline(rows: Sequence[dict[str, Any]], title: str) -> str:
+def _headline(rows: Sequence[dict[str, Any]], title: str, unit: str = "iteration") -> str:
     last = rows[-1]
-    parts = [title, f"{last['step']:,} iterations"]
+    parts = [title, f"{last['step']:,} {unit}s"]
     samples = last.get("Train/num_samples")
     if samples is not None and np.isfinite(samples):
         parts.append(f"{samples / 1e6:,.1f} M samples")
-    seconds, before = 0.0, 0
-    for row in rows:  # a row stands for all iterations since the row before
-        spent = sum(row.get(f"Perf/{part}_time", 0.0) for part in ("collection", "learning"))
-        seconds += spent * (row["step"] - before) if np.isfinite(spent) else 0.0
-        before = row["step"]
+    seconds, before = 0.0, 0.0
+    for row in rows:  # a row stands for all samples since the row before
+        samples, speed = row.get("Train/num_samples", np.nan), row.get("Perf/total_fps", np.nan)
+        if np.isfinite(samples) and speed > 0.0:
+            seconds += (samples - before) / speed
+            before = samples
     if seconds:
         parts.append(f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.1f} min")
     return "   |   ".join(parts)

@@ -46,6 +46,15 @@ def test_without_a_terminal_one_line_per_write():
     ]
 
 
+def test_an_off_policy_run_counts_steps_and_shows_its_own_losses():
+    shown, out = sink(False, unit="step")
+    shown.write(5, {"Train/mean_reward": 1.0, "Loss/qf_loss": 2.25, "Loss/alpha_value": 0.0015})
+    assert (
+        out.getvalue()
+        == "step 5/10 | reward 1.00 | best 1.00 | critic loss 2.250 | alpha 1.5e-03 | ETA ...\n"
+    )
+
+
 def test_missing_and_non_finite_numbers_do_not_stop_it():
     shown, out = sink(False)
     shown.write(1, {})

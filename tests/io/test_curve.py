@@ -90,14 +90,17 @@ def test_smoothing_of_a_constant_is_the_constant_and_skips_nan():
     )
 
 
-def test_headline_counts_iterations_between_rows(tmp_path: Path):
+def test_headline_adds_up_the_time_between_rows(tmp_path: Path):
+    # a million samples at 10,000, another at 20,000, two more at 40,000 a second
     rows = [
-        {
-            "step": step,
-            "Perf/collection_time": 2.0,
-            "Perf/learning_time": 1.0,
-            "Train/num_samples": 1e5 * step,
-        }
-        for step in (10, 20, 40)
+        {"step": step, "Perf/total_fps": speed, "Train/num_samples": 1e5 * step}
+        for step, speed in ((10, 1e4), (20, 2e4), (40, 4e4))
     ]
-    assert curve._headline(rows, "run") == "run   |   40 iterations   |   4.0 M samples   |   2.0 min"
+    assert curve._headline(rows, "run") == "run   |   40 iterations   |   4.0 M samples   |   3.3 min"
+    assert curve._headline(rows[:1], "run", "step") == "run   |   10 steps   |   1.0 M samples   |   1.7 min"
+
+
+def test_off_policy_losses_have_panels_of_their_own():
+    keys = ("Loss/qf_loss", "Loss/alpha_value", "Loss/action_std", "Perf/total_fps", "Train/mean_reward")
+    panels = [panel.title for panel in curve._panels([dict.fromkeys(keys, 1.0)])]
+    assert panels == ["Episode reward", "Critic loss", "Temperature and exploration", "Speed"]
