@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
     from holosoma_jax.robots.robot import Robot
 
-SIMULATORS = {"mujoco": "bridges.mujoco"}
+SIMULATORS = {"mujoco": "bridges.mujoco", "mjwarp": "bridges.mjwarp"}
 """Simulator -> module with a function ``make`` of the signature below; imported when asked for."""
 
 

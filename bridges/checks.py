@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -24,13 +24,36 @@ def array(name: str, value: Array, shape: tuple[int, ...], kind: type = np.float
     Raises:
       ValueError: another shape or type.
     """
-    out = np.asarray(value)
-    if out.shape != shape:
-        raise ValueError(f"{name}: got shape {out.shape}, wanted {shape}.")
-    if not np.issubdtype(out.dtype, kind):
+    return shaped(name, np.asarray(value), shape, kind)
+
+
+def shaped(name: str, value: Array, shape: tuple[int, ...], kind: type = np.floating) -> Array:
+    """`value`, whose shape and element type must be these; for arrays that are still being traced, too.
+
+    Raises:
+      ValueError: another shape or type.
+    """
+    value = value if hasattr(value, "dtype") else np.asarray(value)
+    if np.shape(value) != shape:
+        raise ValueError(f"{name}: got shape {np.shape(value)}, wanted {shape}.")
+    if not np.issubdtype(value.dtype, kind):
         wanted = "floating-point numbers" if kind is np.floating else f"{np.dtype(kind).name} values"
-        raise ValueError(f"{name}: got {out.dtype}, wanted {wanted}.")
-    return out
+        raise ValueError(f"{name}: got {value.dtype}, wanted {wanted}.")
+    return value
+
+
+def stiff(joint_names: Sequence[str], kp: np.ndarray) -> None:
+    """Every joint must have a stiffness: MuJoCo's bridges add a torque offset by shifting the target.
+
+    Raises:
+      ValueError: one has none; names it.
+    """
+    for name, value in zip(joint_names, kp, strict=True):
+        if value <= 0.0:
+            raise ValueError(
+                f"torque_offset: got one for joint '{name}', whose kp is {value:g}; wanted kp above 0, "
+                "as MuJoCo adds an offset by shifting the target."
+            )
 
 
 def finite(name: str, rows: np.ndarray, envs: np.ndarray | None = None) -> np.ndarray:

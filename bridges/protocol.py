@@ -142,6 +142,10 @@ class UnsupportedRandomization(NotImplementedError):
     """A `PhysicsParams` field was given that this simulator cannot change."""
 
 
+class CapacityError(RuntimeError):
+    """A simulator left something out because a buffer was too small; names the setting and the value."""
+
+
 @runtime_checkable
 class Bridge(Protocol):
     """One simulator running ``spec.num_envs`` copies of one robot."""
@@ -198,4 +202,21 @@ class Bridge(Protocol):
 
     def close(self) -> None:
         """Release threads and memory; the bridge must not be used afterwards."""
+        ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A bridge whose simulator works in buffers of a fixed size."""
+
+    def usage(self, physics: Physics) -> str:
+        """One line: how much of its buffers was needed at most since `Bridge.init`."""
+        ...
+
+    def check(self, physics: Physics) -> None:
+        """Make sure that everything has fitted so far.
+
+        Raises:
+          CapacityError: something was left out; names the setting and the value to use.
+        """
         ...

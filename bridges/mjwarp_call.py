@@ -1,0 +1,77 @@
+"""Warp code as a function of JAX arrays, called from inside a compiled program.
+
+`warp.jax_callable` reads the arguments of a Python function from its signature. A control step has
+some thirty of them, so here they are declared once, as a table, and the code gets them by name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import jax
+import warp as wp
+
+
+class Kind(NamedTuple):
+    """Type of an array that crosses: elements of a Warp type, in an array of this shape."""
+
+    dtype: Any
+    """Warp scalar, vector or matrix; its own dimensions become trailing ones of the JAX array"""
+    shape: tuple[int, ...]
+    """without those of `dtype`"""
+
+    @property
+    def annotation(self) -> Any:
+        """What `warp.jax_callable` wants to see beside the argument."""
+        return wp.array(dtype=self.dtype, ndim=len(self.shape))
+
+
+def make(
+    name: str,
+    body: Callable[[SimpleNamespace], None],
+    *,
+    reads: Mapping[str, Kind],
+    updates: Mapping[str, Kind],
+    writes: Mapping[str, Kind],
+    graph: wp.JaxCallableGraphMode,
+) -> Callable[[Mapping[str, jax.Array]], dict[str, jax.Array]]:
+    """`body` as a pure function: arrays of `reads` and `updates` in, those of `updates` and `writes` out.
+
+    Args:
+      name: of the call in compiled programs.
+      body: launches Warp kernels on the arrays it is given as attributes. Those of `updates` hold the
+        input and are changed in place (XLA copies where the input is needed afterwards); those of
+        `writes` are uninitialised. It must not depend on anything that it changed in an earlier call.
+      reads: arrays that are only read.
+      updates: arrays that are replaced.
+      writes: arrays that are made.
+      graph: how a CUDA graph is recorded; on the CPU JAX or NONE, which is the same there.
+    """
+    kinds = {**reads, **updates, **writes}
+
+    def call(*arrays: Any) -> None:
+        body(SimpleNamespace(**dict(zip(kinds, arrays, strict=True))))
+
+    parameter = inspect.Parameter
+    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [parameter(n, parameter.POSITIONAL_OR_KEYWORD) for n in kinds]
+    )
+    call.__annotations__ = {n: kind.annotation for n, kind in kinds.items()}
+    call.__name__ = call.__qualname__ = name
+    function = wp.jax_callable(
+        call,
+        num_outputs=len(updates) + len(writes),
+        graph_mode=graph,
+        vmap_method=None,
+        output_dims={n: kind.shape for n, kind in writes.items()},
+        in_out_argnames=list(updates),
+    )
+
+    def run(given: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        found = function(*(given[n] for n in (*reads, *updates)))
+        return dict(zip((*updates, *writes), found, strict=True))
+
+    return run

@@ -1,0 +1,78 @@
+"""Starting MuJoCo Warp: which device, which kind of CUDA graph, and what the user is told meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jax
+import warp as wp
+
+_SLOW = 5.0
+"""s; loading kernels from the cache takes less"""
+_MODES = {
+    "auto": wp.JaxCallableGraphMode.WARP_STAGED,
+    "staged": wp.JaxCallableGraphMode.WARP_STAGED,
+    "addresses": wp.JaxCallableGraphMode.WARP,
+    "xla": wp.JaxCallableGraphMode.JAX,
+    "off": wp.JaxCallableGraphMode.NONE,
+}
+
+
+def say(line: str) -> None:
+    """One line of the main process, at once even into a pipe."""
+    if jax.process_index() == 0:
+        print(line, flush=True)
+
+
+def device() -> wp.Device:
+    """The Warp device that JAX computes on.
+
+    Raises:
+      RuntimeError: JAX has a GPU that Warp cannot use.
+    """
+    wp.config.log_level = wp.LOG_WARNING  # no line per kernel module; `describe` says what matters
+    wp.init()
+    ours = jax.local_devices()[0]
+    try:
+        return wp.device_from_jax(ours)
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise RuntimeError(
+            f"JAX computes on {ours}, which Warp {wp.__version__} cannot use ({error}). Update the NVIDIA driver, "
+            "or run on the processor: JAX_PLATFORMS=cpu."
+        ) from error
+
+
+def graph_mode(device: wp.Device, setting: str) -> tuple[wp.JaxCallableGraphMode, str]:
+    """How to record a control step on `device`, and one line for the user that says so and why."""
+    if not device.is_cuda:
+        return wp.JaxCallableGraphMode.NONE, "CUDA graphs: off, the physics runs on the processor."
+    if setting == "off":
+        return _MODES[setting], "CUDA graphs: off, as simulator.config.mujoco_warp.cuda_graph says."
+    if not wp.is_mempool_enabled(device):
+        return wp.JaxCallableGraphMode.NONE, (
+            f"CUDA graphs: off, {device.name} has no memory pools (a driver older than CUDA 12, or a virtual GPU)."
+        )
+    loops = (
+        ""
+        if wp.is_conditional_graph_supported()
+        else (", but the solver runs all its iterations: conditional graphs need CUDA 12.4")
+    )
+    return _MODES[setting], f"CUDA graphs: on ({_MODES[setting].name.lower()}){loops}."
+
+
+def describe(device: wp.Device, graphs: str) -> str:
+    """One line about what the physics runs on."""
+    return f"MuJoCo Warp on {device.name} (Warp {wp.__version__}). {graphs}"
+
+
+@contextmanager
+def kernels_being_loaded() -> Iterator[None]:
+    """Say that kernels are loaded, and how long it took; a silent minute reads as a hang."""
+    say("Loading physics kernels (building them, the first time, takes a minute or two) ...")
+    began = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - began
+    where = f"built; kept in {wp.config.kernel_cache_dir}" if seconds > _SLOW else "from the cache"
+    say(f"Physics kernels are ready after {seconds:.1f} s ({where}).")
