@@ -49,6 +49,19 @@ def show(prog: str, description: str, config: Any, extra: Any = None, *, experim
         console.quiet = True
 
 
+def show_flags(prog: str, description: str, args: type) -> None:
+    """Print the page of a command that has flags of its own and no config."""
+    console = Console(highlight=False)
+    width = console.width if console.is_terminal else 100
+    out = Text()
+    out.append("Usage: ", "bold").append(f"{prog} [--flag=VALUE ...]\n\n")
+    out.append(textwrap.fill(description, width) + "\n").append_text(_keys(args, width))
+    try:
+        console.print(out, soft_wrap=True)
+    except BrokenPipeError:
+        console.quiet = True
+
+
 def page(prog: str, description: str, config: Any, extra: Any, experiment: bool, width: int) -> Text:
     """The page as styled text, no line longer than `width` where words allow."""
     chosen = f"exp:{config.exp}" if config.exp else ""

@@ -44,6 +44,8 @@ def policy_metadata(
     *,
     group: str = "actor_obs",
     include_config: bool = True,
+    urdf: str | None = None,
+    wandb_run_path: str | None = None,
 ) -> dict[str, Any]:
     """Metadata of a policy trained with `config` on `robot`.
 
@@ -55,6 +57,8 @@ def policy_metadata(
       iteration: learning iterations that the policy has seen.
       group: observation group that the policy reads; only its terms are listed.
       include_config: False leaves ``experiment_config`` out.
+      urdf: the robot's, as text; None leaves ``robot_urdf`` out.
+      wandb_run_path: 'entity/project/run_id', where the run is at Weights & Biases.
 
     Returns:
       Key -> value, ready for `encode`.
@@ -91,6 +95,10 @@ def policy_metadata(
     }
     if include_config:
         result["experiment_config"] = strip_paths(config)
+    if urdf is not None:
+        result["robot_urdf"] = urdf
+    if wandb_run_path is not None:
+        result["wandb_run_path"] = wandb_run_path
     return result
 
 

@@ -14,11 +14,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from holosoma_jax.config import compose
-from holosoma_jax.io import curve, onnx, onnx_metadata, video
+from holosoma_jax.io import curve, video, wandb_sink
 from holosoma_jax.learn import ppo
-from holosoma_jax.loop import checkpoint, evaluate
-from holosoma_jax.loop.policies import GROUP, Policy
+from holosoma_jax.loop import checkpoint, evaluate, exporting
+from holosoma_jax.loop.policies import Policy
 from holosoma_jax.loop.rollout import Step
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup, build
@@ -133,14 +132,12 @@ def export(setup: Setup, run: RunDir, iteration: int, learner: ppo.PpoState) -> 
       OnnxParityError: the graph does not compute what JAX does.
       OSError: nothing can be written.
     """
-    spec = setup.env.spec
-    metadata = onnx_metadata.policy_metadata(compose.to_mapping(setup.cfg), setup.robot, spec, iteration)
-    path = onnx.export_policy(
+    path = exporting.write(
+        setup,
         run.policies / f"{iteration}.onnx",
+        iteration,
         ppo.policy_fn(learner),
-        spec.obs_dims[GROUP],
-        spec.action_dim,
-        metadata,
+        wandb_run_path=wandb_sink.run_path(run.path),
     )
     hidden = run.policies / ".latest.tmp"
     shutil.copyfile(path, hidden)

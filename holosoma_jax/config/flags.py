@@ -1,0 +1,50 @@
+"""Command lines of commands that have flags of their own and no config."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TypeVar
+
+from holosoma_jax.config import compose, keys
+from holosoma_jax.config.errors import ConfigError, closest
+from holosoma_jax.config.tokens import wants_help
+
+Args = TypeVar("Args")
+
+
+def parse_or_exit(argv: Sequence[str], prog: str, description: str, args: type[Args]) -> Args:
+    """The flags as an instance of `args`; prints `--help` (exit 0) or one error line (exit 2).
+
+    Args:
+      argv: arguments without the program's name.
+      prog: how the program is called.
+      description: what it does.
+      args: a frozen dataclass, documented as the schema is.
+    """
+    if wants_help(argv):
+        from holosoma_jax.config import help as page
+
+        page.show_flags(prog, description, args)
+        raise SystemExit(0)
+    try:
+        return parse(argv, args)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def parse(argv: Sequence[str], args: type[Args]) -> Args:
+    """The flags as an instance of `args`.
+
+    Raises:
+      ConfigError: anything else than its fields, or a value that does not fit.
+    """
+    values, left = compose.split_extra(argv, args)
+    if left:
+        flag = left[0].partition("=")[0]
+        known = [keys.as_flag((name,)) for name in keys.hints(args)]
+        match = closest(flag, known)
+        hint = f" Did you mean {match}?" if match else ""
+        raise ConfigError(f"{flag}: this command does not take it.{hint} Flags: {', '.join(known)}.")
+    return values

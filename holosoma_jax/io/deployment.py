@@ -1,0 +1,103 @@
+"""What the reference's deployment program asks of a locomotion policy file, as a check.
+
+The file may still be a good policy where this finds something: the program has the gains and rates of
+its two robots built in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+INPUT_NAME = "actor_obs"
+ACTION_SCALE = 0.25
+"""rad per unit of action, whatever the file says"""
+CONTROL_DT = 0.02
+"""s, whatever the file says"""
+TERMS = (
+    ("actions", 29),
+    ("base_ang_vel", 3),
+    ("command_ang_vel", 1),
+    ("command_lin_vel", 2),
+    ("cos_phase", 2),
+    ("dof_pos", 29),
+    ("dof_vel", 29),
+    ("projected_gravity", 3),
+    ("sin_phase", 2),
+)
+"""Term -> entries of one frame; the program builds this observation."""
+
+
+def problems(path: str | os.PathLike[str]) -> list[str]:
+    """Why the deployment program would refuse the file, or run it wrongly; one sentence each.
+
+    Checked: one float32 input ``actor_obs`` [1, n]; a first output [1, A]; every metadata value a JSON
+    document; ``kp``, ``kd`` and ``dof_names`` with A entries; an action scale of 0.25 for every joint,
+    50 Hz, and the terms that it observes, where the file states these.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    import onnx
+
+    model = onnx.load_model_from_string(Path(path).read_bytes())
+    found = _graph(model)
+    meta: dict[str, Any] = {}
+    for item in model.metadata_props:
+        try:
+            meta[item.key] = json.loads(item.value)
+        except ValueError:
+            found.append(f"metadata '{item.key}' is not JSON: the program refuses the whole file")
+    joints = (_shape(model.graph.output[0]) or [0])[-1]
+    for key in ("dof_names", "kp", "kd"):
+        value = meta.get(key)
+        if not isinstance(value, list) or len(value) != joints:
+            held = f"{len(value)} entries" if isinstance(value, list) else "none"
+            found.append(f"metadata '{key}' has {held}, wanted {joints}, one per action")
+    return found + _conventions(meta)
+
+
+def _graph(model: Any) -> list[str]:
+    found = []
+    inputs, output = list(model.graph.input), model.graph.output[0]
+    if [i.name for i in inputs] != [INPUT_NAME]:
+        found.append(f"the inputs are {[i.name for i in inputs]}, wanted '{INPUT_NAME}' alone")
+    for kind, value in (("input", inputs[0]), ("output", output)):
+        shape = _shape(value)
+        if len(shape) != 2 or shape[0] != 1 or shape[1] < 1:
+            found.append(f"the {kind} '{value.name}' is {shape}, wanted [1, n] (export with a batch of 1)")
+    return found
+
+
+def _conventions(meta: dict[str, Any]) -> list[str]:
+    found = []
+    scale = meta.get("action_scale")
+    if scale is not None and not np.allclose(scale, ACTION_SCALE):
+        found.append(
+            f"it moves joints by {ACTION_SCALE} rad per unit of action; this policy was trained otherwise"
+        )
+    dt = meta.get("control_dt")
+    if dt is not None and abs(dt - CONTROL_DT) > 1e-9:
+        found.append(f"it acts every {CONTROL_DT} s; this policy was trained for {dt} s")
+    layout = meta.get("observation_layout")
+    if layout is None:
+        return found
+    terms = tuple((term["name"], term["dim"]) for term in layout)
+    if terms != TERMS:
+        odd = sorted(set(terms) ^ set(TERMS))
+        found.append(
+            f"it observes other terms than this policy; they differ in {odd[0][0]} ({odd[0][1]} entries)"
+        )
+    frames = {term["history_length"] for term in layout}
+    if frames != {1}:
+        found.append(f"its observation history has to be set to {max(frames)} frames there, too")
+    return found
+
+
+def _shape(value: Any) -> list[int]:
+    """Sizes; 0 for one that is not fixed."""
+    return [int(d.dim_value) for d in value.type.tensor_type.shape.dim]
