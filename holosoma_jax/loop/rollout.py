@@ -219,9 +219,13 @@ class Stepped:
         algorithm = algorithm or Algorithm()
         first, second = partial(decide, env, algorithm), partial(judge, env, algorithm)
 
-        def decide_into(learner, carry, stored, sim, root, t):
-            learner, carry, decision, asked = first(learner, carry, sim, root)
-            return learner, carry, _write(stored, t, decision), asked
+        def decide_into(state, stored, learner, step, sim, root, t):
+            # Without what `decide` does not read, and returning only what it changes: every other
+            # output of a compiled program is a copy, of all parameters and moments too.
+            carry = Carry(state, episodes=None, window={}, step=step)  # type: ignore[arg-type]
+            after, carry, decision, asked = first(learner, carry, sim, root)
+            changed = jax.tree.map(lambda new, old: None if new is old else new, after, learner)
+            return carry.env, _write(stored, t, decision), changed, asked
 
         def judge_into(learner, carry, stored, history, sim, targets, t):
             carry, outcome, result = second(learner, carry, sim)
@@ -242,7 +246,7 @@ class Stepped:
             _, outcome, _ = jax.eval_shape(second, learner, after, sim)
             return jax.tree.map(lambda s: jnp.zeros((horizon, *s.shape), s.dtype), (decision, outcome))
 
-        self.decide = jax.jit(decide_into, donate_argnums=(1, 2))
+        self.decide = jax.jit(decide_into, donate_argnums=(0, 1))
         self.judge = jax.jit(judge_into, donate_argnums=(1, 2, 3))
         self.finish = jax.jit(finish, donate_argnums=1)
         self.storage = jax.jit(storage)
@@ -274,7 +278,11 @@ class Stepped:
         decisions, outcomes = placed(self.storage(learner, carry, sim, root))
         physics_seconds = 0.0
         for t in range(self.horizon):
-            learner, carry, decisions, asked = self.decide(learner, carry, decisions, sim, root, t)
+            state, decisions, changed, asked = self.decide(
+                carry.env, decisions, learner, carry.step, sim, root, t
+            )
+            learner = jax.tree.map(lambda old, new: old if new is None else new, learner, changed)
+            carry = carry.replace(env=state)
             jax.block_until_ready(asked)
             began = time.perf_counter()
             physics, sim = self.bridge.step(physics, *asked)
