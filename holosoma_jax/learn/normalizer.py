@@ -6,9 +6,11 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from holosoma_jax.learn.pooling import total
+from holosoma_jax.learn.symmetry import Reflection, reflect
 
 EPS = 0.01
 """Added to the standard deviation (not to the variance)."""
@@ -49,6 +51,7 @@ def update(
     x: jax.Array,
     *,
     valid: jax.Array | None = None,
+    reflection: Reflection | None = None,
     merge: VarianceMerge = "exact",
     axis_name: str | None = None,
 ) -> RunningStats:
@@ -63,6 +66,8 @@ def update(
       stats: statistics so far.
       x: [rows, dim].
       valid: [rows] bool, False for rows to leave out (they may hold NaN); default: all count.
+      reflection: count the mirror image of every row too. Its moments are those of the rows, mirrored,
+        so no image is made.
       merge: 'reference' takes d from the mean that has already moved, which scales the last term by
         (1 - w)^2 and underestimates the variance early in a run (PPO spec, P-4).
       axis_name: devices whose rows are pooled, or None.
@@ -76,6 +81,10 @@ def update(
     batch_mean = total(jnp.sum(jnp.where(keep, x, 0.0), axis=0), axis_name) / divisor
     deviation = jnp.where(keep, x - batch_mean[None], 0.0)
     batch_var = total(jnp.sum(deviation * deviation, axis=0), axis_name) / divisor
+    if reflection is not None:
+        half = 0.5 * (batch_mean - reflect(batch_mean, reflection))  # how far the two means lie apart
+        batch_mean, rows = batch_mean - half, 2 * rows
+        batch_var = 0.5 * (batch_var + batch_var[np.array(reflection.index)]) + half * half
 
     count = jnp.minimum(stats.count + rows, COUNT_LIMIT)
     w = rows.astype(x.dtype) / jnp.maximum(count, 1).astype(x.dtype)

@@ -12,7 +12,7 @@ from flax import struct
 from holosoma_jax.config.schema import OptimizerConfig, PpoConfig
 from holosoma_jax.learn import normalizer, optim, returns
 from holosoma_jax.learn.networks import ActorParams, Mlp, Params
-from holosoma_jax.learn.symmetry import Mirror
+from holosoma_jax.learn.symmetry import Mirror, check_dims
 
 ACTOR_OBS, CRITIC_OBS = "actor_obs", "critic_obs"
 """The observation groups that the two networks read."""
@@ -179,7 +179,7 @@ def _static(spec: PpoSpec, cfg: PpoConfig) -> PpoStatic:
         if dim < 1:
             raise ValueError(f"PpoSpec: '{name}' has {dim} entries, expected at least 1.")
     if cfg.use_symmetry:
-        _check_mirror(spec.mirror, dims)
+        check_dims(spec.mirror, dims, "PpoSpec")
     return PpoStatic(
         spec=spec,
         actor_net=Mlp(tuple(cfg.actor_hidden), spec.action_dim, cfg.activation),
@@ -195,19 +195,3 @@ def _static(spec: PpoSpec, cfg: PpoConfig) -> PpoStatic:
         timeout_bootstrap=cfg.timeout_bootstrap,
         advantage_std=cfg.advantage_std,
     )
-
-
-def _check_mirror(mirror: Mirror | None, dims: dict[str, int]) -> None:
-    if mirror is None:
-        raise ValueError(
-            "algo.config.use_symmetry is true, but the environment has no mirror (PpoSpec.mirror is None). "
-            "Give the spec one, or set algo.config.use_symmetry to false."
-        )
-    found = {name: len(reflection.index) for name, reflection in mirror.obs.items()}
-    found["action"] = len(mirror.action.index)
-    for name, dim in dims.items():
-        if found.get(name) != dim:
-            raise ValueError(
-                f"PpoSpec.mirror reflects {found.get(name, 0)} entries of '{name}', expected {dim}. "
-                "Build the mirror from the same environment as the spec."
-            )

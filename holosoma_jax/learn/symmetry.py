@@ -67,6 +67,29 @@ def reflect(x: jax.Array, reflection: Reflection) -> jax.Array:
     return x[..., index] * sign.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
+def check_dims(mirror: Mirror | None, dims: Mapping[str, int], spec: str) -> None:
+    """Raise ValueError unless `mirror` reflects vectors of these lengths.
+
+    Args:
+      mirror: an environment's mirror, if it has one.
+      dims: observation group, or 'action' -> length.
+      spec: name of the learner's record that holds the mirror, for messages.
+    """
+    if mirror is None:
+        raise ValueError(
+            f"algo.config.use_symmetry is true, but the environment has no mirror ({spec}.mirror is None). "
+            "Give the spec one, or set algo.config.use_symmetry to false."
+        )
+    found = {name: len(reflection.index) for name, reflection in mirror.obs.items()}
+    found["action"] = len(mirror.action.index)
+    for name, dim in dims.items():
+        if found.get(name) != dim:
+            raise ValueError(
+                f"{spec}.mirror reflects {found.get(name, 0)} entries of '{name}', expected {dim}. "
+                "Build the mirror from the same environment as the spec."
+            )
+
+
 def mirror_from(
     layout: Iterable[MirroredTerm],
     action_index: Sequence[int],

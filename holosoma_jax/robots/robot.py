@@ -76,6 +76,12 @@ class Robot:
         """B."""
         return len(self.body_names)
 
+    @property
+    def action_reach(self) -> np.ndarray:
+        """[J] float32: the action whose joint target is the limit furthest from the default pose."""
+        below, above = self.default_joint_pos - self.joint_lower, self.joint_upper - self.default_joint_pos
+        return np.maximum(np.abs(below), np.abs(above)) / self.action_scale
+
     def body_index(self, *names: str) -> np.ndarray:
         """Indices [len(names)] int32 into `body_names`; raises KeyError naming the unknown one."""
         unknown = [n for n in names if n not in self.body_names]

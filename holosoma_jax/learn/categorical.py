@@ -1,0 +1,63 @@
+"""Returns as a categorical distribution over a fixed grid (Bellemare, Dabney and Munos 2017).
+
+n atoms z_k = v_min + k (v_max - v_min) / (n - 1); a distribution is its n probabilities.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Support(NamedTuple):
+    """The grid of returns."""
+
+    v_min: float
+    v_max: float
+    atoms: int
+
+    @property
+    def step(self) -> float:
+        """Distance of neighbouring atoms."""
+        return (self.v_max - self.v_min) / (self.atoms - 1)
+
+    @property
+    def values(self) -> np.ndarray:
+        """[atoms] float32."""
+        return np.linspace(self.v_min, self.v_max, self.atoms, dtype=np.float32)
+
+
+def expectation(probs: jax.Array, support: Support) -> jax.Array:
+    """Mean return [...] of `probs` [..., atoms]."""
+    return probs @ support.values
+
+
+def positions(reward: jax.Array, discount: jax.Array, support: Support) -> jax.Array:
+    """Where each atom goes under z -> clip(reward + discount z), counted in atoms: [..., atoms].
+
+    Args:
+      reward: [...].
+      discount: [...], 0 where nothing follows, so that all atoms go to the reward.
+      support: the grid.
+    """
+    moved = reward[..., None] + discount[..., None] * _row(support.values, reward.ndim)
+    return (jnp.clip(moved, support.v_min, support.v_max) - support.v_min) / support.step
+
+
+def project(probs: jax.Array, positions: jax.Array) -> jax.Array:
+    """`probs` [..., atoms] with atom i moved to `positions[..., i]`, shared out among grid points.
+
+    An atom between two grid points is split between them in proportion to its nearness, on a grid
+    point all of it stays there: q_k = sum_i p_i max(0, 1 - |position_i - k|). The sum is taken as it
+    stands, without a scatter; see docs/fast_sac.md for what the alternatives cost.
+    """
+    grid = np.arange(probs.shape[-1], dtype=np.float32)
+    distance = jnp.abs(positions[..., :, None] - grid.reshape((1,) * positions.ndim + (-1,)))
+    return jnp.sum(probs[..., :, None] * jnp.maximum(0.0, 1.0 - distance), axis=-2)
+
+
+def _row(x: np.ndarray, lead: int) -> np.ndarray:
+    return x.reshape((1,) * lead + (-1,))

@@ -1,0 +1,86 @@
+"""FastSAC as pure functions of one state: soft actor-critic for thousands of environments at once.
+
+::
+
+    state = fast_sac.init(key, spec, cfg)
+    buffer = replay.init(cfg, spec, num_envs)
+    action, _ = fast_sac.act(state, obs, key)              # each control step
+    buffer = replay.write(buffer, transition)
+    batch = replay.sample(buffer, key, cfg)
+    state, metrics = fast_sac.update(state, batch, key)    # cfg.num_updates updates
+
+Nothing here jits, keeps state, or draws without a key. `jax.vmap` runs many learners at once, over
+seeds or over `state.hyper`; `axis_name` runs one learner on many devices. The replay buffer is a
+pytree of its own (`learn/replay.py`), so that a checkpoint may leave it out.
+
+U = updates of one call, B = transitions of one update, N = environments of this device, A = actions,
+Da and Dc = entries of the two observation vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import jax
+
+from holosoma_jax.learn import fast_sac_loss, normalizer, squashed
+from holosoma_jax.learn import fast_sac_networks as networks
+from holosoma_jax.learn.fast_sac_batch import FastSacBatch, check_batch, check_obs
+from holosoma_jax.learn.fast_sac_state import (
+    ACTOR_OBS,
+    FastSacHyper,
+    FastSacSpec,
+    FastSacState,
+    FastSacStatic,
+    hyper_from,
+    init,
+)
+from holosoma_jax.learn.fast_sac_update import Metrics, update
+
+__all__ = [
+    "FastSacBatch", "FastSacExtras", "FastSacHyper", "FastSacSpec", "FastSacState", "FastSacStatic",
+    "Metrics", "act", "check_batch", "hyper_from", "init", "mode", "policy_fn", "update",
+]  # fmt: skip
+
+Observations = Mapping[str, jax.Array]
+"""Observation group -> [N, dim], raw; 'actor_obs' is read."""
+
+
+class FastSacExtras(NamedTuple):
+    """What `act` knows beside the action: nothing, since learning starts from the replayed state."""
+
+
+def act(state: FastSacState, obs: Observations, key: jax.Array) -> tuple[jax.Array, FastSacExtras]:
+    """Sample an action [N, A] for each environment.
+
+    Args:
+      state: the learner; its normaliser is applied, not moved.
+      obs: raw observations.
+      key: random key of this step.
+
+    Raises:
+      ValueError: the actor's group is missing or of the wrong shape.
+    """
+    check_obs(obs, state.static.spec)
+    seen = _normalized(state, obs[ACTOR_OBS])
+    noise = jax.random.normal(key, (seen.shape[0], state.static.spec.action_dim))
+    return fast_sac_loss.draw(state.actor.params, seen, noise, state.static).action, FastSacExtras()
+
+
+def mode(state: FastSacState, actor_obs: jax.Array) -> jax.Array:
+    """The action [..., A] without noise, for raw observations [..., Da]: for evaluation and export."""
+    static = state.static
+    seen = _normalized(state, actor_obs)
+    mean, _ = networks.actor(state.actor.params, seen, static.log_std_range, static.bf16)
+    return squashed.mode(mean, static.scale)
+
+
+def policy_fn(state: FastSacState) -> Callable[[jax.Array], jax.Array]:
+    """The deterministic policy, raw observations [N, Da] -> actions [N, A], normaliser included."""
+    return partial(mode, state)
+
+
+def _normalized(state: FastSacState, actor_obs: jax.Array) -> jax.Array:
+    return normalizer.normalize(state.actor_stats, actor_obs) if state.static.normalize else actor_obs
