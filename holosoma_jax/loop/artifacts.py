@@ -111,7 +111,7 @@ class Artifacts:
                 command,
                 steps,
                 jax.random.key(0),
-                lambda _, sim: self._recorder.add(sim, command),
+                lambda moment: self._recorder.add(moment.sim, command),
             )
             self._recorder.finish()
         finally:

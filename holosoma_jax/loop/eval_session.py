@@ -14,13 +14,13 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.progress import Progress
 
-from bridges.protocol import SimState
 from holosoma_jax.config import keys
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.evaluation import EvalArgs
 from holosoma_jax.config.schema import Config
 from holosoma_jax.io import video
 from holosoma_jax.loop import conditions, evaluate, policies, report, seeding, setup
+from holosoma_jax.loop.evaluate import Moment
 from holosoma_jax.loop.policies import Policy
 from holosoma_jax.loop.scores import Scores
 from holosoma_jax.loop.setup import Setup
@@ -108,9 +108,9 @@ def _scores(
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("evaluating", total=steps)
 
-        def on_step(step: int, sim: SimState) -> None:
-            recorder.add(sim, command)
-            progress.update(task, completed=step + 1)
+        def on_step(moment: Moment) -> None:
+            recorder.add(moment.sim, command)
+            progress.update(task, completed=moment.step + 1)
 
         return evaluate.run(parts, policy, command, steps, key, on_step)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,26 @@ from holosoma_jax.loop.scores import Scores
 from holosoma_jax.loop.seeding import stream
 from holosoma_jax.loop.setup import Setup
 
-OnStep = Callable[[int, SimState], None]
+
+class Moment(NamedTuple):
+    """A control step as an onlooker sees it, before the simulator resets anything.
+
+    Arrays are borrowed: what outlives the call is to be copied.
+    """
+
+    step: int
+    """control steps before this one"""
+    sim: SimState
+    """the state reached"""
+    action: Array
+    """[E, A] what the policy asked for in it"""
+    targets: Array
+    """[E, J] rad, what the simulator was asked for"""
+    first: np.ndarray
+    """[E] bool: environments that have not failed before"""
+
+
+OnStep = Callable[[Moment], None]
 
 
 def run(
@@ -44,8 +63,7 @@ def run(
       command: [E, 3] forward m/s, left m/s, yaw rate rad/s.
       steps: control steps, fewer than those of an episode.
       key: start poses, noise and randomisation follow from it.
-      on_step: called after each control step with its index and the (borrowed) state it reached,
-        before any reset.
+      on_step: an onlooker, called after each control step.
 
     Raises:
       ConfigError: the policy's action is not finite.
@@ -59,16 +77,17 @@ def run(
     tally = scores.tally(env.spec.num_envs, env.spec.reward_names)
     for step in range(steps):
         state, obs = observe(state, sim)
-        state, asked, finite = decide(state, jnp.asarray(policy.act(obs[GROUP])))
+        action = jnp.asarray(policy.act(obs[GROUP]))
+        state, asked, finite = decide(state, action)
         if not finite:  # waits: from here on nothing reads the borrowed state
             raise ConfigError(
                 f"{policy.name}: its action is not finite at control step {step}; it cannot be scored."
             )
         physics, sim = bridge.step(physics, *asked)
+        if on_step is not None:
+            on_step(Moment(step, sim, action, asked.targets, ~np.asarray(tally.over)))
         tally, state, reset, due = judge(tally, state, sim, asked.targets)
         resets, pushes = np.asarray(due)
-        if on_step is not None:
-            on_step(step, sim)
         physics, sim = respond(bridge, physics, sim, reset, resets, pushes)
     running = dict(zip(env.spec.reward_names, jax.device_get(state.reward_sums).T, strict=True))
     return scores.summarize(tally, steps, env.spec.control_dt, running, state.episode_step)

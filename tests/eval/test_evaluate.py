@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bridges.protocol import SimState
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.envs import rotations
 from holosoma_jax.loop import conditions, evaluate, setup
+from holosoma_jax.loop.evaluate import Moment
 from holosoma_jax.loop.policies import Policy
 from holosoma_jax.loop.setup import Setup
 
@@ -62,9 +62,11 @@ def test_the_policy_is_told_the_command_from_the_first_step_and_through_falls(
 ) -> None:
     watched = Watched(action=3.0)  # joint targets far off: the robot falls
     heights: list[np.ndarray] = []
+    first: list[np.ndarray] = []
 
-    def on_step(step: int, sim: SimState) -> None:
-        heights.append(np.array(sim.root_pos[:, 2]))
+    def on_step(moment: Moment) -> None:
+        heights.append(np.array(moment.sim.root_pos[:, 2]))
+        first.append(moment.first)
 
     result = evaluate.run(clean, Policy("flail", watched), WALK, 120, key, on_step)
     np.testing.assert_allclose(watched.commands, np.broadcast_to(WALK, (120, ENVS, 3)), rtol=1e-6)
@@ -72,6 +74,7 @@ def test_the_policy_is_told_the_command_from_the_first_step_and_through_falls(
     assert 0.0 < result.episode_length_s < 120 * 0.02
     assert all(value is not None for value in result.later.values())
     assert len(heights) == 120 and np.min(heights) < 0.6 < np.max(heights)
+    assert np.mean(np.sum(first, axis=0)) * 0.02 == pytest.approx(result.episode_length_s)
 
 
 def test_walking_runs_the_gait_clock_and_standing_stops_it(clean: Setup, key: jax.Array) -> None:
@@ -103,7 +106,8 @@ def test_tracking_reward_follows_from_the_states(clean: Setup, key: jax.Array) -
     # The reference's kernel, weight * exp(-|v - command|^2 / 0.25), from the states that the run hands out.
     errors: list[np.ndarray] = []
 
-    def on_step(step: int, sim: SimState) -> None:
+    def on_step(moment: Moment) -> None:
+        sim = moment.sim
         velocity = np.array(rotations.rotate_inverse(sim.root_quat, sim.root_lin_vel))
         errors.append(np.linalg.norm(velocity[:, :2] - WALK[:, :2], axis=-1))
 
@@ -130,7 +134,7 @@ def test_pushes_happen_where_they_are_switched_on(key: jax.Array) -> None:
                 WALK,
                 20,
                 key,
-                lambda _, sim: out.append(np.array(sim.root_lin_vel)),
+                lambda moment: out.append(np.array(moment.sim.root_lin_vel)),
             )
         finally:
             parts.bridge.close()
