@@ -1,0 +1,161 @@
+"""The guide's command-line examples, seen in what the environment then does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bridges.protocol import SimState
+from holosoma_jax import robots
+from holosoma_jax.config import compose
+from holosoma_jax.envs import terrain
+from holosoma_jax.envs.env import Env, StepResult
+from tests.envs.test_locomotion import N, make, standing
+
+
+def stepped(env: Env, key: jax.Array, sim: SimState | None = None, **fields: Any) -> tuple[Any, StepResult]:
+    """State and result after one step with zero action from a fresh state with `fields`."""
+    state, _ = env.init(key)
+    state, _ = env.pre_step(state.replace(**fields), jnp.zeros((N, env.spec.action_dim)))
+    return env.post_step(state, sim or standing())
+
+
+def earned(env: Env, key: jax.Array, term: str, sim: SimState | None = None, **fields: Any) -> np.ndarray:
+    """[N] weighted reward of one term in that step."""
+    state, _ = stepped(env, key, sim, **fields)
+    return np.asarray(state.reward_sums)[:, env.spec.reward_names.index(term)]
+
+
+def test_reward_weight(key: jax.Array) -> None:
+    preset = earned(make(), key, "tracking_lin_vel", command=jnp.zeros((N, 3)))
+    mine = earned(
+        make("--reward.terms.tracking-lin-vel.weight=2.5"), key, "tracking_lin_vel", command=jnp.zeros((N, 3))
+    )
+    np.testing.assert_allclose(preset, 2.0 * 0.02, rtol=1e-6)
+    np.testing.assert_allclose(mine, 2.5 * 0.02, rtol=1e-6)
+
+
+def test_swing_height(key: jax.Array) -> None:
+    """At mid-swing of the left foot the reward is full when that foot is at the height asked for."""
+    g1 = robots.load("g1")
+    left, right = g1.body_index(*g1.foot_height_bodies)
+    phase = jnp.tile(jnp.array([[0.0, -np.pi]], jnp.float32), (N, 1))
+    for override, height in (((), 0.09), (("--reward.terms.feet-phase.params.swing-height=0.12",), 0.12)):
+        sim = standing()
+        sim = sim._replace(body_pos=sim.body_pos.at[:, left, 2].set(height).at[:, right, 2].set(0.0))
+        got = earned(make(*override), key, "feet_phase", sim, phase=phase)
+        np.testing.assert_allclose(got, 5.0 * 0.02, rtol=1e-4)
+        higher = sim._replace(body_pos=sim.body_pos.at[:, left, 2].add(0.09))
+        np.testing.assert_allclose(
+            earned(make(*override), key, "feet_phase", higher, phase=phase) / got, np.exp(-1.0125), rtol=1e-4
+        )
+
+
+def test_observation_noise_off(key: jax.Array) -> None:
+    env = make("--observation.groups.actor-obs.enable-noise=False")
+    state, _ = stepped(env, key)
+    _, obs = env.observe(state, standing())
+    assert not np.asarray(obs["actor_obs"])[:, 37:95].any()  # joints at rest in their default pose
+    state, _ = stepped(make(), key)
+    _, noisy = make().observe(state, standing())
+    assert np.asarray(noisy["actor_obs"])[:, 37:95].all()
+
+
+def test_history_length(key: jax.Array) -> None:
+    """Spelt as in the guide: underscore, value after a blank. Four frames a term, oldest first."""
+    env = make(
+        "--observation.groups.actor_obs.history-length",
+        "4",
+        "--observation.groups.actor-obs.enable-noise=False",
+    )
+    assert env.spec.obs_dims == {"actor_obs": 400, "critic_obs": 103}
+    state, _ = stepped(env, key, episode_step=jnp.zeros((N,), jnp.int32))
+    for turn in range(3):
+        spinning = standing()._replace(joint_vel=jnp.full((N, 29), 1.0 + turn))
+        state, obs = env.observe(state, spinning)
+    term = next(t for t in env.spec.layout if (t.group, t.name) == ("actor_obs", "dof_vel"))
+    frames = np.asarray(obs["actor_obs"])[0, term.start : term.start + 4 * term.dim].reshape(4, term.dim)
+    np.testing.assert_allclose(frames, np.tile(0.05 * np.array([[0.0], [1.0], [2.0], [3.0]]), 29), rtol=1e-6)
+
+
+def test_penalty_curriculum_off_and_its_threshold(key: jax.Array) -> None:
+    path = "--curriculum.setup-terms.penalty-curriculum.params"
+    average = jnp.asarray(400.0)
+    scale = {}
+    for name, overrides in (
+        ("preset", ()),
+        ("off", (f"{path}.enabled=False",)),
+        ("lower", (f"{path}.level-up-threshold=350",)),
+    ):
+        env = make(*overrides)
+        state, _ = stepped(env, key, average_length=average, episode_step=jnp.ones((N,), jnp.int32))
+        scale[name] = float(state.penalty_scale)
+    np.testing.assert_allclose(scale["preset"], 0.1, rtol=1e-6)  # 400 steps are below 750
+    np.testing.assert_allclose(scale["lower"], 0.1 * 1.00025, rtol=1e-6)
+    assert scale["off"] == 1.0
+
+
+def test_episode_length(key: jax.Array) -> None:
+    env = make("--simulator.config.sim.max-episode-length-s=10.0")
+    assert env.spec.max_episode_steps == 500
+    _, result = stepped(env, key, episode_step=jnp.array([498, 499, 500, 501]))
+    assert result.truncated.tolist() == [False, False, True, True]
+
+
+def test_pushes_off(key: jax.Array) -> None:
+    due = {"push_counter": jnp.full((N,), 299), "push_interval": jnp.full((N,), 300)}
+    off = make("--randomization.setup-terms.push-randomizer-state.params.enabled=False")
+    assert stepped(make(), key, **due)[1].reset.push_mask.all()
+    assert not stepped(off, key, **due)[1].reset.push_mask.any()
+
+
+def test_com_and_added_mass(key: jax.Array) -> None:
+    path = "--randomization.setup-terms"
+    t1 = ("exp:t1-29dof", "terrain:terrain-locomotion-plane", "--training.num-envs=64")
+    for preset, enabled in (
+        (t1, False),
+        ((*t1, f"{path}.randomize-base-com-startup.params.enabled=True"), True),
+    ):
+        env = make_robot(preset)
+        params = env.init(key)[1].params
+        moved = params.com_offset is not None and bool(np.asarray(params.com_offset).any())
+        assert moved == enabled
+    heavy = make_robot(
+        (
+            "exp:g1-29dof",
+            "--training.num-envs=64",
+            f"{path}.mass-randomizer.params.added-mass-range=[-1.0,3.0]",
+            f"{path}.mass-randomizer.params.link-mass-range=[1.0,1.0]",
+        )
+    )
+    g1 = robots.load("g1")
+    torso = int(g1.body_index("torso_link")[0])
+    ratio = np.asarray(heavy.init(key)[1].params.mass_ratio)
+    added = (ratio[:, torso] - 1.0) * g1.body_mass[torso]
+    assert added.min() >= -1.0 and added.max() <= 3.0 and np.ptp(added) > 3.0
+    np.testing.assert_allclose(np.delete(ratio, torso, 1), 1.0)
+
+
+def make_robot(argv: tuple[str, ...]) -> Env:
+    from bridges.protocol import BridgeSpec, PhysicsParams
+    from holosoma_jax import envs
+
+    cfg = compose.load(list(argv))
+    robot = robots.configure(robots.load(cfg.robot.asset), cfg.robot)
+    fields = frozenset(PhysicsParams._fields)
+    spec = BridgeSpec("test", cfg.training.num_envs, robot.joint_names, robot.body_names, 0.005, 4, fields)
+    return envs.make(cfg, robot, terrain.build(cfg.terrain, 0), spec)
+
+
+def test_terrain_scale_and_plane() -> None:
+    def built(*argv: str) -> terrain.Terrain:
+        return terrain.build(compose.load(["exp:t1-29dof", *argv]).terrain, 0)
+
+    half = built("--terrain.terrain-term.scale-factor=0.5")
+    assert half.tile_origins.shape == (5, 10, 3)
+    np.testing.assert_allclose(half.tile_origins[1, 1, :2] - half.tile_origins[0, 0, :2], 4.0)
+    assert half.ground.corner == (-20.0, -20.0)
+    assert built("terrain:terrain-locomotion-plane").ground.heights is None
