@@ -153,9 +153,7 @@ class MjwarpBridge:
         """
         required = {name: (x.shape, np.dtype(x.dtype)) for name, x in _named(physics)}
         checks.state(state, required, {})
-        return jax.tree.unflatten(
-            jax.tree.structure(physics), [jnp.asarray(state[name]) for name in required]
-        )
+        return jax.tree.unflatten(jax.tree.structure(physics), [_owned(state[name]) for name in required])
 
     def usage(self, physics: Physics) -> str:
         """One line: contacts and constraint rows needed at most since `init`."""
@@ -225,7 +223,7 @@ class MjwarpBridge:
     # --- checks -------------------------------------------------------------------------------------
 
     def _mask(self, mask: Array) -> Array:
-        return checks.shaped("mask", mask, (self.spec.num_envs,), np.bool_)
+        return _owned(checks.shaped("mask", mask, (self.spec.num_envs,), np.bool_))
 
     def _rows(self, prefix: str, fields: Mapping[str, Array], mask: Array) -> dict[str, Array]:
         """The fields, checked; in environments outside of `mask` any value will do."""
@@ -252,7 +250,7 @@ class MjwarpBridge:
                 checks.finite(name, rows, ids)
             else:
                 checks.at_least(name, rows, low, ids, exclusive=exclusive)
-        return jnp.asarray(value, jnp.float32)
+        return _owned(value).astype(jnp.float32)
 
     def _shape(self, name: str) -> tuple[int, ...]:
         """Shape of the field `name` of `PhysicsParams`."""
@@ -264,6 +262,11 @@ class MjwarpBridge:
 def _known(*values: Array | None) -> bool:
     """Whether these are values, not placeholders in a program that is being traced."""
     return not any(isinstance(value, Tracer) for value in values)
+
+
+def _owned(value: Array) -> jax.Array:
+    """`value` in memory that nobody else writes: the program that reads it may run later."""
+    return value if isinstance(value, jax.Array) else jnp.array(value, copy=True)
 
 
 def _named(physics: Physics) -> list[tuple[str, jax.Array]]:
