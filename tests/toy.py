@@ -323,9 +323,8 @@ def config(**changes: Any) -> Config:
         "empirical_normalization": True,
         "save_interval": 2,
     }
-    known = TrainingConfig.__dataclass_fields__
-    training |= {k: v for k, v in changes.items() if k in known}
-    algo |= {k: v for k, v in changes.items() if k not in known}
+    training |= _training(changes)
+    algo |= {k: v for k, v in changes.items() if k not in training}
     return replace(
         base,
         training=replace(base.training, **training),
@@ -334,14 +333,39 @@ def config(**changes: Any) -> Config:
     )
 
 
+def fast_sac(**changes: Any) -> Config:
+    """A small run of FastSAC; `changes` are fields of `TrainingConfig` or `FastSacConfig`."""
+    algo: dict[str, Any] = {
+        "num_learning_iterations": 24,
+        "num_updates": 2,
+        "policy_frequency": 2,
+        "batch_size": 32,
+        "buffer_size": 16,
+        "learning_starts": 3,
+        "actor_hidden_dim": 16,
+        "critic_hidden_dim": 16,
+        "num_atoms": 21,
+        "save_interval": 12,
+        "logging_interval": 4,
+    }
+    base, changed = compose.load(["exp:g1-29dof-fast-sac"]), config(**_training(changes))
+    algo |= {k: v for k, v in changes.items() if k not in _training(changes)}
+    settings = replace(base.algo.fast_sac, **algo)
+    return replace(changed, exp=base.exp, algo=replace(base.algo, config=settings))
+
+
+def _training(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in changes.items() if k in TrainingConfig.__dataclass_fields__}
+
+
 def setup(cfg: Config | None = None, *, robot: str = "toy", poison_at: int | None = None) -> Setup:
     """The parts of a toy run; each call makes a fresh simulator."""
     cfg = cfg or config()
     bridge = ToyBridge(cfg.training.num_envs, poison_at=poison_at)
     env = make_env(cfg.training.num_envs)
-    named = cast("Robot", SimpleNamespace(name=robot))
+    named = cast("Robot", SimpleNamespace(name=robot, action_reach=np.full(JOINTS, RANGE)))
     ground = cast("Terrain", SimpleNamespace(ground=Ground()))
-    return Setup(cfg, named, ground, bridge, env, learner_spec(cfg, env))
+    return Setup(cfg, named, ground, bridge, env, learner_spec(cfg, env, named))
 
 
 def everything(setup: Setup, state: State) -> dict[str, Any]:

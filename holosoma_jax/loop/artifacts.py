@@ -10,24 +10,24 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from holosoma_jax.io import curve, video, wandb_sink
-from holosoma_jax.learn import ppo
 from holosoma_jax.loop import checkpoint, evaluate, exporting
 from holosoma_jax.loop.policies import Policy
 from holosoma_jax.loop.rollout import Step
 from holosoma_jax.loop.run_dir import RunDir
-from holosoma_jax.loop.setup import Setup, build
+from holosoma_jax.loop.setup import Setup, build, iteration_name, learner_module
 
 FINAL_COMMAND = (0.5, 0.0, 0.0)
 """m/s forward, m/s left, rad/s: what the robot is asked to do in the video at the end"""
 
 
 class Artifacts:
-    """`on_policy.Extras` of a run: ONNX files at checkpoints, videos of training episodes, the curve."""
+    """`trainer.Extras` of a run: ONNX files at checkpoints, videos of training episodes, the curve."""
 
     def __init__(
         self,
@@ -73,16 +73,16 @@ class Artifacts:
                 self._recorder.start(self._due)
                 self._due = None
 
-    def saved(self, iteration: int, learner: ppo.PpoState) -> None:
+    def saved(self, iteration: int, learner: Any) -> None:
         """Export the policy and draw the curve so far."""
         if self._setup.cfg.training.export_onnx:
             self._attempt("policy", lambda: self._share(export(self._setup, self._run, iteration, learner)))
         newest = checkpoint.latest(self._run.checkpoints)
         if newest is not None:
             self._share(newest)
-        self._attempt("learning curve", lambda: curve.draw(self._run.metrics, self._run.curve))
+        self._attempt("learning curve", self._curve)
 
-    def finish(self, learner: ppo.PpoState | None) -> None:
+    def finish(self, learner: Any | None) -> None:
         """Wait for the videos; with a `learner`, film it first, alone, walking as `FINAL_COMMAND` says."""
         if learner is not None and self._setup.cfg.logger.video.enabled:
             self._attempt("final video", lambda: self._film(learner))
@@ -94,14 +94,18 @@ class Artifacts:
             self._shared_videos += 1
             self._share(path)
 
-    def _film(self, learner: ppo.PpoState) -> None:
+    def _curve(self) -> None:
+        unit = iteration_name(self._setup.cfg)
+        curve.draw(self._run.metrics, self._run.curve, unit=unit)
+
+    def _film(self, learner: Any) -> None:
         cfg = self._setup.cfg
         one = build(replace(cfg, training=replace(cfg.training, num_envs=1)), evaluation=True)
         try:
             steps = min(
                 round(cfg.logger.video.length_s / one.env.spec.control_dt), one.env.spec.max_episode_steps - 1
             )
-            policy = Policy("final", jax.jit(lambda obs: ppo.mode(learner, obs)))
+            policy = Policy("final", jax.jit(learner_module(cfg).policy_fn(learner)))
             command = jnp.array([FINAL_COMMAND])
             self._recorder.finish()
             self._recorder.start("final")
@@ -125,7 +129,7 @@ class Artifacts:
             self._warn(f"WARNING: no {what}: {lines[0] if lines else type(error).__name__}")
 
 
-def export(setup: Setup, run: RunDir, iteration: int, learner: ppo.PpoState) -> Path:
+def export(setup: Setup, run: RunDir, iteration: int, learner: Any) -> Path:
     """Write ``policies/<iteration>.onnx`` and its copy ``latest.onnx``.
 
     Raises:
@@ -136,7 +140,7 @@ def export(setup: Setup, run: RunDir, iteration: int, learner: ppo.PpoState) -> 
         setup,
         run.policies / f"{iteration}.onnx",
         iteration,
-        ppo.policy_fn(learner),
+        learner_module(setup.cfg).policy_fn(learner),
         wandb_run_path=wandb_sink.run_path(run.path),
     )
     hidden = run.policies / ".latest.tmp"

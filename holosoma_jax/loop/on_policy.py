@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,8 @@ def begin(
     driver = Stepped(setup.env, setup.bridge, cfg.algo.ppo.num_steps_per_env)
     shared, root = seeding.shared(cfg.training.seed), seeding.root(cfg.training.seed)
     # In one program; its operations one by one would each be compiled first.
-    init = jax.jit(partial(ppo.init, spec=setup.learner, cfg=cfg.algo.ppo))
+    spec = cast(ppo.PpoSpec, setup.learner)
+    init = jax.jit(partial(ppo.init, spec=spec, cfg=cfg.algo.ppo))
     learner = init(seeding.stream(shared, "learner"))
     world = driver.start(learner, root, spread_clocks=cfg.algo.config.init_at_random_ep_len)
     state = State(learner, world, 0, 0.0)

@@ -21,9 +21,8 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import EnvSpec
 from holosoma_jax.io import wandb_files
 from holosoma_jax.io.onnx_policy import OnnxPolicy
-from holosoma_jax.learn import ppo
 from holosoma_jax.loop import checkpoint
-from holosoma_jax.loop.setup import Setup
+from holosoma_jax.loop.setup import Setup, learner_module
 from holosoma_jax.robots.robot import Robot
 
 PRESETS: Mapping[str, str] = {"g1": "g1-29dof", "t1": "t1-29dof", "k1": "k1-22dof"}
@@ -90,9 +89,10 @@ def _from_checkpoint(where: str) -> Source:
 
     def policy(setup: Setup) -> Policy:
         checkpoint.require(path, meta, robot=setup.robot.name)
-        template = ppo.init(jax.random.key(0), setup.learner, setup.cfg.algo.ppo)
+        learning = learner_module(setup.cfg)
+        template = learning.init(jax.random.key(0), setup.learner, setup.cfg.algo.config)
         learner = checkpoint.load(path, {"learner": template})["learner"]
-        mode = jax.jit(ppo.mode)
+        mode = jax.jit(learning.mode)
         return Policy(f"{path} (iteration {meta.step})", lambda obs: mode(learner, obs))
 
     run = path.parent.parent if path.parent.name == "checkpoints" else path.parent

@@ -12,11 +12,14 @@ from holosoma_jax.config.schema import Config
 from holosoma_jax.io.console import REWARD, ConsoleSink
 from holosoma_jax.io.loggers import Sink, make_sinks, read_metrics, share
 from holosoma_jax.io.loggers import require as require_logger
-from holosoma_jax.loop import checkpoint, guard, on_policy, parallel, run_dir
+from holosoma_jax.loop import checkpoint, guard, off_policy, on_policy, parallel, run_dir
 from holosoma_jax.loop.artifacts import Artifacts
 from holosoma_jax.loop.run_dir import RunDir
-from holosoma_jax.loop.setup import Setup, build
+from holosoma_jax.loop.setup import Setup, build, iteration_name
 from holosoma_jax.loop.stop import on_signal
+
+LOOPS = {"ppo": on_policy, "fast_sac": off_policy}
+"""Learner -> its training loop, with `begin` and `train`."""
 
 
 def run(cfg: Config) -> int:
@@ -37,15 +40,16 @@ def _run(cfg: Config, setup: Setup) -> int:
     start = run_dir.begin(cfg)
     folder, total = start.run, cfg.algo.config.num_learning_iterations
     _print(f"Run: {folder.path}")
-    driver, state = on_policy.begin(setup, start.checkpoint, _print)
+    loop, unit = LOOPS[cfg.algo.name], iteration_name(cfg)
+    driver, state = loop.begin(setup, start.checkpoint, _print)
     run_dir.reopen(folder, cfg)
     if start.checkpoint is not None:
-        _print(f"Continuing from {start.checkpoint}: {state.iteration} of {total} iterations are done.")
+        _print(f"Continuing from {start.checkpoint}: {state.iteration} of {total} {unit}s are done.")
     console, files = _sinks(cfg, folder, state.iteration)
     artifacts = Artifacts(setup, folder, console.note, lambda path: share(files, path))
     try:
         with on_signal(console.note) as stop:
-            result = on_policy.train(
+            result = loop.train(
                 setup,
                 driver,
                 state,
@@ -71,7 +75,7 @@ def _run(cfg: Config, setup: Setup) -> int:
         for sink in (console, *files):
             sink.close()
     if result.state.iteration == state.iteration and not stop.requested:
-        _print(f"Nothing was left to do: all {total} iterations were done before.")
+        _print(f"Nothing was left to do: all {total} {unit}s were done before.")
     _print(_next_steps(cfg, folder, finished=not stop.requested))
     if result.unsaved:
         print("error: the last iterations could not be saved; see the warnings above", file=sys.stderr)
@@ -89,7 +93,12 @@ def _sinks(cfg: Config, folder: RunDir, completed: int) -> tuple[ConsoleSink, li
     quiet = cfg.logger.type == "disabled" or not main
     total = cfg.algo.config.num_learning_iterations
     console = ConsoleSink(
-        total, completed, title=str(folder.path), mode="quiet" if quiet else "auto", best=best
+        total,
+        completed,
+        title=str(folder.path),
+        unit=iteration_name(cfg),
+        mode="quiet" if quiet else "auto",
+        best=best,
     )
     return console, files
 

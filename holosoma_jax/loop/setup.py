@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 
 import bridges
 from bridges.protocol import Bridge
@@ -12,7 +13,7 @@ from holosoma_jax.config.schema import Config
 from holosoma_jax.envs import terrain
 from holosoma_jax.envs.env import Env
 from holosoma_jax.envs.terrain import Terrain
-from holosoma_jax.learn import ppo, symmetry
+from holosoma_jax.learn import fast_sac, ppo, symmetry
 from holosoma_jax.loop import parallel
 from holosoma_jax.robots.robot import Robot
 
@@ -26,7 +27,7 @@ class Setup:
     terrain: Terrain
     bridge: Bridge
     env: Env
-    learner: ppo.PpoSpec
+    learner: ppo.PpoSpec | fast_sac.FastSacSpec
 
 
 def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Robot] | None = None) -> Setup:
@@ -51,20 +52,29 @@ def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Rob
         self_collisions=cfg.robot.enable_self_collisions,
     )
     env = envs.make(cfg, robot, ground, bridge.spec, evaluation=evaluation)
-    return Setup(cfg, robot, ground, bridge, env, learner_spec(cfg, env))
+    return Setup(cfg, robot, ground, bridge, env, learner_spec(cfg, env, robot))
 
 
-def learner_spec(cfg: Config, env: Env) -> ppo.PpoSpec:
-    """Sizes that the learner must have for `env`, and its mirror if the config asks for symmetry."""
+def learner_module(cfg: Config) -> ModuleType:
+    """The module of the learner that `cfg` names; `init`, `mode` and `policy_fn` are common to all."""
+    return {"ppo": ppo, "fast_sac": fast_sac}[cfg.algo.name]
+
+
+def iteration_name(cfg: Config) -> str:
+    """What an iteration of this run is called: off-policy learners count control steps."""
+    return "iteration" if cfg.algo.name == "ppo" else "step"
+
+
+def learner_spec(cfg: Config, env: Env, robot: Robot) -> ppo.PpoSpec | fast_sac.FastSacSpec:
+    """What the learner must know of `env` and `robot`: sizes, ranges, and the mirror if it is asked for."""
     spec, algo = env.spec, cfg.algo.config
     mirror = None
     if algo.use_symmetry:
         mirror = symmetry.mirror_from(
             spec.layout, spec.action_mirror_index, spec.action_mirror_sign, algo.phase_mirror
         )
-    return ppo.PpoSpec(
-        actor_obs_dim=spec.obs_dims["actor_obs"],
-        critic_obs_dim=spec.obs_dims["critic_obs"],
-        action_dim=spec.action_dim,
-        mirror=mirror,
-    )
+    actor, critic = spec.obs_dims["actor_obs"], spec.obs_dims["critic_obs"]
+    if cfg.algo.name == "ppo":
+        return ppo.PpoSpec(actor, critic, spec.action_dim, mirror)
+    reach = tuple(map(float, robot.action_reach))
+    return fast_sac.FastSacSpec(actor, critic, spec.action_dim, reach, mirror)

@@ -1,0 +1,335 @@
+"""Off-policy control steps: the two halves of one, and the driver that steps any simulator.
+
+A control step is `learn_and_decide` (observe, store what the last step led to, learn from the replay
+buffer, act), the simulator, `judge` (rewards, terminations, resets), and the simulator's answer to the
+resets. Both halves are pure functions of arrays that know no simulator. `Stepped` jits them and calls the
+simulator from Python in between; with a traceable bridge they compose under `lax.scan`::
+
+    def control_step(values, _):
+        learner, experience, carry, physics, sim = values
+        learner, replay, carry, decision, asked = learn_and_decide(
+            env, algorithm, learner, experience, carry, sim, keys
+        )
+        physics, sim = bridge.step(physics, *asked)
+        carry, pending, result = judge(env, decision, carry, sim)
+        physics, sim = respond(bridge, physics, sim, result.reset, True, True)
+        return (learner, experience.replace(replay=replay, pending=pending), carry, physics, sim), None
+
+A transition is complete only when the next observation is there, so the last one waits in
+`Experience.pending`; it is stored, and may be learned from, in the next control step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from bridges.protocol import Bridge, SimState
+from holosoma_jax.config.schema import FastSacConfig
+from holosoma_jax.envs.env import Action, Env, StepResult
+from holosoma_jax.learn import fast_sac, replay
+from holosoma_jax.learn.replay import Replay, Transition
+from holosoma_jax.loop import guard, metrics, seeding
+from holosoma_jax.loop.rollout import Carry, Step, World, placed, respond, settle, start
+from holosoma_jax.loop.seeding import stream
+
+VALID = "valid"
+"""Share of transitions from finite simulator states: in the window, for the guard, not in the log."""
+
+
+class Algorithm(NamedTuple):
+    """What a control step needs of an off-policy learner, its settings bound."""
+
+    act: Callable[..., Any]
+    """learner, observations, key -> action [N, A], extras"""
+    update: Callable[..., Any]
+    """learner, batch, key -> learner, metrics"""
+    write: Callable[..., Any]
+    """replay, transition -> replay"""
+    sample: Callable[..., Any]
+    """replay, key -> batch"""
+
+
+def algorithm(cfg: FastSacConfig, axis_name: str | None = None, axis_size: int = 1) -> Algorithm:
+    """FastSAC as `cfg` sets it; `axis_name` joins `axis_size` devices."""
+    return Algorithm(
+        act=fast_sac.act,
+        update=partial(fast_sac.update, axis_name=axis_name),
+        write=replay.write,
+        sample=partial(replay.sample, cfg=cfg, axis_size=axis_size),
+    )
+
+
+class Experience(struct.PyTreeNode):
+    """What has been lived through and not been forgotten yet."""
+
+    replay: Replay
+    pending: Transition  # [N, ...] the last control step; its next observations are the final ones
+    wait: jax.Array  # [] int32, learning starts with more transitions per environment than these
+
+
+class Keys(NamedTuple):
+    """Roots of the random streams."""
+
+    own: jax.Array
+    """of this process: exploration, environments, what is replayed"""
+    shared: jax.Array
+    """of all processes: what must be the same on each"""
+
+
+def keys(seed: int) -> Keys:
+    """The roots of a run with this seed."""
+    return Keys(seeding.root(seed), seeding.shared(seed))
+
+
+class Decision(NamedTuple):
+    """The policy's part of a transition, [N, ...]."""
+
+    actor_obs: jax.Array
+    critic_obs: jax.Array
+    action: jax.Array
+
+
+def nothing(env: Env) -> Transition:
+    """The transition before the first one; it is never stored."""
+    spec = env.spec
+    n, actor, critic = spec.num_envs, spec.obs_dims["actor_obs"], spec.obs_dims["critic_obs"]
+    return Transition(
+        actor_obs=jnp.zeros((n, actor)),
+        critic_obs=jnp.zeros((n, critic)),
+        action=jnp.zeros((n, spec.action_dim)),
+        reward=jnp.zeros(n),
+        terminated=jnp.zeros(n, bool),
+        truncated=jnp.zeros(n, bool),
+        next_actor_obs=jnp.zeros((n, actor)),
+        next_critic_obs=jnp.zeros((n, critic)),
+        valid=jnp.zeros(n, bool),
+    )
+
+
+def learn_and_decide(
+    env: Env,
+    algorithm: Algorithm,
+    learner: Any,
+    experience: Experience,
+    carry: Carry,
+    sim: SimState,
+    keys: Keys,
+) -> tuple[Any, Replay, Carry, Decision, Action]:
+    """First half: what the policy sees in `sim`, what it learns, what it does.
+
+    Nothing is stored at the run's first step, and nothing learned before `experience.wait` is
+    exceeded. The metrics of the updates go into the window.
+    """
+    state, obs = env.observe(carry.env, sim)
+    stored = algorithm.write(experience.replay, complete(experience.pending, obs))
+    # What was written at the first step lies at the pointer, where the next step overwrites it.
+    stored = stored.replace(ptr=jnp.where(carry.step == 0, experience.replay.ptr, stored.ptr))
+    learner, losses = _learn(algorithm, learner, stored, experience.wait, carry.step, keys)
+    action, _ = algorithm.act(learner, obs, stream(keys.own, "act", carry.step))
+    state, asked = env.pre_step(state, action)
+    carry = carry.replace(env=state, window=metrics.pool(carry.window, losses))
+    return learner, stored, carry, Decision(obs["actor_obs"], obs["critic_obs"], action), asked
+
+
+def judge(env: Env, decision: Decision, carry: Carry, sim: SimState) -> tuple[Carry, Transition, StepResult]:
+    """Second half: what the step was worth, which episodes end, what has to be reset or pushed."""
+    state, result = env.post_step(carry.env, sim)
+    valid = ~result.bad
+    pending = Transition(
+        **decision._asdict(),
+        reward=result.reward,
+        terminated=result.terminated,
+        truncated=result.truncated,
+        next_actor_obs=result.final_obs["actor_obs"],
+        next_critic_obs=result.final_obs["critic_obs"],
+        valid=valid,
+    )
+    carry = settle(carry, state, result)
+    ours = {"Loss/env_rewards": result.reward.mean(), VALID: valid.mean(dtype=jnp.float32)}
+    return carry.replace(window=metrics.pool(carry.window, ours)), pending, result
+
+
+def complete(pending: Transition, obs: Mapping[str, jax.Array]) -> Transition:
+    """`pending` with the observations that followed: `obs` unless the clock cut the episode.
+
+    After a failure `obs` is of another episode, and never looked at.
+    """
+
+    def following(final: jax.Array, after: jax.Array) -> jax.Array:
+        return jnp.where(pending.truncated[:, None], final, after)
+
+    return pending._replace(
+        next_actor_obs=following(pending.next_actor_obs, obs["actor_obs"]),
+        next_critic_obs=following(pending.next_critic_obs, obs["critic_obs"]),
+    )
+
+
+def _learn(
+    algorithm: Algorithm, learner: Any, stored: Replay, wait: jax.Array, step: jax.Array, keys: Keys
+) -> tuple[Any, dict[str, Any]]:
+    """The learner after the updates of one control step, if it is time for them.
+
+    Returns:
+      The learner, and its metrics as (value, 1), or (0, 0) if it did not learn.
+    """
+    # Outside the condition: a buffer that is a branch's operand might be copied.
+    batch = algorithm.sample(stored, stream(keys.own, "sample", step))
+
+    def learn(learner: Any) -> tuple[Any, dict[str, jax.Array]]:
+        return algorithm.update(learner, batch, stream(keys.shared, "update", step))
+
+    def rest(learner: Any) -> tuple[Any, dict[str, jax.Array]]:
+        return learner, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(learn, learner)[1])
+
+    ready = stored.ptr > wait
+    learner, losses = jax.lax.cond(ready, learn, rest, learner)
+    return learner, {name: (value, ready.astype(jnp.float32)) for name, value in losses.items()}
+
+
+class Collected(NamedTuple):
+    """Some control steps: the values to go on with, and what they amounted to."""
+
+    learner: Any
+    experience: Experience
+    world: World
+    steps: int
+    window: dict[str, metrics.Mean]
+    """on the device still; `metrics.averages` fetches it"""
+    finite: jax.Array
+    """[] bool, of all that is learnt"""
+    learning_seconds: float
+    """s waited for `learn_and_decide`"""
+    physics_seconds: float
+    """s inside the simulator"""
+
+
+class Stepped:
+    """Control steps with any bridge: Python between two compiled halves.
+
+    It holds compiled programs and the bridge, no state: learner, experience and `World` go in and come
+    out. Per control step the host waits twice, for what the simulator needs: the joint targets, and three
+    flags (reset due, push due, non-finite); see `rollout.Stepped`.
+    """
+
+    def __init__(self, env: Env, bridge: Bridge, algorithm: Algorithm):
+        self.env, self.bridge, self.algorithm = env, bridge, algorithm
+        self.created = time.perf_counter()  # for messages about how long compiling took
+
+        def judge_into(carry, decision, history, sim, targets):
+            carry, pending, result = judge(env, decision, carry, sim)
+            history = guard.remember(history, sim, targets)
+            due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any(), result.bad.any()])
+            return carry, pending, history, result.reset, result.bad, due
+
+        def learn_into(learner, stored, carry, pending, wait, sim, keys):
+            experience = Experience(stored, pending, wait)
+            return learn_and_decide(env, algorithm, learner, experience, carry, sim, keys)
+
+        def finish(learner, carry, sim):
+            window = {**carry.window, **metrics.recent(carry.episodes)}
+            carry = carry.replace(window=metrics.window(carry.window))
+            # An infinite coefficient is meant; everything that is learnt has to be finite.
+            return carry, jax.tree.map(jnp.copy, sim), window, guard.finite(learner.replace(hyper=None))
+
+        self.decide = jax.jit(learn_into, donate_argnums=(0, 1, 2))
+        self.judge = jax.jit(judge_into, donate_argnums=(0, 1, 2))
+        self.finish = jax.jit(finish, donate_argnums=1)
+
+    def start(
+        self, learner: Any, stored: Any, keys: Keys, *, wait: int, spread_clocks: bool = True
+    ) -> tuple[World, Experience]:
+        """The world before the first control step (`rollout.start`), and a past in which nothing happened.
+
+        Args:
+          learner: what will act; not used up.
+          stored: the empty replay buffer, or its shape.
+          keys: roots of the random streams.
+          wait: transitions per environment that learning waits for.
+          spread_clocks: give every episode a random age.
+        """
+        batch = jax.eval_shape(self.algorithm.sample, stored, keys.own)
+        losses = jax.eval_shape(self.algorithm.update, learner, batch, keys.shared)[1]
+        pending = placed(nothing(self.env))
+        idle = placed(Decision(*(jnp.copy(x) for x in pending[: len(Decision._fields)])))
+
+        def first_judge(carry, history, sim, targets):
+            carry, _, history, reset, _, due = self.judge(carry, idle, history, sim, targets)
+            return carry, history, reset, due
+
+        world = start(
+            self.env,
+            self.bridge,
+            first_judge,
+            placed(keys.own),
+            names=(*losses, "Loss/env_rewards", VALID),
+            spread_clocks=spread_clocks,
+        )
+        return world, Experience(stored, pending, placed(jnp.int32(wait)))
+
+    def advance(
+        self,
+        learner: Any,
+        experience: Experience,
+        world: World,
+        steps: int,
+        keys: Keys,
+        on_step: Callable[[Step], None] | None = None,
+        go_on: Callable[[int], bool] = lambda taken: True,
+    ) -> Collected:
+        """Act and learn for `steps` control steps. All that goes in is used up.
+
+        Args:
+          learner: acts, and learns.
+          experience: what it learns from.
+          world: environments and simulator.
+          steps: control steps, at least 1.
+          keys: roots of the random streams.
+          on_step: an onlooker, called once per control step; what it keeps it must copy.
+          go_on: asked before every step, with those taken so far; False ends the stretch, after one
+            step at the earliest.
+        """
+        carry, physics, sim, history = world
+        learner, keys, wait = placed((learner, keys, experience.wait))
+        stored, pending = placed((experience.replay, experience.pending))
+        waited, physics_seconds, t = 0.0, 0.0, 0
+        while t < steps:
+            if not go_on(t) and t > 0:
+                break
+            began = time.perf_counter()
+            learner, stored, carry, decision, asked = self.decide(
+                learner, stored, carry, pending, wait, sim, keys
+            )
+            jax.block_until_ready(asked)
+            learned = time.perf_counter()
+            physics, sim = self.bridge.step(physics, *asked)
+            stepped = time.perf_counter()
+            carry, pending, history, reset, bad, due = self.judge(
+                carry, decision, history, sim, asked.targets
+            )
+            resets, pushes, nonfinite = np.asarray(due)  # the step's one transfer
+            if on_step is not None:
+                on_step(Step(t, carry.env, sim, reset, bad, history, bool(nonfinite)))
+            answering = time.perf_counter()
+            physics, sim = respond(self.bridge, physics, sim, reset, resets, pushes)
+            physics_seconds += stepped - learned + time.perf_counter() - answering
+            waited += learned - began
+            t += 1
+        carry, sim, window, finite = self.finish(learner, carry, sim)
+        return Collected(
+            learner,
+            Experience(stored, pending, wait),
+            World(carry, physics, sim, history),
+            t,
+            window,
+            finite,
+            waited,
+            physics_seconds,
+        )
