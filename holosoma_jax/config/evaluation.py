@@ -11,7 +11,8 @@ class EvalArgs:
     """Evaluation."""
 
     checkpoint: str | None = None
-    """A run directory, one of its checkpoints/<step> folders, or an .onnx policy file."""
+    """A run directory, one of its checkpoints/<step> folders, an .onnx policy file, or
+    wandb://ENTITY/PROJECT/RUN/FILE."""
     velocity: tuple[float, float, float] | None = None
     """Command of every environment: m/s forward, m/s left, rad/s yaw rate; default: drawn as in
     training, one for each environment."""
@@ -27,5 +28,9 @@ class EvalArgs:
     """Randomised masses, friction, gains, ...; default: as the mode says."""
     video: bool = False
     """Film the first environment, for logger.video.length_s at most."""
+    pictures: bool = True
+    """Draw velocities, commanded and measured, and frames of the first environment."""
+    record: str | None = None
+    """Write the first environment's trajectory to this .npz file; replay shows it."""
     output: str | None = None
     """Folder of the results; default: eval/ beside the policy."""

@@ -1,7 +1,8 @@
 """Drawing of a recorded episode; run as a process of its own by `holosoma_jax.io.video`.
 
 ``python -m holosoma_jax.io.render JOB.npz OUT.mp4`` picks an OpenGL, draws every frame and encodes
-the video. On failure the last line of stderr says why and the exit code is 1.
+the video; with ``OUT.png`` the frames become one picture. On failure the last line of stderr says
+why and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from holosoma_jax.io import gl
+from holosoma_jax.io import contact_sheet, gl
 from holosoma_jax.io.video_job import Trajectory, VideoUnavailable, read_job
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def draw_frames(
     width: int,
     height: int,
     control_dt: float,
+    smoothing: float = SMOOTHING,
 ) -> Iterator[np.ndarray]:
     """Images [height, width, 3] uint8 of each frame of `trajectory`; ends at the first non-finite one.
 
@@ -54,6 +56,7 @@ def draw_frames(
       width: pixels.
       height: pixels.
       control_dt: s between frames, for the clock in the image.
+      smoothing: share of the followed point's old position in each frame; 0 follows at once.
 
     Raises:
       KeyError: the model lacks one of `joint_names`.
@@ -82,7 +85,7 @@ def draw_frames(
                 shown = (model.geom_bodyid > 0) & option.geomgroup.astype(bool)[model.geom_group]
                 highest = data.geom_xpos[shown, 2] + model.geom_rbound[shown]
                 top = float(highest.max(initial=position[2]) - position[2])
-            followed = SMOOTHING * followed + (1.0 - SMOOTHING) * position
+            followed = smoothing * followed + (1.0 - smoothing) * position
             _aim(camera, followed)
             renderer.update_scene(data, camera, option)
             command, actual = velocities(trajectory, t)
@@ -130,19 +133,31 @@ def encode(path: Path, frames: Iterable[np.ndarray], width: int, height: int, fp
 
 
 def main(argv: Sequence[str]) -> int:
-    """Draw the job file ``argv[0]`` into the video ``argv[1]``."""
+    """Draw the job file ``argv[0]`` into ``argv[1]``: a video, or, as ``.png``, a contact sheet."""
     if hasattr(os, "nice"):
         os.nice(10)  # training goes first
     job, target = read_job(Path(argv[0])), Path(argv[1])
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp.mp4")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp{target.suffix}")
     try:
         os.environ.update(gl.environment(gl.select(job.backend)))  # before MuJoCo is imported
         from holosoma_jax.io.scene import scene_model
 
         path = job.trajectory.root_pos[:, :2]
         model = scene_model(job.mjcf, job.ground, job.width, job.height, path=path[np.isfinite(path).all(1)])
-        frames = draw_frames(model, job.trajectory, job.joint_names, job.width, job.height, 1.0 / job.fps)
-        encode(temporary, frames, job.width, job.height, job.fps)
+        still = target.suffix == ".png"
+        frames = draw_frames(
+            model,
+            job.trajectory,
+            job.joint_names,
+            job.width,
+            job.height,
+            1.0 / job.fps,
+            smoothing=0.0 if still else SMOOTHING,
+        )
+        if still:
+            contact_sheet.write(temporary, frames)
+        else:
+            encode(temporary, frames, job.width, job.height, job.fps)
         os.replace(temporary, target)
     except (gl.GlUnavailable, VideoUnavailable, OSError, ValueError, KeyError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

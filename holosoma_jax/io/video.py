@@ -14,6 +14,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +22,24 @@ import numpy as np
 
 from bridges.protocol import Array, Ground, SimState
 from holosoma_jax.config.schema import VideoConfig
+from holosoma_jax.io import contact_sheet
 from holosoma_jax.io.gl import last_line
 from holosoma_jax.io.video_job import Job, Trajectory, VideoUnavailable, write_job
 
 if TYPE_CHECKING:
     from holosoma_jax.robots.robot import Robot
 
-__all__ = ["Drawing", "EpisodeRecorder", "Trajectory", "VideoUnavailable", "render_video"]
+__all__ = [
+    "Drawing",
+    "EpisodeRecorder",
+    "Trajectory",
+    "VideoUnavailable",
+    "render_sheet",
+    "render_video",
+]
 
+SHEET_FRAME = (480, 360)
+"""pixels of one frame of a contact sheet, wide and high"""
 TIMEOUT_S = 600.0
 """s after which a drawing process is taken for hung"""
 
@@ -208,6 +219,28 @@ def render_video(
     try:
         job = make_job(cfg or VideoConfig(), robot, ground, trajectory, 1.0 / control_dt)
         return Drawing(job, path).result()
+    except OSError as error:
+        raise VideoUnavailable(str(error)) from error
+
+
+def render_sheet(
+    path: str | os.PathLike[str],
+    trajectory: Trajectory,
+    robot: Robot,
+    ground: Ground,
+    control_dt: float,
+    cfg: VideoConfig | None = None,
+) -> Path:
+    """Draw frames of `trajectory`, evenly spaced, as one PNG `path` and wait for it.
+
+    Raises:
+      VideoUnavailable: with the cause and the fix.
+    """
+    stride = contact_sheet.stride(len(trajectory.root_pos))
+    shown = Trajectory(*(None if part is None else part[::stride] for part in trajectory))
+    size = replace(cfg or VideoConfig(), width=SHEET_FRAME[0], height=SHEET_FRAME[1])
+    try:
+        return Drawing(make_job(size, robot, ground, shown, 1.0 / (stride * control_dt)), path).result()
     except OSError as error:
         raise VideoUnavailable(str(error)) from error
 

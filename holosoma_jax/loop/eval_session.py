@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,12 +19,12 @@ from holosoma_jax.config import keys
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.evaluation import EvalArgs
 from holosoma_jax.config.schema import Config
-from holosoma_jax.io import video
-from holosoma_jax.loop import conditions, evaluate, policies, report, seeding, setup
+from holosoma_jax.loop import conditions, evaluate, exporting, policies, report, seeding, setup
 from holosoma_jax.loop.evaluate import Moment
 from holosoma_jax.loop.policies import Policy
 from holosoma_jax.loop.scores import Scores
 from holosoma_jax.loop.setup import Setup
+from holosoma_jax.loop.watching import Watch
 
 DEFAULT_ENVS = 64
 """Environments, unless the command line says otherwise: the training's number is for learning."""
@@ -36,7 +37,13 @@ def saved_config(args: EvalArgs) -> dict[str, Any]:
       ConfigError: no such policy.
     """
     sized: Mapping[str, Any] = {
-        "training": {"num_envs": DEFAULT_ENVS, "checkpoint": None, "multigpu": False},
+        # The exported policy of a training lies beside its checkpoint already; on request it is made here.
+        "training": {
+            "num_envs": DEFAULT_ENVS,
+            "checkpoint": None,
+            "multigpu": False,
+            "export_onnx": False,
+        },
         "logger": {"type": "disabled"},
     }
     return keys.overlay(policies.find(_checkpoint(args)).config, sized)
@@ -49,6 +56,7 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
       ConfigError: the policy does not fit the environment, or the results cannot be written.
     """
     source = policies.find(_checkpoint(args))
+    _require_writable(cfg, args, source)
     target = _target(Path(args.output) if args.output else source.folder / "eval", source.path.stem)
     acting = conditions.choose(
         args.mode, noise=args.noise, pushes=args.pushes, delay=args.delay, randomization=args.dynamics
@@ -66,17 +74,9 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
             markup=False,
             highlight=False,
         )
-        recorder = video.EpisodeRecorder(
-            replace(cfg.logger.video, enabled=args.video),
-            parts.robot,
-            parts.terrain.ground,
-            target.parent,
-            spec.control_dt,
-            warn=console.print,
-        )
-        if args.video:
-            recorder.start(target.stem)
-        scores = _scores(parts, policy, args, steps, recorder)
+        command = _command(parts, args)
+        watch = Watch(parts, command, args, target, console.print)
+        scores = _scores(parts, policy, command, steps, watch)
     finally:
         parts.bridge.close()
     record = report.record(
@@ -91,34 +91,63 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
     )
     console.print(report.tables(scores))
     target.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
-    for path in [target, *recorder.close()]:
+    try:
+        shown = watch.finish(
+            f"{policy.name}: {parts.robot.name} on {cfg.simulator.name}, {args.mode}, survival "
+            f"{scores.survival_rate:.1%}",
+            policy=policy.name,
+            simulator=cfg.simulator.name,
+            seed=cfg.training.seed,
+        )
+    except OSError as error:
+        raise ConfigError(f"--record: cannot write {args.record} ({error.strerror or error}).") from None
+    if cfg.training.export_onnx:
+        shown.append(exporting.from_checkpoint(source))
+    for path in [target, *shown]:
         console.print(f"written to {path}", soft_wrap=True, markup=False, highlight=False)
+    if args.record:
+        console.print(
+            f"Look at it: python -m holosoma_jax.replay {shlex.quote(args.record)}",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
     return record
 
 
-def _scores(
-    parts: Setup, policy: Policy, args: EvalArgs, steps: int, recorder: video.EpisodeRecorder
-) -> Scores:
-    """Run the evaluation under a progress bar, with the first environment before the camera."""
-    key, envs = jax.random.key(parts.cfg.training.seed), parts.env.spec.num_envs
-    if args.velocity is None:
-        command = evaluate.draw_commands(parts.cfg, envs, seeding.stream(key, "command"))
-    else:
-        command = jnp.tile(jnp.asarray(args.velocity, jnp.float32)[None], (envs, 1))
+def _command(parts: Setup, args: EvalArgs) -> jax.Array:
+    """[E, 3]: what the user forces on all environments, or one draw each."""
+    envs = parts.env.spec.num_envs
+    if args.velocity is not None:
+        return jnp.tile(jnp.asarray(args.velocity, jnp.float32)[None], (envs, 1))
+    key = seeding.stream(jax.random.key(parts.cfg.training.seed), "command")
+    return evaluate.draw_commands(parts.cfg, envs, key)
+
+
+def _scores(parts: Setup, policy: Policy, command: jax.Array, steps: int, watch: Watch) -> Scores:
+    """Run the evaluation under a progress bar."""
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("evaluating", total=steps)
 
         def on_step(moment: Moment) -> None:
-            recorder.add(moment.sim, command)
+            watch(moment)
             progress.update(task, completed=moment.step + 1)
 
-        return evaluate.run(parts, policy, command, steps, key, on_step)
+        return evaluate.run(parts, policy, command, steps, jax.random.key(parts.cfg.training.seed), on_step)
 
 
 def _checkpoint(args: EvalArgs) -> str:
     if not args.checkpoint:
         raise ConfigError("--checkpoint is missing: give a run directory, a checkpoint or an .onnx file.")
     return args.checkpoint
+
+
+def _require_writable(cfg: Config, args: EvalArgs, source: policies.Source) -> None:
+    """Raise ConfigError for outputs that cannot be made, before the work."""
+    if args.record and not args.record.endswith(".npz"):
+        raise ConfigError(f"--record: got '{args.record}'; wanted a file that ends in .npz.")
+    if cfg.training.export_onnx and source.path.suffix == ".onnx":
+        raise ConfigError(f"--training.export-onnx: {source.path} is an ONNX file already; leave it out.")
 
 
 def _long_enough(cfg: Config) -> Config:

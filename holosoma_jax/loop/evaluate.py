@@ -39,6 +39,8 @@ class Moment(NamedTuple):
     """[E, J] rad, what the simulator was asked for"""
     first: np.ndarray
     """[E] bool: environments that have not failed before"""
+    starts: np.ndarray
+    """[E] bool: environments for which it is the first step of an episode"""
 
 
 OnStep = Callable[[Moment], None]
@@ -85,7 +87,8 @@ def run(
             )
         physics, sim = bridge.step(physics, *asked)
         if on_step is not None:
-            on_step(Moment(step, sim, action, asked.targets, ~np.asarray(tally.over)))
+            starts = np.asarray(state.episode_step) == 0
+            on_step(Moment(step, sim, action, asked.targets, ~np.asarray(tally.over), starts))
         tally, state, reset, due = judge(tally, state, sim, asked.targets)
         resets, pushes = np.asarray(due)
         physics, sim = respond(bridge, physics, sim, reset, resets, pushes)

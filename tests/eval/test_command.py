@@ -12,13 +12,14 @@ import pytest
 from holosoma_jax import eval as command
 from holosoma_jax.config import compose
 from holosoma_jax.config.evaluation import EvalArgs
-from holosoma_jax.io import onnx, onnx_metadata
+from holosoma_jax.io import onnx, onnx_metadata, recording
 from holosoma_jax.learn import ppo
 from holosoma_jax.loop import checkpoint, eval_session, setup
+from tests.checkpoints import g1_run  # noqa: F401
 from tests.eval.conftest import PolicyFile
 from tests.io.wandb_runs import Api
 
-SMALL = ["--training.num-envs=2", "--training.max-eval-steps=10"]
+SMALL = ["--training.num-envs=2", "--training.max-eval-steps=10", "--pictures=False"]
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -200,3 +201,44 @@ def test_a_policy_at_wandb_is_downloaded_and_scored(
 
 def test_a_checkpoint_of_pytorch_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "pass the .onnx file" in failure(capsys, "--checkpoint=logs/model_00100.pt")
+
+
+@pytest.mark.slow
+def test_everything_that_an_evaluation_can_leave(
+    capsys: pytest.CaptureFixture[str],
+    g1_run: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    # The checkpoint comes from a simulator that is not here; the group choice takes its place.
+    argv = [
+        f"--checkpoint={g1_run}",
+        "simulator:mujoco",
+        "--randomization.ignore-unsupported=True",
+        "--training.num-envs=2",
+        "--training.max-eval-steps=30",
+        "--training.export-onnx=True",
+        "--velocity=[0.4,0.1,-0.2]",
+        f"--record={tmp_path / 'walk.npz'}",
+    ]
+    assert command.main(argv) == 0
+    out = capsys.readouterr().out
+    assert f"python -m holosoma_jax.replay {tmp_path / 'walk.npz'}" in out
+    assert (g1_run / "eval" / "7-velocity.png").is_file()
+    assert (g1_run / "exported" / "7.onnx").is_file()
+    assert (g1_run / "eval" / "7-frames.png").is_file() or "no picture of the robot:" in out
+    walk = recording.read(tmp_path / "walk.npz")
+    assert (walk.num_frames, walk.robot) == (30, "g1")
+    np.testing.assert_allclose(walk.arrays["command"], np.tile([0.4, 0.1, -0.2], (30, 1)), rtol=1e-6)
+    # The recorded motion is one: positions are the integral of velocities, quaternions have unit length.
+    steps = np.diff(walk.arrays["root_pos"], axis=0)[2:20]
+    np.testing.assert_allclose(steps, 0.02 * walk.arrays["root_lin_vel"][3:21], atol=0.01)
+    np.testing.assert_allclose(np.linalg.norm(walk.arrays["root_quat"], axis=1), 1.0, atol=1e-4)
+
+
+def test_outputs_that_cannot_be_made_are_seen_first(
+    capsys: pytest.CaptureFixture[str], policy_file: PolicyFile
+) -> None:
+    file = policy_file()
+    assert "wanted a file that ends in .npz" in failure(capsys, f"--checkpoint={file}", "--record=walk.csv")
+    line = failure(capsys, f"--checkpoint={file}", "--training.export-onnx=True")
+    assert line.startswith("--training.export-onnx: ") and "is an ONNX file already" in line
