@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bridges.protocol import Bridge
 from holosoma_jax.learn import ppo
-from holosoma_jax.loop import checkpoint, guard, metrics, seeding, trainer
-from holosoma_jax.loop.rollout import Stepped, World
+from holosoma_jax.loop import checkpoint, drivers, guard, metrics, seeding, trainer
+from holosoma_jax.loop.fused_on_policy import Fused
+from holosoma_jax.loop.iteration import Stepped
+from holosoma_jax.loop.rollout import World
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup
 from holosoma_jax.loop.stop import Stop
@@ -24,8 +25,8 @@ from holosoma_jax.loop.trainer import Extras, Result, Sink, State, Stretch
 
 def begin(
     setup: Setup, saved: Path | None = None, say: Callable[[str], None] = print
-) -> tuple[Stepped, State]:
-    """The compiled halves of a control step, and the run as checkpoint `saved` left it, or new.
+) -> tuple[Stepped | Fused, State]:
+    """What runs iterations (`drivers.fused` says how), and the run as checkpoint `saved` left it, or new.
 
     Raises:
       ConfigError: the checkpoint is damaged, or does not fit; see `restore`.
@@ -34,7 +35,8 @@ def begin(
     if saved is not None:
         trainer.require(saved, setup)
     say(f"Compiling for {cfg.training.num_envs} environments ...")
-    driver = Stepped(setup.env, setup.bridge, cfg.algo.ppo.num_steps_per_env)
+    Driver = Fused if drivers.fused(setup) else Stepped
+    driver = Driver(setup.env, setup.bridge, cfg.algo.ppo.num_steps_per_env)
     shared, root = seeding.shared(cfg.training.seed), seeding.root(cfg.training.seed)
     # In one program; its operations one by one would each be compiled first.
     spec = cast(ppo.PpoSpec, setup.learner)
@@ -47,7 +49,7 @@ def begin(
 
 def train(
     setup: Setup,
-    driver: Stepped,
+    driver: Stepped | Fused,
     state: State,
     run: RunDir,
     *,
@@ -73,7 +75,6 @@ def train(
     """
     cfg = setup.cfg
     root, shared = seeding.root(cfg.training.seed), seeding.shared(cfg.training.seed)
-    learn = jax.jit(_learn, donate_argnums=0)
     watch, check = guard.Guard(run.nonfinite, say), cfg.training.check_finite
     first = state.iteration
 
@@ -82,26 +83,20 @@ def train(
         if extras is not None:
             extras.begin(state.iteration)
         on_step = trainer.onlooker(watch, extras, check, state.iteration * driver.horizon)
-        began = time.perf_counter()
-        collected = driver.collect(state.learner, state.world, root, on_step)
-        jax.block_until_ready(collected.batch.last_value)
-        learning = time.perf_counter()
         key = seeding.stream(shared, "update", state.iteration)
-        learner, losses = learn(collected.learner, collected.batch, key)
-        losses = metrics.numbers(losses)  # waits for the update
-        ended = time.perf_counter()
+        done = driver.iterate(state.learner, state.world, root, key, on_step)
+        losses, learner = dict(done.losses), done.learner
         if state.iteration == first:
-            say(f"Compiled, and the first iteration done, in {ended - driver.created:.1f} s.")
+            say(f"Compiled, and the first iteration done, in {time.perf_counter() - driver.created:.1f} s.")
         finite, valid = losses.pop("finite"), losses.pop("valid")
         if check:
             if not finite:
-                rows = _by_environment(collected.batch)
+                rows = _by_environment(done.batch)
                 watch.learner(losses, learner.replace(hyper=None), rows, state.iteration + 1)
             watch.simulator(1.0 - valid)
-        scalars = {**metrics.averages(collected.window), **losses}
-        state = state._replace(learner=learner, world=collected.world, iteration=state.iteration + 1)
-        times = (learning - began, ended - learning, collected.physics_seconds)
-        return state, Stretch(scalars, driver.horizon, *times)
+        scalars = {**metrics.averages(done.window), **losses}
+        state = state._replace(learner=learner, world=done.world, iteration=state.iteration + 1)
+        return state, Stretch(scalars, driver.horizon, done.collection, done.learning, done.physics)
 
     return trainer.run(
         setup,
@@ -143,16 +138,6 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
 def _items(bridge: Bridge, learner: ppo.PpoState, world: World) -> dict[str, Any]:
     """What a checkpoint consists of."""
     return {"learner": learner, **trainer.world_items(bridge, world)}
-
-
-def _learn(
-    learner: ppo.PpoState, batch: ppo.PpoBatch, key: jax.Array
-) -> tuple[ppo.PpoState, dict[str, jax.Array]]:
-    """`ppo.update`, and whether what came out of it and went into it can be trusted."""
-    learner, losses = ppo.update(learner, batch, key)
-    # A floor of -inf among the coefficients is meant; everything that is learnt has to be finite.
-    finite = guard.finite((learner.replace(hyper=None), losses))
-    return learner, {**losses, "finite": finite, "valid": jnp.mean(batch.valid, dtype=jnp.float32)}
 
 
 def _by_environment(batch: ppo.PpoBatch) -> dict[str, np.ndarray]:

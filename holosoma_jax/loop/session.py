@@ -6,6 +6,7 @@ import math
 import shlex
 import sys
 
+from bridges.protocol import CapacityError
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
@@ -66,7 +67,7 @@ def _run(cfg: Config, setup: Setup) -> int:
             artifacts.finish(None if stop.requested else result.state.learner)
         except KeyboardInterrupt:
             _print("The last video is left out.")
-    except guard.NonFiniteError as error:
+    except (guard.NonFiniteError, CapacityError) as error:
         console.close()
         print(f"error: {error}", file=sys.stderr)
         _print(_next_steps(cfg, folder, finished=False))

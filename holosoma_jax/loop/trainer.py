@@ -14,13 +14,16 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 
-from bridges.protocol import Bridge
+from bridges.protocol import Bounded, Bridge, Physics
 from holosoma_jax.config import compose
 from holosoma_jax.loop import checkpoint, guard, parallel
 from holosoma_jax.loop.rollout import Step, World
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup
 from holosoma_jax.loop.stop import Stop
+
+_EARLY = 20
+"""stretches after which a simulator's buffers have seen robots fall, stand and be pushed"""
 
 
 class State(NamedTuple):
@@ -41,11 +44,11 @@ class Stretch(NamedTuple):
 
     scalars: Mapping[str, float]
     control_steps: int
-    collection: float
-    """s, in environments and simulator"""
-    learning: float
+    collection: float | None
+    """s, in environments and simulator; None where that cannot be told apart"""
+    learning: float | None
     """s, in the learner"""
-    physics: float
+    physics: float | None
     """s, of `collection`, inside the simulator"""
 
 
@@ -119,9 +122,13 @@ def run(
       extras: what else the run leaves.
       say: gets messages, one line each.
       stop: asks for an early end; what has been done by then is saved.
+
+    Raises:
+      CapacityError: the simulator left something out, as a buffer was too small.
     """
     cfg, algo = setup.cfg, setup.cfg.algo.config
     saved, unsaved, scalars = checkpoint.latest(folder.checkpoints), False, dict[str, float]()
+    buffers = _Buffers(setup.bridge, say)
     while state.iteration < algo.num_learning_iterations:
         began = time.perf_counter()
         state, stretch = advance(state)
@@ -132,14 +139,13 @@ def run(
             **stretch.scalars,
             "Train/num_samples": float(samples),
             "Perf/total_fps": cfg.training.num_envs * stretch.control_steps / seconds,
-            "Perf/collection_time": stretch.collection,
-            "Perf/learning_time": stretch.learning,
-            "Perf/physics_time": stretch.physics,
+            **_times(stretch),
         }
         last = state.iteration >= algo.num_learning_iterations
         if parallel.is_main() and (last or stop.requested or state.iteration % cfg.logger.interval == 0):
             for sink in sinks:
                 sink.write(state.iteration, scalars)
+        buffers.look(state.world.physics, last=last or stop.requested)
         last = last or stop.requested  # read once, so that what ends the loop is what was saved
         if last or state.iteration % algo.save_interval == 0:
             try:
@@ -153,6 +159,29 @@ def run(
         if last:
             break
     return Result(state, saved, unsaved, scalars)
+
+
+def _times(stretch: Stretch) -> dict[str, float]:
+    """Where the time went, as far as that is known."""
+    times = {"collection": stretch.collection, "learning": stretch.learning, "physics": stretch.physics}
+    return {f"Perf/{name}_time": seconds for name, seconds in times.items() if seconds is not None}
+
+
+class _Buffers:
+    """Watches a simulator's buffers, if it has any of a fixed size; says once how full they get."""
+
+    def __init__(self, bridge: Bridge, say: Callable[[str], None]):
+        self._bridge = bridge if isinstance(bridge, Bounded) else None
+        self._say, self._stretches = say, 0
+
+    def look(self, physics: Physics, *, last: bool) -> None:
+        """After every stretch; raises CapacityError if the simulator has left something out."""
+        if self._bridge is None:
+            return
+        self._bridge.check(physics)
+        self._stretches += 1
+        if self._stretches == _EARLY or (last and self._stretches < _EARLY):
+            self._say(self._bridge.usage(physics))
 
 
 def onlooker(watch: guard.Guard, extras: Extras | None, check: bool, first: int) -> Callable[[Step], None]:

@@ -35,6 +35,9 @@ class TrainingConfig:
     """Name of this run: logs/<project>/<time>-<name>/."""
     output_dir: str = "logs"
     """Folder that receives all runs."""
+    driver: Literal["auto", "fused", "stepped"] = "auto"
+    """fused: whole iterations as one program, where the simulator can be part of one (mjwarp); stepped: Python
+    between control steps, with any simulator; auto: fused where possible."""
     check_finite: bool = True
     """Isolate and report environments with non-finite values; stop the run if the learner has them."""
 
