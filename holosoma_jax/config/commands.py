@@ -18,3 +18,19 @@ class ExportArgs:
     """Rows of the input: 1 as robots' programs want it, or any number."""
     include_config: bool = True
     """Put the training config into the file; paths in it are cut to their last part."""
+
+
+@dataclass(frozen=True)
+class ReplayArgs:
+    """Replay."""
+
+    file: str | None = None
+    """An .npz: a recording of eval --record, or a motion clip; may be given without the flag."""
+    asset: str | None = None
+    """The robot: a folder under holosoma_jax/robots, or a path to one; default: the robot that has the file's joints."""
+    pictures: bool = True
+    """Draw frames, evenly spaced, as one PNG."""
+    video: bool = False
+    """Draw the whole trajectory as an mp4."""
+    output: str | None = None
+    """Folder of the pictures; default: the file's."""

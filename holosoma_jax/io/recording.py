@@ -24,6 +24,8 @@ from holosoma_jax.io.video_job import Trajectory
 from holosoma_jax.robots.robot import Robot
 
 METADATA = "_metadata_json"
+STARTS = "episode_start"
+"""Array [T] bool: frames of the first control step after a reset."""
 UNITS: Mapping[str, str] = {
     "joint_pos": "rad",
     "joint_vel": "rad/s",
@@ -50,7 +52,7 @@ class Recording:
     """One robot over T frames."""
 
     arrays: Mapping[str, np.ndarray]
-    """of `UNITS`, [T, ...]; a motion clip lacks some"""
+    """of `UNITS`, and `STARTS`, [T, ...]; a motion clip lacks some"""
     joint_names: tuple[str, ...]
     body_names: tuple[str, ...]
     robot: str | None
@@ -148,7 +150,7 @@ class Recorder:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp.npz")
         try:
-            arrays |= {METADATA: np.array(json.dumps(metadata)), "episode_start": np.array(self._starts)}
+            arrays |= {METADATA: np.array(json.dumps(metadata)), STARTS: np.array(self._starts)}
             np.savez_compressed(temporary, allow_pickle=False, **arrays)
             os.replace(temporary, path)
         finally:
@@ -189,7 +191,7 @@ def _recording(path: Path, arrays: dict[str, np.ndarray]) -> Recording:
         raise ConfigError(f"{path}: its {METADATA} lacks what a recording states ({error}).") from None
     if missing := [name for name in ("root_pos", "root_quat", "joint_pos") if name not in arrays]:
         raise ConfigError(f"{path}: lacks '{missing[0]}'; wanted a file written by eval --record.")
-    kept = {name: arrays[name] for name in UNITS if name in arrays}
+    kept = {name: arrays[name] for name in (*UNITS, STARTS) if name in arrays}
     return Recording(kept, *names, robot=metadata.get("robot"), dt=dt, metadata=metadata)
 
 

@@ -1,0 +1,61 @@
+"""One replay at the terminal: from flags to a summary and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bridges.protocol import Ground
+from holosoma_jax.config.commands import ReplayArgs
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.io import video
+from holosoma_jax.io.video_job import VideoUnavailable
+from holosoma_jax.loop import replaying
+from holosoma_jax.loop.replaying import Replay
+
+
+def run(args: ReplayArgs) -> list[Path]:
+    """Print what is in the file, draw it, and return the pictures.
+
+    Raises:
+      ConfigError: no such file, not a trajectory, or nothing can be written beside it.
+    """
+    if not args.file:
+        raise ConfigError(
+            "which file? Give a recording or a motion clip: python -m holosoma_jax.replay FILE.npz"
+        )
+    replay = replaying.load(args.file, args.asset)
+    console = Console(highlight=False)
+    table = Table(show_header=False, box=None)
+    for name, text in replaying.summary(replay):
+        table.add_row(name, Text(text))
+    console.print(table)
+    folder = Path(args.output) if args.output else replay.path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output: cannot make {folder} ({error.strerror or error}).") from None
+    files = []
+    try:
+        if args.pictures:
+            files.append(_sheet(replay, folder / f"{replay.path.stem}-frames.png"))
+        if args.video:
+            files.append(_video(replay, folder / f"{replay.path.stem}.mp4"))
+    except VideoUnavailable as error:
+        console.print(Text(f"no pictures: {error}. Silence this with --pictures False."), soft_wrap=True)
+    for path in files:
+        console.print(Text(f"written to {path}"), soft_wrap=True)
+    return files
+
+
+def _sheet(replay: Replay, path: Path) -> Path:
+    found = replay.recording
+    return video.render_sheet(path, found.trajectory(), replay.robot, Ground(), found.dt)
+
+
+def _video(replay: Replay, path: Path) -> Path:
+    found = replay.recording
+    return video.render_video(path, found.trajectory(), replay.robot, Ground(), found.dt)

@@ -1,0 +1,64 @@
+"""`python -m holosoma_jax.replay FILE.npz`: look at a recorded trajectory or a motion clip.
+
+::
+
+    python -m holosoma_jax.eval --checkpoint RUN --record walk.npz
+    python -m holosoma_jax.replay walk.npz --video
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from holosoma_jax import runtime
+from holosoma_jax.config import flags
+from holosoma_jax.config.commands import ReplayArgs
+from holosoma_jax.config.errors import ConfigError
+
+PROG = "python -m holosoma_jax.replay"
+ABOUT = (
+    "Shows a trajectory: a recording of `eval --record`, or a motion clip in the reference's format. "
+    "The file may be given without a flag: replay walk.npz."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code.
+
+    0: shown. 2: the arguments are wrong, or the file is no trajectory. 130: Ctrl-C.
+    """
+    argv = with_flag(sys.argv[1:] if argv is None else argv)
+    runtime.prepare()
+
+    def body() -> int:
+        _refuse_presets(argv)
+        args = flags.parse_or_exit(argv, PROG, ABOUT, ReplayArgs)
+        from holosoma_jax.loop import replay_session  # imports JAX: not for --help
+
+        replay_session.run(args)
+        return 0
+
+    return runtime.command(body, "interrupted")
+
+
+def with_flag(argv: Sequence[str]) -> list[str]:
+    """`argv` with ``--file=`` before an argument that is a file's name and no flag's value."""
+    return [
+        f"--file={argument}" if argument.endswith(".npz") and not argument.startswith("--") else argument
+        for argument in argv
+        if argument != "--file"
+    ]
+
+
+def _refuse_presets(argv: Sequence[str]) -> None:
+    preset = next((argument for argument in argv if argument.startswith("exp:")), None)
+    if preset is not None:
+        raise ConfigError(
+            f"{preset}: a preset's own motion clip is shown with whole-body tracking, which is not part of this "
+            "version. Give the clip itself: python -m holosoma_jax.replay CLIP.npz"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
