@@ -27,7 +27,7 @@ class ReplayArgs:
     file: str | None = None
     """An .npz: a recording of eval --record, or a motion clip; may be given without the flag."""
     asset: str | None = None
-    """The robot: a folder under holosoma_jax/robots, or a path to one; default: the robot that has the file's joints."""
+    """The robot: a folder under holosoma_jax/robots, or a path to one; default: the one with the file's joints."""
     pictures: bool = True
     """Draw frames, evenly spaced, as one PNG."""
     video: bool = False

@@ -16,7 +16,6 @@ from holosoma_jax.io.recording import STARTS, Recording
 from holosoma_jax.loop.policies import PRESETS
 from holosoma_jax.robots.robot import Robot
 
-
 LIMIT_MARGIN = 0.01
 """rad by which a simulator's soft limits give way without anything being wrong"""
 
@@ -98,11 +97,10 @@ def summary(replay: Replay) -> list[tuple[str, str]]:
         ("robot", f"{robot.name}, {robot.num_joints} joints"),
         ("frames", f"{found.num_frames} at {1.0 / found.dt:g} Hz, {found.num_frames * found.dt:.2f} s"),
         ("root height", f"{position[:, 2].min():.3f} to {position[:, 2].max():.3f} m"),
-        (
-            "way of the root",
-            f"{path:.2f} m; {np.linalg.norm(position[-1, :2] - position[0, :2]):.2f} m apart",
-        ),
+        ("way of the root", f"{path:.2f} m"),
     ]
+    if starts[1:].any():
+        rows.insert(2, ("episodes", f"{1 + int(starts[1:].sum())}"))
     if policy := found.metadata.get("policy"):
         rows.insert(1, ("policy", str(policy)))
     if "root_lin_vel" in arrays:
