@@ -173,6 +173,7 @@ def _convert(
                 input_names=[input_name],
                 output_names=[output_name],
             )
+        _state_axes_as_attributes(model.graph)
         model.ir_version = IR_VERSION
         model.producer_name = "holosoma_jax"
         model.producer_version = __version__
@@ -180,6 +181,21 @@ def _convert(
             node.ClearField("doc_string")
         onnx.checker.check_model(model)
     return model
+
+
+def _state_axes_as_attributes(graph: onnx.GraphProto) -> None:
+    """Means over axes, as opsets before 18 want them; jax2onnx writes the axes as an input at any opset."""
+    from onnx import helper, numpy_helper
+
+    constants = {constant.name: constant for constant in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "ReduceMean" and len(node.input) == 2:
+            axes = numpy_helper.to_array(constants[node.input.pop()])
+            node.attribute.append(helper.make_attribute("axes", axes.tolist()))
+    used = {name for node in graph.node for name in node.input}
+    for name, constant in constants.items():
+        if name not in used:
+            graph.initializer.remove(constant)
 
 
 @contextmanager

@@ -68,7 +68,10 @@ def test_the_buffer_holds_what_happened(cfg, learner):
     setup, _, _, world, past = begin(cfg, learner)
     env, seen = setup.env, list[Transition]()
     algorithm = Algorithm(
-        act=lambda learner, obs, key: (jax.random.uniform(key, (16, toy.JOINTS), minval=-3, maxval=3), ()),
+        act=lambda learner, obs, key: (
+            jax.random.uniform(key, (16, toy.JOINTS), minval=-1.6, maxval=1.6),
+            (),
+        ),
         update=lambda learner, batch, key: (learner, {}),
         write=replay.write,
         sample=partial(replay.sample, cfg=cfg.algo.fast_sac),

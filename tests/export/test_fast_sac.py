@@ -1,0 +1,72 @@
+"""What differs for a policy of FastSAC: squashed actions, layer normalisation, a normaliser in the graph."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import onnx
+import pytest
+
+from holosoma_jax import eval as evaluation
+from holosoma_jax import export, robots
+from holosoma_jax.config import compose
+from holosoma_jax.io import deployment
+from holosoma_jax.io.onnx import parity_error, parity_observations
+from holosoma_jax.io.onnx_policy import OnnxPolicy
+from holosoma_jax.loop import policies, setup
+from tests.checkpoints import g1_fast_sac_run  # noqa: F401
+
+
+@pytest.fixture(scope="module")
+def exported(g1_fast_sac_run: Path) -> Path:  # noqa: F811
+    assert export.main(["--checkpoint", str(g1_fast_sac_run)]) == 0
+    return g1_fast_sac_run / "exported" / "7.onnx"
+
+
+def test_the_deployment_program_takes_it(exported: Path):
+    assert deployment.problems(exported) == []
+    model = onnx.load(exported)
+    assert model.opset_import[0].version == 13
+    meta = {item.key: json.loads(item.value) for item in model.metadata_props}
+    assert meta["experiment_config"]["algo"]["name"] == "fast_sac"
+    assert meta["iteration"] == 7
+    assert meta["action_scale"] == [0.25] * 29
+
+
+def test_only_what_the_deterministic_policy_needs_is_in_the_file(exported: Path):
+    sizes = [int(np.prod(x.dims)) for x in onnx.load(exported).graph.initializer]
+    widths = (100, 32, 16, 8)
+    hidden = sum(i * o + 3 * o for i, o in pairwise(widths))  # linear, layer norm
+    needed = hidden + 8 * 29 + 29 + 2 * 100 + 29  # mean's head, normaliser, reach
+    assert needed <= sum(sizes) < needed + 8 * 29  # constants, but no second head
+
+
+def test_it_computes_what_the_checkpoint_does(exported: Path, g1_fast_sac_run: Path):  # noqa: F811
+    source = policies.find(str(g1_fast_sac_run))
+    parts = setup.build(compose.load(["simulator:mujoco"], base=source.config))
+    policy = source.policy(parts)
+    parts.bridge.close()
+    file, seen = OnnxPolicy.load(exported), parity_observations(100, 64)
+    expected = np.asarray(policy.act(jnp.asarray(seen)))
+    found = np.concatenate([file(row[None]) for row in seen])
+    assert parity_error(expected, found) < 1e-5
+    reach = robots.load("g1").action_reach
+    assert (np.abs(found) <= reach * (1 + 1e-6)).all()
+    assert (np.abs(found) > 0.5 * reach).any()
+
+
+def test_a_checkpoint_can_be_scored(
+    g1_fast_sac_run: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    argv = ["--checkpoint", str(g1_fast_sac_run), "simulator:mujoco", "--training.num-envs", "2"]
+    argv += ["--training.max-eval-steps", "10", "--output", str(tmp_path), "--training.export-onnx=False"]
+    assert evaluation.main(argv) == 0
+    record = json.loads((tmp_path / "7.json").read_text())
+    assert record["steps"] == 10
+    assert "(iteration 7)" in capsys.readouterr().out
