@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ def make(
     from holosoma_jax.config.errors import ConfigError
 
     if cfg.name not in SIMULATORS:
-        known = ", ".join(SIMULATORS)
-        raise ConfigError(f"simulator.name: '{cfg.name}' is not part of this version; available: {known}.")
+        known = " or ".join(f"simulator:{name}" for name in SIMULATORS)
+        there = "" if importlib.util.find_spec(cfg.name) else f", nor is the package {cfg.name} installed"
+        raise ConfigError(
+            f"simulator:{cfg.name}: the bridge to it is not part of this version{there}. Choose {known}; "
+            f"with simulators other than the preset's, --randomization.ignore_unsupported=True may be needed."
+        )
     module = importlib.import_module(SIMULATORS[cfg.name])
     return module.make(cfg, robot, ground, num_envs, self_collisions=self_collisions)

@@ -34,3 +34,15 @@ class ReplayArgs:
     """Draw the whole trajectory as an mp4."""
     output: str | None = None
     """Folder of the pictures; default: the file's."""
+
+
+@dataclass(frozen=True)
+class DoctorArgs:
+    """Doctor."""
+
+    json: bool = False
+    """Print everything as one JSON document."""
+    smoke: bool = True
+    """Train three iterations of 16 robots: some ten seconds where nothing else runs."""
+    conformance: str | None = None
+    """Hold a simulator's bridge against closed forms and plain MuJoCo instead: simulator:NAME."""
