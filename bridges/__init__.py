@@ -15,6 +15,23 @@ SIMULATORS = {"mujoco": "bridges.mujoco", "mjwarp": "bridges.mjwarp"}
 """Simulator -> module with a function ``make`` of the signature below; imported when asked for."""
 
 
+def require(name: str) -> None:
+    """Check, before anything is built, that there is a bridge to the simulator and the package it needs.
+
+    Raises:
+      ConfigError: there is not; says what is missing and what to choose instead.
+    """
+    from holosoma_jax.config.errors import ConfigError
+
+    if name not in SIMULATORS:
+        known = " or ".join(f"simulator:{other}" for other in SIMULATORS)
+        there = "" if importlib.util.find_spec(name) else f", nor is the package {name} installed"
+        raise ConfigError(
+            f"simulator:{name}: the bridge to it is not part of this version{there}. Choose {known}; "
+            "what another simulator cannot randomise is skipped with --randomization.ignore_unsupported=True."
+        )
+
+
 def make(
     cfg: SimulatorConfig, robot: Robot, ground: Ground, num_envs: int, *, self_collisions: bool = False
 ) -> Bridge:
@@ -30,14 +47,6 @@ def make(
     Raises:
       ConfigError: the simulator is not available.
     """
-    from holosoma_jax.config.errors import ConfigError
-
-    if cfg.name not in SIMULATORS:
-        known = " or ".join(f"simulator:{name}" for name in SIMULATORS)
-        there = "" if importlib.util.find_spec(cfg.name) else f", nor is the package {cfg.name} installed"
-        raise ConfigError(
-            f"simulator:{cfg.name}: the bridge to it is not part of this version{there}. Choose {known}; "
-            f"with simulators other than the preset's, --randomization.ignore_unsupported=True may be needed."
-        )
+    require(cfg.name)
     module = importlib.import_module(SIMULATORS[cfg.name])
     return module.make(cfg, robot, ground, num_envs, self_collisions=self_collisions)

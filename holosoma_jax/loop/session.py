@@ -7,6 +7,7 @@ import shlex
 import sys
 
 from bridges.protocol import CapacityError
+import bridges
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
@@ -117,6 +118,7 @@ def _files(cfg: Config, folder: RunDir, completed: int) -> list[Sink]:
 
 def _refuse_what_is_missing(cfg: Config) -> None:
     """Raise ConfigError for settings that this version knows but cannot do yet."""
+    bridges.require(cfg.simulator.name)
     require_logger(cfg.logger)
     if cfg.training.multigpu:
         raise ConfigError("training.multigpu: got true; this version trains on one device. Leave it out.")
