@@ -205,10 +205,10 @@ class Collected(NamedTuple):
     """on the device still; `metrics.averages` fetches it"""
     finite: jax.Array
     """[] bool, of all that is learnt"""
-    learning_seconds: float
-    """s waited for `learn_and_decide`"""
-    physics_seconds: float
-    """s inside the simulator"""
+    learning_seconds: float | None
+    """s waited for `learn_and_decide`; None where that cannot be told apart"""
+    physics_seconds: float | None
+    """s inside the simulator; likewise"""
 
 
 class Stepped:

@@ -17,8 +17,9 @@ import jax
 
 from bridges.protocol import Bridge
 from holosoma_jax.learn import fast_sac, replay
-from holosoma_jax.loop import checkpoint, guard, memory, metrics, seeding, trainer
+from holosoma_jax.loop import checkpoint, drivers, guard, memory, metrics, seeding, trainer
 from holosoma_jax.loop.experience import VALID, Experience, Stepped, algorithm, judge, keys, learn_and_decide
+from holosoma_jax.loop.fused_off_policy import Fused
 from holosoma_jax.loop.rollout import placed
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup
@@ -33,8 +34,8 @@ REPLAY = "replay"
 
 def begin(
     setup: Setup, saved: Path | None = None, say: Callable[[str], None] = print
-) -> tuple[Stepped, State]:
-    """The compiled halves of a control step, and the run as checkpoint `saved` left it, or new.
+) -> tuple[Stepped | Fused, State]:
+    """What takes control steps (`drivers.fused` says how), and the run as checkpoint `saved` left it, or new.
 
     Raises:
       ConfigError: the replay buffer does not fit into memory; the checkpoint is damaged, or does not
@@ -51,7 +52,8 @@ def begin(
     )
     memory.require(size, device, "the replay buffer", _smaller(setup, size, memory.available(device)))
     say(f"Compiling for {cfg.training.num_envs} environments ...")
-    driver = Stepped(setup.env, setup.bridge, algorithm(algo))
+    parts = (setup.env, setup.bridge, algorithm(algo))
+    driver = Fused(*parts, longest=algo.logging_interval) if drivers.fused(setup) else Stepped(*parts)
     roots = keys(cfg.training.seed)
     # In one program; its operations one by one would each be compiled first.
     learner = jax.jit(partial(fast_sac.init, spec=spec, cfg=algo))(seeding.stream(roots.shared, "learner"))
@@ -67,7 +69,7 @@ def begin(
 
 def train(
     setup: Setup,
-    driver: Stepped,
+    driver: Stepped | Fused,
     state: State,
     run: RunDir,
     *,
@@ -125,9 +127,10 @@ def train(
                     scalars, done.learner.replace(hyper=None), done.experience.pending._asdict(), iteration
                 )
             watch.simulator(1.0 - valid)
-        collection = time.perf_counter() - began - done.learning_seconds
+        learning = done.learning_seconds
+        collection = None if learning is None else time.perf_counter() - began - learning
         state = State(done.learner, done.world, iteration, state.elapsed, done.experience)
-        return state, Stretch(scalars, done.steps, collection, done.learning_seconds, done.physics_seconds)
+        return state, Stretch(scalars, done.steps, collection, learning, done.physics_seconds)
 
     budget = algo.num_learning_iterations
     return trainer.run(
