@@ -6,8 +6,8 @@ import math
 import shlex
 import sys
 
-from bridges.protocol import CapacityError
 import bridges
+from bridges.protocol import CapacityError
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
