@@ -15,6 +15,10 @@ SIMULATORS = {"mujoco": "bridges.mujoco", "mjwarp": "bridges.mjwarp"}
 """Simulator -> module with a function ``make`` of the signature below; imported when asked for."""
 
 
+_NEEDS = {"mjwarp": ("mujoco_warp", "warp")}
+"""Simulator -> package that it needs, and the extra that installs it."""
+
+
 def require(name: str) -> None:
     """Check, before anything is built, that there is a bridge to the simulator and the package it needs.
 
@@ -29,6 +33,12 @@ def require(name: str) -> None:
         raise ConfigError(
             f"simulator:{name}: the bridge to it is not part of this version{there}. Choose {known}; "
             "what another simulator cannot randomise is skipped with --randomization.ignore_unsupported=True."
+        )
+    package, extra = _NEEDS.get(name, ("", ""))
+    if package and not importlib.util.find_spec(package):
+        raise ConfigError(
+            f"simulator:{name} needs the extra '{extra}', which is not installed ({package} is missing). "
+            f"Install it with: pip install 'holosoma-jax[{extra}]'."
         )
 
 

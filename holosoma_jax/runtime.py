@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from holosoma_jax.config.errors import ConfigError
 
@@ -34,8 +35,24 @@ def prepare(*, deterministic: bool = False) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # A simulator on the same GPU needs memory too; JAX would take three quarters of it at the start.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    _keep_compiled_programs()
     if deterministic and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
+
+
+def _keep_compiled_programs() -> None:
+    """Let JAX keep what took over a second to compile, for the next start of the same run.
+
+    Warp keeps its kernels by itself, below ~/.cache/warp. HOLOSOMA_CACHE_DIR moves both caches into one
+    folder; empty, it switches JAX's off.
+    """
+    chosen = os.environ.get("HOLOSOMA_CACHE_DIR")
+    if chosen == "":
+        return
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holosoma_jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(chosen or default) / "jax"))
+    if chosen:
+        os.environ.setdefault("WARP_CACHE_PATH", str(Path(chosen) / "warp"))
 
 
 def command(body: Callable[[], int], interrupted: str) -> int:
