@@ -31,6 +31,30 @@ def arguments(output: Path, **more: object) -> list[str]:
     return ["exp:g1-29dof", "logger:console", *(f"--{k}={v}" for k, v in (settings | more).items())]
 
 
+def fast_sac_arguments(output: Path, **more: object) -> list[str]:
+    """Likewise of FastSAC."""
+    settings = {
+        "training.num-envs": 16,
+        "training.output-dir": output,
+        "training.project": "toy",
+        "training.export-onnx": False,
+        "algo.config.num-learning-iterations": 24,
+        "algo.config.num-updates": 2,
+        "algo.config.policy-frequency": 2,
+        "algo.config.batch-size": 32,
+        "algo.config.buffer-size": 16,
+        "algo.config.learning-starts": 3,
+        "algo.config.actor-hidden-dim": 16,
+        "algo.config.critic-hidden-dim": 16,
+        "algo.config.num-atoms": 21,
+        "algo.config.save-interval": 12,
+        "algo.config.logging-interval": 4,
+        "algo.config.save-buffer": True,
+        "logger.video.enabled": False,
+    }
+    return ["exp:g1-29dof-fast-sac", "logger:console", *(f"--{k}={v}" for k, v in (settings | more).items())]
+
+
 def toy_training(argv: Sequence[str], program_cache: str) -> subprocess.Popen[str]:
     """The train command in a process of its own, on programs that are compiled already."""
     cache = {"JAX_COMPILATION_CACHE_DIR": program_cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}

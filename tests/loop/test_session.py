@@ -14,7 +14,7 @@ from holosoma_jax import train
 from holosoma_jax.config import compose
 from holosoma_jax.loop import session
 from tests import toy
-from tests.loop.child import arguments, toy_training
+from tests.loop.child import arguments, fast_sac_arguments, toy_training
 
 
 @pytest.fixture
@@ -71,6 +71,29 @@ def test_run_leaves_its_files_and_says_what_to_type_next(command, tmp_path):
     assert [row["step"] for row in rows] == list(range(1, 9))
     assert sorted(int(p.name) for p in (run / "checkpoints").iterdir()) == [2, 4, 6, 8]
     assert compose.load(["--config", str(run / "config.yaml")]).algo.config.num_learning_iterations == 8
+
+
+def test_an_off_policy_run_counts_control_steps(command, tmp_path):
+    code, out, err = command(*fast_sac_arguments(tmp_path))
+    run = only_run(tmp_path)
+    assert (code, err) == (0, "")
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["12", "24"]
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [4, 8, 12, 16, 20, 24]
+    assert (run / "learning_curve.png").exists()
+    assert "Replay buffer: 0.00 GB for 16 transitions of each of 16 environments" in out
+    assert len(re.findall(r"Compiled, and the first step taken, in [\d.]+ s\.", out)) == 1
+    assert re.search(r"^step 24/24 \| reward .* \| critic loss .* \| alpha .* steps/s", out, re.MULTILINE)
+
+    more = shlex.split(re.search(r"Train on: +python -m holosoma_jax\.train (.+)", out)[1])
+    code, out, err = command(*more)
+    assert (code, err) == (0, "")
+    assert f"Continuing from {run / 'checkpoints' / '24'}: 24 of 48 steps are done." in out
+    code, _, err = command(*more, "--algo.config.buffer-size=8")
+    assert code == 2
+    assert "replay 'data/actor_obs' is float32[16, 16, 13] in the checkpoint" in err
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(4, 52, 4))
 
 
 def test_one_checkpoint_starts_a_run_of_its_own(command, tmp_path):
