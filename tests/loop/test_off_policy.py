@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.loop import checkpoint, guard, memory, off_policy
 from holosoma_jax.loop.run_dir import RunDir
-from holosoma_jax.loop.setup import Setup
+from holosoma_jax.loop.setup import Setup, build
 from holosoma_jax.loop.stop import on_signal
 from holosoma_jax.loop.trainer import Result
 from tests import toy
@@ -33,19 +34,46 @@ def parameters(result: Result):
     return jax.tree.map(np.array, result.state.learner.actor.params)
 
 
-@pytest.mark.parametrize("k", [8, 12], ids=["before-the-buffer-is-full", "while-it-wraps"])
-def test_k_and_k_steps_are_two_k_with_the_buffer_saved(k, tmp_path):
+def toy_run(steps: int, k: int) -> Config:
+    return toy.fast_sac(num_learning_iterations=steps, save_interval=k, save_buffer=True)
+
+
+def g1_run(steps: int, k: int) -> Config:
+    """The G1 on MuJoCo, as small as it gets."""
+    overrides = {
+        "training.num_envs": 4,
+        "algo.config.num_learning_iterations": steps,
+        "algo.config.save_interval": k,
+        "algo.config.logging_interval": 4,
+        "algo.config.save_buffer": True,
+        "algo.config.buffer_size": 16,
+        "algo.config.batch_size": 16,
+        "algo.config.learning_starts": 3,
+        "algo.config.actor_hidden_dim": 16,
+        "algo.config.critic_hidden_dim": 16,
+        "simulator.config.sim.max_episode_length_s": 0.2,
+    }
+    return compose.load(
+        ["exp:g1-29dof-fast-sac-cpu", *(f"--{key}={value}" for key, value in overrides.items())]
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "cfg", "k"),
+    [
+        pytest.param(toy.setup, toy_run, 8, id="toy-before-the-buffer-is-full"),
+        pytest.param(toy.setup, toy_run, 12, id="toy-while-it-wraps"),
+        pytest.param(build, g1_run, 12, id="g1-mujoco", marks=pytest.mark.slow),
+    ],
+)
+def test_k_and_k_steps_are_two_k_with_the_buffer_saved(make, cfg, k, tmp_path):
     """Networks, optimisers, normalisers, buffer, environments, physics, keys and numbers, bit for bit."""
-
-    def spending(steps: int) -> Config:
-        return toy.fast_sac(num_learning_iterations=steps, save_interval=k, buffer_size=16, save_buffer=True)
-
-    straight, rows = toy.setup(spending(2 * k)), Rows()
+    straight, rows = make(cfg(2 * k, k)), Rows()
     expected = toy.everything(straight, go(straight, tmp_path / "straight", sinks=[rows]).state)
 
     parts = Rows()
-    go(toy.setup(spending(k)), tmp_path / "parts", sinks=[parts])
-    resumed = toy.setup(spending(2 * k))
+    go(make(cfg(k, k)), tmp_path / "parts", sinks=[parts])
+    resumed = make(cfg(2 * k, k))
     found = go(resumed, tmp_path / "parts", tmp_path / "parts" / "checkpoints" / str(k), sinks=[parts])
     chex.assert_trees_all_equal(toy.everything(resumed, found.state), expected)
     assert parts == rows
