@@ -107,6 +107,7 @@ class MjwarpBridge:
 
     def reset(self, physics: Physics, mask: Array, pose: Pose) -> tuple[Physics, SimState]:
         """Start anew at `pose` where `mask`; contact forces read zero there until the next step."""
+        self._programs.require_open()
         mask, rows = self._mask(mask), self._rows("pose.", pose._asdict(), mask)
         if _known(mask, rows["root_quat"]):
             ids = np.flatnonzero(mask)
@@ -117,6 +118,7 @@ class MjwarpBridge:
         self, physics: Physics, targets: Array, torque_offset: Array | None = None
     ) -> tuple[Physics, SimState]:
         """Advance one control step; see `bridges.protocol.Bridge.step`."""
+        self._programs.require_open()
         e, joints, decimation = self.spec.num_envs, len(self.spec.joint_names), self.spec.decimation
         targets = self._array("targets", targets, (e, joints))
         if torque_offset is not None:
@@ -126,6 +128,7 @@ class MjwarpBridge:
 
     def randomize(self, physics: Physics, params: PhysicsParams, mask: Array) -> Physics:
         """Set the given parameters where `mask`; MuJoCo Warp can change all of them."""
+        self._programs.require_open()
         mask, given = self._mask(mask), {}
         for name, value in params._asdict().items():
             if value is not None:
@@ -138,6 +141,7 @@ class MjwarpBridge:
         self, physics: Physics, mask: Array, lin: Array, ang: Array
     ) -> tuple[Physics, SimState]:
         """Replace the root's world velocity where `mask`."""
+        self._programs.require_open()
         mask = self._mask(mask)
         return self._push(physics, mask, **self._rows("", {"lin": lin, "ang": ang}, mask))
 
@@ -168,7 +172,7 @@ class MjwarpBridge:
         mjwarp_usage.check(physics.usage, self._settings)
 
     def close(self) -> None:
-        """Release the model's memory; every later step raises RuntimeError."""
+        """Release the model's memory; later calls that need it raise RuntimeError."""
         self._programs.close()
 
     # --- the same, for arrays that were checked -----------------------------------------------------

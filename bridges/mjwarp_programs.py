@@ -96,7 +96,7 @@ class Programs:
 
     def load(self) -> None:
         """Run every kernel once, so that those which are not in the cache are built now."""
-        built = self._open()
+        built = self.require_open()
         with wp.ScopedDevice(built.device):
             data = built.data
             rows, contacts = wp.zeros(built.num_envs, dtype=wp.int32), wp.zeros(1, dtype=wp.int32)
@@ -112,13 +112,14 @@ class Programs:
         """Let go of the model; later calls raise RuntimeError."""
         self._built = None
 
-    def _open(self) -> Built:
+    def require_open(self) -> Built:
+        """The model; raises RuntimeError after `close`."""
         if self._built is None:
             raise RuntimeError("this MJWarp bridge was closed; make a new one.")
         return self._built
 
     def _run_step(self, a: SimpleNamespace) -> None:
-        built = self._open()
+        built = self.require_open()
         full, quiet = with_fields(built.full, a), with_fields(built.quiet, a)
         data = copy.copy(built.data)
         for name in ("qpos", "qvel", "qacc_warmstart", "time", "overflow"):
@@ -132,7 +133,7 @@ class Programs:
         wp.copy(a.sensordata, data.sensordata)
 
     def _run_kinematics(self, a: SimpleNamespace) -> None:
-        built = self._open()
+        built = self.require_open()
         model, data = copy.copy(built.full), copy.copy(built.data)
         for name in ("body_mass", "body_inertia", "body_ipos"):
             setattr(model, name, getattr(a, name))
@@ -141,7 +142,7 @@ class Programs:
         _copy_out(a, data)
 
     def _run_constants(self, a: SimpleNamespace) -> None:
-        built = self._open()
+        built = self.require_open()
         model = copy.copy(_with_room(built))
         for name in (*_INERTIAL, *DERIVED):
             setattr(model, name, getattr(a, name))
