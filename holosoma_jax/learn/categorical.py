@@ -50,13 +50,32 @@ def positions(reward: jax.Array, discount: jax.Array, support: Support) -> jax.A
 def project(probs: jax.Array, positions: jax.Array) -> jax.Array:
     """`probs` [..., atoms] with atom i moved to `positions[..., i]`, shared out among grid points.
 
-    An atom between two grid points is split between them in proportion to its nearness, on a grid
-    point all of it stays there: q_k = sum_i p_i max(0, 1 - |position_i - k|). The sum is taken as it
-    stands, without a scatter; see docs/fast_sac.md for what the alternatives cost.
+    An atom between two grid points is split between them in proportion to its nearness; on a grid
+    point all of it stays there: q_k = sum_i p_i max(0, 1 - |position_i - k|).
+
+    The two forms agree but for rounding. On a CPU the scatter is about 25 times faster; an accelerator
+    would make its additions in no fixed order.
     """
+    return jax.lax.platform_dependent(probs, positions, cpu=project_scatter, default=project_dense)
+
+
+def project_dense(probs: jax.Array, positions: jax.Array) -> jax.Array:
+    """`project` as the sum that it is, atoms^2 terms a row."""
     grid = np.arange(probs.shape[-1], dtype=np.float32)
     distance = jnp.abs(positions[..., :, None] - grid.reshape((1,) * positions.ndim + (-1,)))
     return jnp.sum(probs[..., :, None] * jnp.maximum(0.0, 1.0 - distance), axis=-2)
+
+
+def project_scatter(probs: jax.Array, positions: jax.Array) -> jax.Array:
+    """`project` as two additions for every atom, to its lower and its upper neighbour."""
+    atoms = probs.shape[-1]
+    below = jnp.clip(jnp.floor(positions), 0.0, atoms - 2.0)  # the last atom belongs to the last pair
+    share = positions - below
+    lower = below.astype(jnp.int32).reshape(-1, atoms)
+    row = jnp.arange(lower.shape[0])[:, None]
+    out = jnp.zeros(lower.shape, probs.dtype)
+    out = out.at[row, lower].add((probs * (1.0 - share)).reshape(-1, atoms))
+    return out.at[row, lower + 1].add((probs * share).reshape(-1, atoms)).reshape(probs.shape)
 
 
 def _row(x: np.ndarray, lead: int) -> np.ndarray:
