@@ -96,7 +96,11 @@ def _presets(groups: Sequence[str], width: int) -> str:
     lines = []
     for group in groups:
         listed = " ".join(files.names(group))
-        lines.append(textwrap.fill(f"  {group + ':':<15}{listed}", width, subsequent_indent=" " * 17))
+        lines.append(
+            textwrap.fill(
+                f"  {group + ':':<15}{listed}", width, subsequent_indent=" " * 17, break_on_hyphens=False
+            )
+        )
     return "\n".join(lines) + "\n"
 
 

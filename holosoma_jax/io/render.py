@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from holosoma_jax.io import contact_sheet, gl
+from holosoma_jax.io import contact_sheet, gl, steering
+from holosoma_jax.io.steering import COMMAND_RGBA, MEASURED_RGBA
 from holosoma_jax.io.video_job import Trajectory, VideoUnavailable, read_job
 
 if TYPE_CHECKING:
-    import mujoco
+    from holosoma_jax.io.figure import Figure
 
 CAMERA_OFFSET = np.array([2.0, 2.0, 1.0])
 """m from the root to the camera"""
@@ -28,9 +29,6 @@ LOOK_OFFSET = np.array([0.0, 0.0, 0.0])
 """m from the root to the point in the middle of the image; higher, and a 1.3 m robot loses its feet"""
 SMOOTHING = 0.95
 """share of the old position that the followed point keeps in each frame"""
-ARROW_SCALE = 0.5
-"""m of arrow per m/s"""
-COMMAND_RGBA, ACTUAL_RGBA = (0.16, 0.44, 0.95, 1.0), (0.16, 0.72, 0.33, 1.0)
 CODECS = {
     "libx264": ("-crf", "21", "-preset", "medium", "-movflags", "+faststart"),
     "mpeg4": ("-q:v", "4"),  # for builds of ffmpeg without x264
@@ -39,9 +37,8 @@ CODECS = {
 
 
 def draw_frames(
-    model: mujoco.MjModel,
+    figure: Figure,
     trajectory: Trajectory,
-    joint_names: Sequence[str],
     width: int,
     height: int,
     control_dt: float,
@@ -50,22 +47,20 @@ def draw_frames(
     """Images [height, width, 3] uint8 of each frame of `trajectory`; ends at the first non-finite one.
 
     Args:
-      model: as `scene.scene_model` builds it.
+      figure: of the model that `scene.scene_model` builds.
       trajectory: T frames of one environment.
-      joint_names: names of the columns of ``trajectory.joint_pos``.
       width: pixels.
       height: pixels.
       control_dt: s between frames, for the clock in the image.
       smoothing: share of the followed point's old position in each frame; 0 follows at once.
-
-    Raises:
-      KeyError: the model lacks one of `joint_names`.
     """
     import mujoco
 
+    from holosoma_jax.io.figure import place
+    from holosoma_jax.io.scene import draw_arrow
+
+    model = figure.model
     data = mujoco.MjData(model)
-    root = int(model.jnt_qposadr[np.flatnonzero(model.jnt_type == mujoco.mjtJoint.mjJNT_FREE)[0]])
-    columns = [int(model.joint(name).qposadr[0]) for name in joint_names]
     option, camera = mujoco.MjvOption(), mujoco.MjvCamera()
     if not np.isin(model.geom_group[model.geom_bodyid > 0], (0, 1, 2)).any():
         option.geomgroup[3] = 1  # a model without visual geoms: show its collision geoms
@@ -75,8 +70,7 @@ def draw_frames(
             position, quat = trajectory.root_pos[t], trajectory.root_quat[t]
             if not (np.isfinite(position).all() and np.isfinite(trajectory.joint_pos[t]).all()):
                 return
-            data.qpos[root : root + 7] = [*position, *quat]
-            data.qpos[columns] = trajectory.joint_pos[t]
+            place(figure, data, position, quat, trajectory.joint_pos[t])
             mujoco.mj_kinematics(model, data)
             mujoco.mj_comPos(model, data)
             mujoco.mj_camlight(model, data)
@@ -89,11 +83,12 @@ def draw_frames(
             _aim(camera, followed)
             renderer.update_scene(data, camera, option)
             command, actual = velocities(trajectory, t)
-            arrows = ((actual, ACTUAL_RGBA, 0.18), (command, COMMAND_RGBA, 0.25))
-            for velocity, rgba, above in arrows:
+            for velocity, rgba, above in ((actual, MEASURED_RGBA, 0.18), (command, COMMAND_RGBA, 0.25)):
                 if velocity is not None:
                     start = position + np.array([0.0, 0.0, top + above])
-                    _arrow(renderer.scene, start, _to_world(velocity, quat), rgba)
+                    for arrow in steering.arrows(start, quat, velocity, rgba):
+                        draw_arrow(renderer.scene.geoms[renderer.scene.ngeom], arrow)
+                        renderer.scene.ngeom += 1
             yield _write_text(renderer.render(), t * control_dt, command, actual)
 
 
@@ -102,9 +97,10 @@ def velocities(trajectory: Trajectory, t: int) -> tuple[np.ndarray | None, np.nd
     command = None if trajectory.command is None else np.asarray(trajectory.command[t], np.float64)[:3]
     if trajectory.root_lin_vel is None or trajectory.root_ang_vel is None:
         return command, None
-    cos, sin = _heading(trajectory.root_quat[t])
-    x, y = trajectory.root_lin_vel[t][:2]
-    return command, np.array([cos * x + sin * y, cos * y - sin * x, trajectory.root_ang_vel[t][2]])
+    moving = steering.measured(
+        trajectory.root_quat[t], trajectory.root_lin_vel[t], trajectory.root_ang_vel[t]
+    )
+    return command, moving
 
 
 def encode(path: Path, frames: Iterable[np.ndarray], width: int, height: int, fps: float) -> str:
@@ -140,15 +136,22 @@ def main(argv: Sequence[str]) -> int:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp{target.suffix}")
     try:
         os.environ.update(gl.environment(gl.select(job.backend)))  # before MuJoCo is imported
+        from holosoma_jax.io.figure import figure
         from holosoma_jax.io.scene import scene_model
 
         path = job.trajectory.root_pos[:, :2]
-        model = scene_model(job.mjcf, job.ground, job.width, job.height, path=path[np.isfinite(path).all(1)])
+        model = scene_model(
+            job.mjcf,
+            job.ground,
+            job.width,
+            job.height,
+            joint_names=job.joint_names,
+            path=path[np.isfinite(path).all(1)],
+        )
         still = target.suffix == ".png"
         frames = draw_frames(
-            model,
+            figure(model, job.joint_names, str(job.mjcf), job.like),
             job.trajectory,
-            job.joint_names,
             job.width,
             job.height,
             1.0 / job.fps,
@@ -202,32 +205,6 @@ def _aim(camera: Any, followed: np.ndarray) -> None:
     camera.elevation = float(np.degrees(np.arcsin(ray[2] / np.linalg.norm(ray))))
 
 
-def _heading(quat: np.ndarray) -> tuple[float, float]:
-    """Cosine and sine of the yaw of a w x y z quaternion."""
-    w, x, y, z = (float(v) for v in quat)
-    yaw = np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
-    return float(np.cos(yaw)), float(np.sin(yaw))
-
-
-def _to_world(velocity: np.ndarray, quat: np.ndarray) -> np.ndarray:
-    cos, sin = _heading(quat)
-    return np.array([cos * velocity[0] - sin * velocity[1], sin * velocity[0] + cos * velocity[1], 0.0])
-
-
-def _arrow(scene: Any, start: np.ndarray, velocity: np.ndarray, rgba: Sequence[float]) -> None:
-    import mujoco
-
-    if np.linalg.norm(velocity) < 0.03 or scene.ngeom >= scene.maxgeom:
-        return
-    geom = scene.geoms[scene.ngeom]
-    mujoco.mjv_initGeom(
-        geom, mujoco.mjtGeom.mjGEOM_ARROW, np.zeros(3), np.zeros(3), np.zeros(9), np.asarray(rgba, np.float32)
-    )
-    mujoco.mjv_connector(geom, mujoco.mjtGeom.mjGEOM_ARROW, 0.016, start, start + ARROW_SCALE * velocity)
-    geom.emission = 0.4
-    scene.ngeom += 1
-
-
 def _write_text(
     image: np.ndarray, seconds: float, command: np.ndarray | None, actual: np.ndarray | None
 ) -> np.ndarray:
@@ -237,7 +214,7 @@ def _write_text(
     size = max(9, image.shape[0] // 30)
     font = ImageFont.load_default(size)
     lines: list[tuple[str, str, tuple[int, ...]]] = [("time", f"{seconds:.1f} s", (235, 235, 235))]
-    for label, value, rgba in (("command", command, COMMAND_RGBA), ("actual", actual, ACTUAL_RGBA)):
+    for label, value, rgba in (("command", command, COMMAND_RGBA), ("actual", actual, MEASURED_RGBA)):
         if value is not None:
             vx, vy, yaw_rate = np.round(value, 2) + 0.0  # no minus zero
             text = f"{vx:+.2f} {vy:+.2f} m/s   {yaw_rate:+.2f} rad/s"

@@ -1,16 +1,19 @@
-"""The stage for videos: the robot's own model on a chequered ground, under a sky and a sun.
+"""The stage for videos and the viewer: a robot on a chequered ground, under a sky and a sun.
 
 Separate from physics: nothing here is stepped, only placed and drawn.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import mujoco
 import numpy as np
 
 from bridges.protocol import Ground
+from holosoma_jax.io import figure
+from holosoma_jax.io.steering import Arrow
 
 SKY_TOP, SKY_HORIZON = (0.30, 0.47, 0.68), (0.80, 0.86, 0.92)
 TILE_DARK, TILE_LIGHT, TILE_MARK = (0.31, 0.35, 0.40), (0.37, 0.41, 0.46), (0.52, 0.56, 0.61)
@@ -19,30 +22,37 @@ GROUND_MARGIN = 12.0
 
 
 def scene_model(
-    mjcf: Path, ground: Ground, width: int, height: int, *, path: np.ndarray | None = None
+    mjcf: Path,
+    ground: Ground,
+    width: int,
+    height: int,
+    *,
+    joint_names: Sequence[str],
+    path: np.ndarray | None = None,
 ) -> mujoco.MjModel:
     """A model to draw from: the robot's MJCF with floor, sky and lights.
 
     Args:
-      mjcf: the robot's model file; its geoms of groups 0 to 2 are drawn.
+      mjcf: the model file, the robot's or another one of it; its geoms of groups 0 to 2 are drawn, what
+        it has of a world (floor, lights) is not.
       ground: flat, or a height field.
       width: pixels of the largest image that will be drawn.
       height: likewise.
+      joint_names: the robot's; the body that carries them is followed by the sun.
       path: [T, 2] m, root positions of the episode; a height field is cropped to their surroundings.
 
     Raises:
-      ValueError: the MJCF has no free joint.
+      MisfitError: the MJCF has no body with these joints, or one that cannot move.
     """
     spec = mujoco.MjSpec.from_file(str(mjcf))
+    root = figure.free_root(spec, joint_names, str(mjcf))
+    for part in (*spec.worldbody.geoms, *spec.worldbody.lights, *spec.keys):
+        spec.delete(part)
+    spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_CONTACT)
     _set_visual(spec, width, height)
     _add_sky(spec)
     _add_floor(spec, ground if path is None else crop(ground, path))
-    roots = [body for body in spec.worldbody.bodies if _is_free(body)]
-    if not roots:
-        raise ValueError(
-            f"{mjcf}: no body with a free joint, nothing to follow. Give the root a <freejoint/>."
-        )
-    _add_lights(spec, roots[0])
+    _add_lights(spec, root)
     return spec.compile()
 
 
@@ -61,8 +71,26 @@ def crop(ground: Ground, path: np.ndarray, margin: float = GROUND_MARGIN) -> Gro
     return Ground(ground.heights[x0:x1, y0:y1], ground.cell, corner)
 
 
-def _is_free(body: mujoco.MjsBody) -> bool:
-    return any(joint.type == mujoco.mjtJoint.mjJNT_FREE for joint in body.joints)
+def draw_arrow(geom: mujoco.MjvGeom, arrow: Arrow) -> None:
+    """Make `geom` that arrow."""
+    kind = mujoco.mjtGeom.mjGEOM_ARROW
+    rgba = np.asarray(arrow.rgba, np.float32)
+    mujoco.mjv_initGeom(geom, kind, np.zeros(3), np.zeros(3), np.zeros(9), rgba)
+    mujoco.mjv_connector(geom, kind, 0.016, arrow.start, arrow.end)
+    geom.emission = 0.4
+
+
+def set_height_field(model: mujoco.MjModel, ground: Ground) -> None:
+    """Show another part of the ground in a model of `scene_model`, of the same shape as the one it has."""
+    field, geom = model.hfield("video_ground").id, model.geom("video_ground").id
+    heights = np.asarray(ground.heights, np.float64)
+    low, high = float(heights.min()), float(heights.max())
+    extent_x, extent_y = (0.5 * ground.cell * (n - 1) for n in heights.shape)
+    start = int(model.hfield_adr[field])
+    model.hfield_data[start : start + heights.size] = ((heights - low) / max(high - low, 1e-3)).T.ravel()
+    model.hfield_size[field] = (extent_x, extent_y, max(high - low, 1e-3), 0.1)
+    model.geom_pos[geom] = (ground.corner[0] + extent_x, ground.corner[1] + extent_y, low)
+    model.geom_pos[model.geom("video_floor").id, 2] = low - 0.02
 
 
 def _set_visual(spec: mujoco.MjSpec, width: int, height: int) -> None:

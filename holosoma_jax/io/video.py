@@ -248,4 +248,5 @@ def render_sheet(
 def make_job(cfg: VideoConfig, robot: Robot, ground: Ground, trajectory: Trajectory, fps: float) -> Job:
     """The job that draws `trajectory`; sizes are rounded down to even numbers, as H.264 needs them."""
     width, height = (max(2, size - size % 2) for size in (cfg.width, cfg.height))
-    return Job(trajectory, robot.mjcf, robot.joint_names, ground, width, height, fps, cfg.backend)
+    drawn, like = (robot.mjcf, None) if robot.looks is None else (robot.looks, robot.mjcf)
+    return Job(trajectory, drawn, robot.joint_names, ground, width, height, fps, cfg.backend, like)

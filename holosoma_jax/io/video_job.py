@@ -43,12 +43,15 @@ class Job:
 
     trajectory: Trajectory
     mjcf: Path
+    """what is drawn"""
     joint_names: tuple[str, ...]
     ground: Ground
     width: int
     height: int
     fps: float
     backend: str
+    like: Path | None = None
+    """the robot's own MJCF, if another is drawn"""
 
 
 def write_job(path: Path, job: Job) -> None:
@@ -56,6 +59,7 @@ def write_job(path: Path, job: Job) -> None:
     heights = job.ground.heights
     arrays: dict[str, Any] = {
         "mjcf": str(Path(job.mjcf).resolve()),
+        "like": "" if job.like is None else str(Path(job.like).resolve()),
         "joint_names": np.array(job.joint_names),
         "heights": np.zeros((0, 0), np.float32) if heights is None else heights,
         "ground": np.array([job.ground.cell, *job.ground.corner]),
@@ -86,4 +90,5 @@ def read_job(path: Path) -> Job:
             height=height,
             fps=float(file["fps"]),
             backend=str(file["backend"]),
+            like=Path(like) if (like := str(file["like"])) else None,
         )

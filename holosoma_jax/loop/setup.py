@@ -13,6 +13,7 @@ from holosoma_jax.config.schema import Config
 from holosoma_jax.envs import terrain
 from holosoma_jax.envs.env import Env
 from holosoma_jax.envs.terrain import Terrain
+from holosoma_jax.io import looks
 from holosoma_jax.learn import fast_sac, ppo, symmetry
 from holosoma_jax.loop import parallel
 from holosoma_jax.robots.robot import Robot
@@ -42,7 +43,7 @@ def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Rob
       ConfigError: a name, count or combination in `cfg` that a part does not accept.
     """
     robot = robots.configure(robots.load(cfg.robot.asset), cfg.robot)
-    robot = adapt(robot) if adapt else robot
+    robot = looks.dress(adapt(robot) if adapt else robot, cfg.viewer.robot_xml)
     ground = terrain.build(cfg.terrain, cfg.training.seed)
     bridge = bridges.make(
         cfg.simulator,

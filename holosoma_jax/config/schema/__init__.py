@@ -25,6 +25,7 @@ from holosoma_jax.config.schema.task import (
     TerminationConfig,
     TerminationTermConfig,
 )
+from holosoma_jax.config.schema.viewer import ViewerConfig
 from holosoma_jax.config.schema.world import (
     ControlConfig,
     InitStateConfig,
@@ -72,6 +73,7 @@ __all__ = [
     "TerrainTermConfig",
     "TrainingConfig",
     "VideoConfig",
+    "ViewerConfig",
 ]
 
 
@@ -93,3 +95,4 @@ class Config:
     randomization: RandomizationConfig = field(default_factory=RandomizationConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    viewer: ViewerConfig = field(default_factory=ViewerConfig)

@@ -1,0 +1,90 @@
+"""The viewer as a page, served by MuJoCo Studio: the browser draws, so the server needs no graphics."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import mujoco
+import numpy as np
+from mujoco.studio import app as studio_app
+from mujoco.studio import endpoints, launch_thread, messages, plugin, viewer_protocol, web_viewer
+
+from holosoma_jax.io.viewer_link import ViewerJob
+from holosoma_jax.io.viewer_panel import Panel, Shown
+from holosoma_jax.io.viewer_stage import Frames, Stage
+
+GONE_S = 10.0
+"""s without a page after which a viewer that does not stay ends; a reload takes less"""
+LOOPBACK = ("127.0.0.1", "::1")
+QPOS = int(mujoco.mjtState.mjSTATE_QPOS)
+
+
+class Seen(plugin.ViewerPlugin):
+    """Knows when somebody last looked."""
+
+    last: float | None = None
+
+    @messages.handler
+    def _on_update(self, _: messages.UpdateEvent) -> None:
+        self.last = time.monotonic()  # updates come while a page is open
+
+    def left(self) -> bool:
+        """Whether somebody has looked, and has gone."""
+        return self.last is not None and time.monotonic() - self.last > GONE_S
+
+
+def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) -> None:
+    """Serve the page until the frames end or the user quits.
+
+    Raises:
+      RuntimeError: the port is taken.
+      OSError: there is no such address.
+    """
+    inside, outside = launch_thread.make_thread_endpoints()
+    seen = Seen()
+    looks = studio_app.Config(show_options=False, show_inspector=False, show_status_bar=False)
+    plugins = [studio_app.App(looks), Panel(job, stage.root_body, say), seen]
+    config = viewer_protocol.ViewerConfig(title=job.title, gfx="web", http_port=job.port)
+
+    # Studio listens on all interfaces and has no setting for it: what it puts here is ignored.
+    class Page(web_viewer.WebViewer):
+        _host = property(lambda self: job.host, lambda self, value: None)  # type: ignore[assignment]
+
+    viewer = Page(config, inside, model=stage.model, plugins=plugins)
+    address, port = viewer._http_sock.getsockname()[:2]
+    if job.host in (*LOOPBACK, "localhost") and address not in LOOPBACK:
+        viewer.close()
+        raise RuntimeError(f"MuJoCo Studio listens at {address}, not at {job.host}: not served, for safety")
+    say(ready=f"http://{_written(job.host)}:{port}/")
+    feeding = (stage, frames, outside, None if job.stays else seen)
+    threading.Thread(target=_feed, args=feeding, daemon=True).start()
+    viewer_protocol.run_viewer_loop(viewer)
+
+
+def _feed(stage: Stage, frames: Frames, outside: endpoints.SimEndpoint, seen: Seen | None) -> None:
+    """Hand frames to Studio until they end, or nobody looks any more; then end the page."""
+    with suppress(RuntimeError):  # the endpoint is closed: the user has quit
+        while not frames.ended and not (seen is not None and seen.left()):
+            outside.get_viewer_events()  # what Studio would tell a simulator of its own
+            outside.get_viewer_snapshots()
+            view = frames.take(0.1)
+            if view is None:
+                continue
+            if stage.pose(view):
+                outside.send_to_viewer(messages.ModelEvent(model=stage.model))
+            state = np.empty(mujoco.mj_stateSize(stage.model, QPOS))
+            mujoco.mj_getState(stage.model, stage.data, state, QPOS)
+            outside.send_to_viewer(messages.StateSnapshot(state=state, state_sig=QPOS))
+            outside.send_to_viewer(Shown(view, stage.arrows(view)))
+        outside.send_to_viewer(messages.ExitEvent())
+
+
+def _written(host: str) -> str:
+    """`host` as it is written in an address."""
+    if host in ("0.0.0.0", "::"):
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
