@@ -252,6 +252,8 @@ EASIER = {
                 "algo.config.batch_size": "1024 transitions instead of 8192",
                 "algo.config.actor_hidden_dim": "256-128-64 instead of 512-256-128",
                 "algo.config.critic_hidden_dim": "and 768-384-192",
+                "curriculum.setup_terms.penalty_curriculum.params.initial_scale": "a twentieth",
+                "curriculum.setup_terms.penalty_curriculum.params.min_scale": "a twentieth",
             },
         ),
     ],
