@@ -1,0 +1,174 @@
+"""Every command line of the reference's guide, as docs/commands.md translates it, does what the page says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from holosoma_jax import eval as eval_command
+from holosoma_jax import export, replay, train
+from holosoma_jax.loop import session
+from tests import toy
+from tests.checkpoints import g1_run  # noqa: F401
+from tests.io.wandb_runs import Api
+
+PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
+MAIN = {"train": train.main, "eval": eval_command.main, "replay": replay.main, "export": export.main}
+TINY = {
+    "ppo": {"num-learning-iterations": 1, "num-steps-per-env": 8, "num-mini-batches": 2},
+    "fast-sac": {
+        "num-learning-iterations": 4, "batch-size": 32, "buffer-size": 8, "learning-starts": 2,
+        "num-updates": 1, "policy-frequency": 1, "actor-hidden-dim": 16, "critic-hidden-dim": 16,
+    },
+}  # fmt: skip
+"""Learner -> a budget of a second or two."""
+
+
+def rows() -> list[list[str]]:
+    """The command lines in the right column of the page's tables, as arguments."""
+    cells = re.findall(r"^\|.*\| `(python -m holosoma_jax\.\w+ [^`]+)` \|$", PAGE.read_text(), re.M)
+    return [shlex.split(cell)[2:] for cell in cells]
+
+
+ROWS = rows()
+
+
+def of(command: str, *words: str) -> list[list[str]]:
+    """Arguments of the rows of one command that hold one of `words` (any row, without words)."""
+    chosen = [row[1:] for row in ROWS if row[0] == f"holosoma_jax.{command}"]
+    return [row for row in chosen if not words or any(word in argument for word in words for argument in row)]
+
+
+def run(capsys: pytest.CaptureFixture[str], command: str, argv: list[str]) -> tuple[int, str, str]:
+    try:
+        code = MAIN[command](argv)
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    return code, *capsys.readouterr()
+
+
+def test_the_page_covers_the_guide():
+    # 15 of the guide's training section, 4 of video and resuming, 4 + 1 of tracking, 5 of evaluation
+    assert [len(of(name)) for name in ("train", "eval", "replay", "export")] == [23, 4, 1, 1]
+
+
+def test_the_left_column_says_the_same_where_names_are_the_same():
+    text = PAGE.read_text()
+    pairs = re.findall(
+        r"^\| `train_agent\.py (exp[^`]+)` \| `python -m holosoma_jax\.train ([^`]+)` \|$", text, re.M
+    )
+    assert len(pairs) >= 16
+    assert all(theirs == ours for theirs, ours in pairs)
+
+
+@pytest.mark.parametrize("argv", of("train", "simulator:isaac"), ids=" ".join)
+def test_isaac_rows_end_with_the_missing_simulator(capsys: pytest.CaptureFixture[str], argv: list[str]):
+    code, out, err = run(capsys, "train", argv)
+    (line,) = err.splitlines()
+    name = next(a for a in argv if a.startswith("simulator:"))
+    assert (code, out) == (2, "")
+    assert line.startswith(f"error: {name}: the bridge to it is not part of this version")
+    assert "Choose simulator:mujoco or simulator:mjwarp" in line
+
+
+@pytest.mark.parametrize(
+    ("command", "argv"),
+    [("train", a) for a in of("train", "-wbt")] + [("replay", a) for a in of("replay", "-wbt")],
+    ids=lambda v: v if isinstance(v, str) else " ".join(v),
+)
+def test_tracking_rows_say_that_it_is_not_part_of_this_version(
+    capsys: pytest.CaptureFixture[str], command: str, argv: list[str]
+):
+    code, out, err = run(capsys, command, argv)
+    (line,) = err.splitlines()
+    assert (code, out) == (2, "")
+    assert re.search("[Ww]hole-body tracking.* is not part of this version", line)
+
+
+def test_help(capsys: pytest.CaptureFixture[str]):
+    ((*argv,),) = of("train", "--help")
+    code, out, err = run(capsys, "train", argv)
+    assert (code, err) == (0, "") and "--training.num-envs" in out
+
+
+def tiny(argv: list[str], output: Path) -> list[str]:
+    """The row's arguments with a budget that is spent at once."""
+    learner = "fast-sac" if any("fast-sac" in a for a in argv) else "ppo"
+    budget = {f"--algo.config.{key}": value for key, value in TINY[learner].items()}
+    budget |= {"--training.num-envs": 16, "--training.output-dir": output, "--training.export-onnx": False}
+    budget |= {"--logger.video.enabled": False}
+    kept = [a for a in argv if not a.startswith(("--training.num-envs", "--logger.video.enabled", "False"))]
+    return [*kept, *(f"{key}={value}" for key, value in budget.items())]
+
+
+RUN = [row for row in of("train", "exp:") if not any("isaac" in a or "-wbt" in a for a in row)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("argv", RUN, ids=" ".join)
+def test_the_other_rows_train(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str]
+):
+    monkeypatch.setattr(session, "build", toy.setup)  # the simulator is the toy; all else is as typed
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    code, out, err = run(capsys, "train", tiny(argv, tmp_path))
+    assert (code, err) == (0, "")
+    assert "python -m holosoma_jax.eval --checkpoint" in out
+    assert ("wandb sync" in out) == ("logger:wandb" in argv)
+
+
+def place(argv: list[str], run_folder: Path) -> list[str]:
+    """RUN by a folder, and the address by one that the stand-in knows."""
+    known = [a.replace("ENTITY/PROJECT/RUN", "me/walks/abc123") for a in argv]
+    return [re.sub(r"(^|=)RUN$", rf"\g<1>{run_folder}", a) for a in known]
+
+
+@pytest.fixture
+def wandb_has_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, g1_run: Path) -> None:  # noqa: F811
+    """The run's checkpoint 7 as ``checkpoints/100.tar`` of a run at Weights & Biases."""
+    import io
+    import tarfile
+
+    wandb = pytest.importorskip("wandb")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(g1_run / "checkpoints" / "7", arcname="100")
+    api = Api({"checkpoints/100.tar": archive.getvalue()})
+    monkeypatch.setattr(wandb, "Api", lambda **_: api)
+    monkeypatch.setenv("HOLOSOMA_JAX_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("wandb_has_the_run")
+@pytest.mark.parametrize("argv", of("eval"), ids=" ".join)
+def test_evaluation_rows_score(
+    capsys: pytest.CaptureFixture[str],
+    argv: list[str],
+    g1_run: Path,  # noqa: F811
+):
+    small = [a for a in place(argv, g1_run) if not a.startswith("--training.num-envs")]
+    small += ["--training.num-envs=2", "--training.max-eval-steps=5", "--pictures=False"]
+    code, out, err = run(capsys, "eval", small)
+    assert code == 0, err
+    assert "survival" in out
+    assert ("exported" in out) == any("export_onnx" in a for a in argv)
+
+
+@pytest.mark.slow
+def test_export_rows_export(capsys: pytest.CaptureFixture[str], g1_run: Path):  # noqa: F811
+    (argv,) = of("export")
+    code, out, _ = run(capsys, "export", place(argv, g1_run))
+    assert code == 0 and "written to" in out
+
+
+@pytest.mark.usefixtures("wandb_has_the_run")
+def test_resuming_from_wandb_finds_the_checkpoint(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    ((*argv,),) = of("train", "--training.checkpoint")
+    code, out, err = run(capsys, "train", place(argv, tmp_path))
+    # It is found, and belongs to a simulator that is not here.
+    assert code == 2 and "Downloading checkpoints/100.tar of me/walks/abc123" in out
+    assert "simulator:isaacgym: the bridge to it is not part of this version" in err
