@@ -22,6 +22,7 @@ TINY = {
     "fast-sac": {
         "num-learning-iterations": 4, "batch-size": 32, "buffer-size": 8, "learning-starts": 2,
         "num-updates": 1, "policy-frequency": 1, "actor-hidden-dim": 16, "critic-hidden-dim": 16,
+        "num-atoms": 11,
     },
 }  # fmt: skip
 """Learner -> a budget of a second or two."""

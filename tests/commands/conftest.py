@@ -1,0 +1,7 @@
+"""Programs compiled once for all tests of the commands."""
+
+from __future__ import annotations
+
+from tests.loop.conftest import cached_programs, program_cache
+
+__all__ = ["cached_programs", "program_cache"]

@@ -1,0 +1,117 @@
+"""Two hundred mistakes at the command line: one clear line, exit code 2, no traceback, at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from holosoma_jax import doctor, export, replay, train
+from holosoma_jax import eval as eval_command
+from holosoma_jax.loop import session
+from tests.commands.mistakes import Mistake, draw
+
+ROOT = Path(__file__).parents[2]
+SEED = 11
+MISTAKES = [*draw("g1-29dof", 120, SEED), *draw("g1-29dof-fast-sac", 80, SEED)]
+LIMIT_S = 3.0
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake that is not noticed must not start a training of days."""
+
+    def run(cfg: object) -> int:
+        raise AssertionError("this command line was taken for right")
+
+    monkeypatch.setattr(session, "run", run)
+
+
+def refused(capsys: pytest.CaptureFixture[str], main, argv: list[str]) -> str:
+    """The line that the command refuses `argv` with."""
+    began = time.process_time()  # what the machine does besides is not the command's fault
+    try:
+        code = main(argv)
+    except SystemExit as stopped:
+        code = stopped.code
+    seconds = time.process_time() - began
+    out, err = capsys.readouterr()
+    assert code == 2, argv
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1, (argv, out, err)
+    assert "Traceback" not in err and len(err) < 1200, err
+    assert seconds < LIMIT_S, (argv, seconds)
+    return err.removeprefix("error: ").strip()
+
+
+@pytest.mark.parametrize("chunk", range(10))
+def test_each_mistake_is_one_clear_line(capsys: pytest.CaptureFixture[str], chunk: int):
+    for mistake in MISTAKES[chunk::10]:
+        line = refused(capsys, train.main, list(mistake.argv))
+        assert mistake.hint in line or mistake.hint.replace("-", "_") in line, (mistake, line)
+
+
+def test_the_mistakes_are_many_and_different():
+    assert len(MISTAKES) == 200 and len({mistake.argv for mistake in MISTAKES}) > 190
+    kinds = Counter(mistake.kind for mistake in MISTAKES)
+    assert len(kinds) == 6 and min(kinds.values()) > 30
+
+
+@pytest.mark.parametrize(
+    ("main", "argv"),
+    [
+        (eval_command.main, ["--chekpoint=x"]),
+        (eval_command.main, ["--checkpoint=x", "--velocity=[1,2]"]),
+        (eval_command.main, ["--checkpoint=x", "--video=maybe"]),
+        (eval_command.main, ["--checkpoint=nowhere", "simulator:mujoco"]),
+        (eval_command.main, ["--checkpoint=wandb://me", "simulator:mujoco"]),
+        (export.main, ["--checkpoint=x", "--batch=-1"]),
+        (export.main, ["checkpoint=x"]),
+        (replay.main, ["--asset=g2", "x.npz"]),
+        (replay.main, ["x.npz", "y.npz"]),
+        (doctor.main, ["--json=3"]),
+        (doctor.main, ["doctor"]),
+        (train.main, ["--training.checkpoint=nowhere"]),
+        (train.main, ["--training.checkpoint=wandb://me/project"]),
+    ],
+)
+def test_the_other_commands(capsys: pytest.CaptureFixture[str], main, argv: list[str]):
+    refused(capsys, main, argv)
+
+
+def in_a_process(command: str, *argv: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    """The finished process, and the processor time that it took."""
+    before = os.times()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", f"holosoma_jax.{command}", *argv],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    after = os.times()
+    children = after.children_user + after.children_system - before.children_user - before.children_system
+    return done, children
+
+
+ONE_OF_A_KIND = {mistake.kind: mistake for mistake in reversed(MISTAKES)}
+
+
+@pytest.mark.parametrize("mistake", ONE_OF_A_KIND.values(), ids=list(ONE_OF_A_KIND))
+def test_from_the_shell(mistake: Mistake):
+    done, seconds = in_a_process("train", *mistake.argv)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert seconds < LIMIT_S
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "replay", "export", "doctor"])
+def test_help_is_quick(command: str):
+    done, seconds = in_a_process(command, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith(f"Usage: python -m holosoma_jax.{command} ")
+    assert seconds < LIMIT_S
