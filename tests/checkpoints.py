@@ -26,6 +26,7 @@ def g1_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def g1_fast_sac_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Likewise of FastSAC; its actor acts: what is zero at first is not, and the normaliser has seen something."""
     narrow = ["--algo.config.actor-hidden-dim=32", "--algo.config.critic-hidden-dim=16"]
+    narrow += ["--algo.config.bf16=True"]  # as on an accelerator; exported files compute in float32
     folder = tmp_path_factory.mktemp("runs") / "20260102_030405-g1-fast-sac"
     return write_run(folder, "g1-29dof-fast-sac", narrow, shaken)
 

@@ -70,11 +70,13 @@ def act(state: FastSacState, obs: Observations, key: jax.Array) -> tuple[jax.Arr
 
 
 def mode(state: FastSacState, actor_obs: jax.Array) -> jax.Array:
-    """The action [..., A] without noise, for raw observations [..., Da]: for evaluation and export."""
+    """The action [..., A] without noise, for raw observations [..., Da]: for evaluation and export.
+
+    In float32 also where training is not: it is what a robot's runtime computes.
+    """
     static = state.static
     seen = _normalized(state, actor_obs)
-    mean, _ = networks.actor(state.actor.params, seen, static.log_std_range, static.bf16)
-    return squashed.mode(mean, static.scale)
+    return squashed.mode(networks.plain_mean(state.actor.params, seen), static.scale)
 
 
 def policy_fn(state: FastSacState) -> Callable[[jax.Array], jax.Array]:

@@ -84,6 +84,20 @@ def actor(
     return linear(params.mean, z, bf16), low + 0.5 * (high - low) * (squashed + 1.0)
 
 
+def plain_mean(params: Actor, obs: jax.Array) -> jax.Array:
+    """`actor`'s mean, but for rounding, in float32 and as textbooks write it: what exporters understand."""
+    x = obs
+    for layer in params.trunk:
+        x = linear(layer.linear, x, bf16=False)
+        if layer.scale is not None and layer.offset is not None:
+            shape = (1,) * (x.ndim - 1) + (-1,)
+            x = x - jnp.mean(x, axis=-1, keepdims=True)
+            x = x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + NORM_EPS)
+            x = x * layer.scale.reshape(shape) + layer.offset.reshape(shape)
+        x = jax.nn.silu(x)
+    return linear(params.mean, x, bf16=False)
+
+
 def critics(params: Critics, x: jax.Array, bf16: bool) -> tuple[jax.Array, ...]:
     """Logits [..., atoms] of every critic, for [normalised observation, action] vectors `x` [..., in]."""
     return tuple(linear(net.head, _trunk(net.trunk, x, bf16), bf16) for net in params)

@@ -6,6 +6,7 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from holosoma_jax.config import compose
 from holosoma_jax.io import deployment
 from holosoma_jax.io.onnx import parity_error, parity_observations
 from holosoma_jax.io.onnx_policy import OnnxPolicy
+from holosoma_jax.learn import fast_sac_networks as networks
 from holosoma_jax.loop import policies, setup
 from tests.checkpoints import g1_fast_sac_run  # noqa: F401
 
@@ -35,6 +37,23 @@ def test_the_deployment_program_takes_it(exported: Path):
     assert meta["experiment_config"]["algo"]["name"] == "fast_sac"
     assert meta["iteration"] == 7
     assert meta["action_scale"] == [0.25] * 29
+
+
+def test_what_is_exported_is_the_mean_of_what_acts():
+    params = shaken_actor()
+    seen = jnp.asarray(parity_observations(10, 64))
+    acting, _ = networks.actor(params, seen, (-5.0, 0.0), bf16=False)
+    np.testing.assert_allclose(networks.plain_mean(params, seen), acting, atol=2e-5)
+    assert float(jnp.abs(acting).max()) > 0.5
+
+
+def shaken_actor() -> networks.Actor:
+    """Parameters of which none is what it starts from."""
+    actor = networks.init_actor(jax.random.key(0), 10, 3, 16, layer_norm=True)
+    leaves, tree = jax.tree.flatten(actor)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    noisy = [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(tree, noisy)
 
 
 def test_only_what_the_deterministic_policy_needs_is_in_the_file(exported: Path):
