@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +22,9 @@ _MODES = {
 
 
 def say(line: str) -> None:
-    """One line of the main process, at once even into a pipe."""
+    """One line of the main process; on standard error, as a command's output may be read by a program."""
     if jax.process_index() == 0:
-        print(line, flush=True)
+        print(line, file=sys.stderr, flush=True)
 
 
 def device() -> wp.Device:

@@ -229,7 +229,7 @@ def test_the_user_learns_whether_graphs_are_on(monkeypatch, device, setting, poo
 
 def test_starting_says_what_it_does(capsys):
     MjwarpBridge(config(), BIPED, Ground(), NUM).close()
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("MuJoCo Warp on CPU (Warp ")
     assert lines[1].startswith("Loading physics kernels")
     assert lines[2].startswith("Physics kernels are ready after ")

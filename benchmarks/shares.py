@@ -1,0 +1,217 @@
+"""What a training step is made of, for one preset and one number of environments, in MuJoCo Warp.
+
+Four programs, each with more in it than the one before: (a) bare `mujoco_warp.step`; (b) bridge and
+environment functions, with random actions; (c) the policy, and for FastSAC the replay buffer; (d) learning:
+what training runs. Differences of their times are the shares. They take turns, from the same state.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import mujoco_warp as mjw
+import numpy as np
+import warp as wp
+
+from benchmarks.machine import interleave
+from bridges.mjwarp import MjwarpBridge
+from bridges.mjwarp_model import with_fields
+from bridges.mjwarp_state import Physics
+from holosoma_jax.config import compose
+from holosoma_jax.loop import fused, off_policy, on_policy, seeding, setup
+from holosoma_jax.loop.rollout import Algorithm, World, decide, judge
+from holosoma_jax.loop.setup import Setup
+
+LAYERS = ("physics", "environment", "policy", "learning")
+
+
+def measure(preset: str, num_envs: int, steps: int, rounds: int, overrides: list[str]) -> dict[str, Any]:
+    """Environment steps per second of every layer, and its share of the time of a training step.
+
+    Args:
+      preset: an experiment, with PPO or FastSAC.
+      num_envs: environments.
+      steps: control steps of a PPO rollout, or of a FastSAC stretch.
+      rounds: turns of each program; the median counts.
+      overrides: further arguments of the config.
+    """
+    ppo = "fast-sac" not in preset
+    length = "num-steps-per-env" if ppo else "logging-interval"
+    arguments = [f"exp:{preset}", "simulator:mjwarp", f"--training.num-envs={num_envs}"]
+    arguments += [f"--algo.config.{length}={steps}", *overrides]
+    parts = setup.build(compose.load(arguments))
+    assert isinstance(parts.bridge, MjwarpBridge)
+    trainer = (Ppo if ppo else FastSac)(parts, steps)
+    for _ in range(3):  # compile, let episodes fall out of step
+        trainer.learning()
+    world = jax.tree.map(jnp.copy, trainer.world)  # training uses its own up
+    tasks = {
+        "physics": RawPhysics(parts.bridge, world.physics, steps).run,
+        "environment": timed(partial(environment_only(parts, steps), world)),
+        "policy": trainer.policy,
+        "learning": trainer.learning,
+    }
+    for task in tasks.values():
+        task()
+    seconds = {name: float(np.median(taken)) for name, taken in interleave(tasks, rounds).items()}
+    total, below, shares = seconds["learning"], 0.0, {}
+    for name in LAYERS:
+        shares[name] = max(0.0, seconds[name] - below) / total
+        below = max(below, seconds[name])
+    found = {
+        "preset": preset,
+        "num_envs": num_envs,
+        "control_steps": steps,
+        "env_steps_per_s": {name: num_envs * steps / seconds[name] for name in LAYERS},
+        "share_of_training_time": shares,
+        "bridge_and_environment_over_raw_physics": seconds["environment"] / seconds["physics"] - 1.0,
+        "memory_bytes": memory(),
+        "buffers": parts.bridge.usage(trainer.world.physics),
+    }
+    parts.bridge.close()
+    return found
+
+
+def timed(call: Callable[[], Any]) -> Callable[[], float]:
+    """`call` as a task: seconds until its result is there."""
+
+    def run() -> float:
+        began = time.perf_counter()
+        jax.block_until_ready(call())
+        return time.perf_counter() - began
+
+    return run
+
+
+class RawPhysics:
+    """Control steps of bare MuJoCo Warp on the bridge's model, as one CUDA graph where there is a GPU."""
+
+    def __init__(self, bridge: MjwarpBridge, physics: Physics, steps: int) -> None:
+        built = bridge._programs.require_open()
+        self._device, self._data, self._steps = built.device, built.data, steps
+        fields = {
+            n: wp.from_jax(x, dtype=getattr(built.full, n).dtype) for n, x in physics.fields._asdict().items()
+        }
+        model = with_fields(built.full, type("Fields", (), fields))
+        self._fields, decimation = fields, bridge.spec.decimation
+        self._begin = {name: np.array(getattr(physics, name)) for name in ("qpos", "qvel", "warmstart")}
+        self._data.ctrl.assign(np.tile(bridge._robot.default_joint_pos, (bridge.spec.num_envs, 1)))
+        self.run_step = lambda: [mjw.step(model, self._data) for _ in range(decimation)]
+        if self._device.is_cuda:
+            with wp.ScopedDevice(self._device):
+                self.run_step()
+                with wp.ScopedCapture() as capture:
+                    self.run_step()
+            self.run_step = lambda: wp.capture_launch(capture.graph)
+
+    def run(self) -> float:
+        """Seconds of `steps` control steps from the recorded state, the targets being the default pose."""
+        for name, value in self._begin.items():
+            getattr(self._data, {"warmstart": "qacc_warmstart"}.get(name, name)).assign(value)
+        with wp.ScopedDevice(self._device):
+            wp.synchronize_device(self._device)
+            began = time.perf_counter()
+            for _ in range(self._steps):
+                self.run_step()
+            wp.synchronize_device(self._device)
+        return time.perf_counter() - began
+
+
+def environment_only(parts: Setup, steps: int) -> Callable[[World], Any]:
+    """A program of control steps whose actions keep the default pose, as in `RawPhysics`."""
+    env, bridge = parts.env, parts.bridge
+    action = jnp.zeros((env.spec.num_envs, env.spec.action_dim))
+
+    def control_step(values: Any, _: None) -> tuple[Any, Any]:
+        state, physics, sim = values
+        state, obs = env.observe(state, sim)
+        state, asked = env.pre_step(state, action)
+        physics, sim = bridge.step(physics, *asked)
+        state, result = env.post_step(state, sim)
+        physics, sim = fused.answer(bridge, physics, sim, result.reset)
+        return (state, physics, sim), (result.reward, sum(x.mean() for x in obs.values()))
+
+    def run(world: World) -> Any:
+        values = (world.carry.env, world.physics, world.sim)
+        return jax.lax.scan(control_step, values, None, length=steps)
+
+    return jax.jit(run)
+
+
+class Ppo:
+    """Whole iterations, and their rollouts alone."""
+
+    def __init__(self, parts: Setup, steps: int) -> None:
+        self._driver, state = on_policy.begin(parts, say=lambda line: None)
+        self._root, self._learner, self.world = seeding.root(0), state.learner, state.world
+        env, bridge, algorithm = parts.env, parts.bridge, Algorithm()
+
+        def control_step(values: Any, _: None) -> tuple[Any, Any]:
+            learner, carry, physics, sim = values
+            learner, carry, decision, asked = decide(env, algorithm, learner, carry, sim, self._root)
+            physics, sim = bridge.step(physics, *asked)
+            carry, outcome, result = judge(env, algorithm, learner, carry, sim)
+            physics, sim = fused.answer(bridge, physics, sim, result.reset)
+            return (learner, carry, physics, sim), (decision, outcome)
+
+        def rollout(learner: Any, world: World) -> Any:
+            values = (learner, world.carry, world.physics, world.sim)
+            return jax.lax.scan(control_step, values, None, length=steps)
+
+        self._rollout = jax.jit(rollout)
+
+    def policy(self) -> float:
+        """Seconds of a rollout; nothing comes of it."""
+        return timed(lambda: self._rollout(self._learner, self.world))()
+
+    def learning(self) -> float:
+        """Seconds of an iteration."""
+        began = time.perf_counter()
+        key = seeding.stream(self._root, "update")
+        done = self._driver.iterate(self._learner, self.world, self._root, key)
+        self._learner, self.world = done.learner, jax.block_until_ready(done.world)
+        return time.perf_counter() - began
+
+
+class FastSac:
+    """Stretches of control steps, with and without updates."""
+
+    def __init__(self, parts: Setup, steps: int) -> None:
+        self._driver, state = off_policy.begin(parts, say=lambda line: None)
+        self._steps, self._keys = steps, off_policy.keys(0)
+        self._learner, self._experience, self.world = state.learner, state.experience, state.world
+        self._never = jnp.full_like(state.experience.wait, 2**31 - 1)
+
+    def policy(self) -> float:
+        """Seconds of a stretch that acts and stores, and learns nothing."""
+        return self._advance(self._never)
+
+    def learning(self) -> float:
+        """Seconds of a stretch with all its updates."""
+        return self._advance(jnp.zeros_like(self._never))
+
+    def _advance(self, wait: jax.Array) -> float:
+        began = time.perf_counter()
+        experience = self._experience.replace(wait=wait)
+        done = self._driver.advance(self._learner, experience, self.world, self._steps, self._keys)
+        self._learner, self._experience = done.learner, done.experience
+        self.world = jax.block_until_ready(done.world)
+        return time.perf_counter() - began
+
+
+def memory() -> dict[str, int]:
+    """Peak bytes so far: JAX's and Warp's on a GPU, the process' on a CPU."""
+    device = jax.local_devices()[0]
+    if device.platform == "cpu":
+        return {"process": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+    stats = device.memory_stats() or {}
+    return {
+        "jax": int(stats.get("peak_bytes_in_use", 0)),
+        "warp": int(wp.get_mempool_used_mem_high(wp.device_from_jax(device))),
+    }
