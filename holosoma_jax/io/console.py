@@ -5,44 +5,21 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping
 from typing import Literal
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
+
+from holosoma_jax.io import dashboard
+from holosoma_jax.io.dashboard import FPS, LENGTH, REWARD, View, duration
 
 Mode = Literal["auto", "live", "plain", "quiet"]
 
-REWARD, LENGTH, FPS = "Train/mean_reward", "Train/mean_episode_length", "Perf/total_fps"
 WINDOW = 20
 """writes over which the time of an iteration is averaged for the ETA"""
-MAX_TERMS = 14
-"""reward terms shown, the largest first"""
-_ROWS = (
-    ("mean reward", REWARD, "{:.2f}"),
-    ("episode length", LENGTH, "{:.0f} steps"),
-    ("samples", "Train/num_samples", "{:,.0f}"),
-    ("speed", FPS, "{:,.0f} steps/s"),
-    ("collection", "Perf/collection_time", "{:.2f} s"),
-    ("learning", "Perf/learning_time", "{:.2f} s"),
-    ("learning rate", "Loss/actor_learning_rate", "{:.1e}"),
-    ("KL", "Loss/KL", "{:.4f}"),
-    ("value loss", "Loss/Value", "{:.4f}"),
-    ("surrogate loss", "Loss/Surrogate", "{:.4f}"),
-    ("entropy", "Loss/Entropy", "{:.2f}"),
-    ("noise std", "Policy/mean_noise_std", "{:.3f}"),
-    ("critic loss", "Loss/qf_loss", "{:.4f}"),
-    ("actor loss", "Loss/actor_loss", "{:.4f}"),
-    ("temperature", "Loss/alpha_value", "{:.2e}"),
-    ("policy entropy", "Loss/policy_entropy", "{:.2f}"),
-    ("action std", "Loss/action_std", "{:.3f}"),
-    ("penalty scale", "Env/penalty_scale", "{:.2f}"),
-)
+TREND = 16
+"""writes whose mean rewards are shown as a trend"""
 
 
 class ConsoleSink:
@@ -80,13 +57,17 @@ class ConsoleSink:
         self._clock, self._started, self._step = clock, clock(), completed
         self._best, self._scalars = best, dict[str, float]()
         self._times: deque[tuple[int, float]] = deque(maxlen=WINDOW)
+        self._rewards: deque[float] = deque(maxlen=TREND)
         self._live: Live | None = None
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Show the numbers of iteration `step`."""
         self._step, self._scalars = step, dict(scalars)
         self._times.append((step, self._clock()))
-        self._best = max(self._best, _finite(scalars.get(REWARD), -math.inf))
+        reward = _finite(scalars.get(REWARD), -math.inf)
+        self._best = max(self._best, reward)
+        if math.isfinite(reward):
+            self._rewards.append(reward)
         if self._mode == "plain":
             self._console.print(self._line(), highlight=False, soft_wrap=True, markup=False)
         elif self._mode == "live":
@@ -128,56 +109,38 @@ class ConsoleSink:
         if math.isfinite(self._best):
             shown.insert(2, f"best {self._best:.2f}")
         if FPS in self._scalars:
-            shown.append(f"{self._scalars[FPS]:,.0f} steps/s")
-        shown.append(f"ETA {_duration(self.eta_s)}")
+            shown.append(f"{self._scalars[FPS]:,.0f} steps/s{self._split()}")
+        shown.append(f"ETA {duration(self.eta_s)}")
         return " | ".join(shown)
+
+    def _split(self) -> str:
+        """' (physics 55%, environment 26%, learning 19%)', or '' where it is not known."""
+        parts = dashboard.split_of(self._scalars)
+        total = sum(parts.values())
+        if len(parts) < 2 or total <= 0.0:
+            return ""
+        return f" ({', '.join(f'{name} {seconds / total:.0%}' for name, seconds in parts.items())})"
 
     def _table(self) -> RenderableType:
         eta, elapsed = self.eta_s, self._clock() - self._started
         if eta is not None:  # count down between writes
             eta = max(0.0, eta - (self._clock() - self._times[-1][1]))
-        head = Table.grid(expand=True, padding=(0, 1))
-        head.add_column(no_wrap=True)
-        head.add_column(ratio=1)
-        head.add_column(justify="right", no_wrap=True)
-        head.add_row(
-            Text(f"{self._unit} {self._step}/{self._total}", style="bold"),
-            ProgressBar(total=max(1, self._total), completed=self._step),
-            Text(f"{_duration(elapsed)} elapsed, {_duration(eta)} left"),
+        return dashboard.render(
+            View(
+                title=self._title,
+                unit=self._unit,
+                step=self._step,
+                total=self._total,
+                elapsed_s=elapsed,
+                eta_s=eta,
+                best=self._best,
+                rewards=list(self._rewards),
+                scalars=self._scalars,
+                width=self._console.width,
+                height=self._console.height,
+            )
         )
-        numbers = [
-            (name, form.format(self._scalars[key])) for name, key, form in _ROWS if key in self._scalars
-        ]
-        if math.isfinite(self._best):
-            numbers.insert(1, ("best so far", f"{self._best:.2f}"))
-        body = Table.grid(expand=True, padding=(0, 2))
-        body.add_column(ratio=1)
-        body.add_column(ratio=1)
-        body.add_row(_pairs("", numbers), _pairs("reward terms", self._terms()))
-        title = Text(self._title, style="bold") if self._title else None
-        return Panel(Group(head, Text(), body), title=title, border_style="cyan", padding=(1, 2))
-
-    def _terms(self) -> list[tuple[str, str]]:
-        prefix = "Episode/rew_"
-        terms = [(k.removeprefix(prefix), v) for k, v in self._scalars.items() if k.startswith(prefix)]
-        terms.sort(key=lambda item: -abs(_finite(item[1], 0.0)))
-        return [(name, f"{value:+.3f}") for name, value in terms[:MAX_TERMS]]
-
-
-def _pairs(heading: str, rows: Iterable[tuple[str, str]]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(justify="right")
-    if heading:
-        table.add_row(Text(heading, style="bold not dim"), "")
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
 
 
 def _finite(value: float | None, otherwise: float) -> float:
     return otherwise if value is None or not math.isfinite(value) else value
-
-
-def _duration(seconds: float | None) -> str:
-    return "..." if seconds is None else str(timedelta(seconds=round(seconds)))
