@@ -1,0 +1,54 @@
+"""What FastSAC refuses, and that each message names the culprit and the fix."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from holosoma_jax.learn import fast_sac
+from tests.learn import small_sac
+
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "changes", "message"),
+    [
+        ({"actor_obs_dim": 0}, {}, "'actor_obs' has 0 entries, expected at least 1"),
+        ({"action_scale": (1.0,)}, {}, r"expected 2 finite numbers above 0\. Take `action_reach`"),
+        ({"action_scale": (1.0, 0.0)}, {}, r"or set algo\.config\.use_tanh to false"),
+        ({"mirror": None}, {}, r"no mirror \(FastSacSpec\.mirror is None\)"),
+        ({"critic_obs_dim": 5}, {}, "reflects 4 entries of 'critic_obs', expected 5"),
+        ({}, {"policy_frequency": 1}, "the actor would never be updated"),
+    ],
+)
+def test_init(spec: dict[str, Any], changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fast_sac.init(KEY, replace(small_sac.SPEC, **spec), small_sac.config(**changes))
+
+
+def test_act() -> None:
+    state = small_sac.learner()
+    with pytest.raises(ValueError, match="no group 'actor_obs'; given: critic_obs"):
+        fast_sac.act(state, {"critic_obs": jnp.ones((2, 4))}, KEY)
+    with pytest.raises(ValueError, match=r"'actor_obs' is \(2, 4\), expected \[N, 3\]"):
+        fast_sac.act(state, {"actor_obs": jnp.ones((2, 4))}, KEY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reward": jnp.ones((3, 16))}, r"reward is \(3, 16\), expected \[4, B\]: one row of transitions"),
+        ({"action": jnp.ones((4, 16, 3))}, r"action is \(4, 16, 3\), expected \(4, 16, 2\)"),
+        ({"next_critic_obs": jnp.ones((4, 15, 4))}, r"next_critic_obs is \(4, 15, 4\)"),
+        ({"valid": jnp.ones((4, 16))}, "valid is float32, expected bool"),
+        ({"discount": jnp.ones((4, 16), bool)}, "discount is bool, expected float32"),
+    ],
+)
+def test_update(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fast_sac.update(small_sac.learner(), small_sac.batch()._replace(**changes), KEY)
