@@ -31,6 +31,16 @@ from holosoma_jax.loop.setup import Setup
 LAYERS = ("physics", "environment", "policy", "learning")
 
 
+def clock() -> float:
+    """s; on a processor those that it has worked, of all threads, as other programs may be running too."""
+    return time.process_time() if jax.default_backend() == "cpu" else time.perf_counter()
+
+
+def copied(tree: Any) -> Any:
+    """A copy to be used up."""
+    return jax.block_until_ready(jax.tree.map(jnp.copy, tree))
+
+
 def measure(preset: str, num_envs: int, steps: int, rounds: int, overrides: list[str]) -> dict[str, Any]:
     """Environment steps per second of every layer, and its share of the time of a training step.
 
@@ -50,7 +60,8 @@ def measure(preset: str, num_envs: int, steps: int, rounds: int, overrides: list
     trainer = (Ppo if ppo else FastSac)(parts, steps)
     for _ in range(3):  # compile, let episodes fall out of step
         trainer.learning()
-    world = jax.tree.map(jnp.copy, trainer.world)  # training uses its own up
+    trainer.settled = True
+    world = trainer.world
     tasks = {
         "physics": RawPhysics(parts.bridge, world.physics, steps).run,
         "environment": timed(partial(environment_only(parts, steps), world)),
@@ -70,6 +81,7 @@ def measure(preset: str, num_envs: int, steps: int, rounds: int, overrides: list
         "control_steps": steps,
         "env_steps_per_s": {name: num_envs * steps / seconds[name] for name in LAYERS},
         "share_of_training_time": shares,
+        "clock": "processor seconds of all threads" if jax.default_backend() == "cpu" else "wall-clock",
         "bridge_and_environment_over_raw_physics": seconds["environment"] / seconds["physics"] - 1.0,
         "memory_bytes": memory(),
         "buffers": parts.bridge.usage(trainer.world.physics),
@@ -82,9 +94,9 @@ def timed(call: Callable[[], Any]) -> Callable[[], float]:
     """`call` as a task: seconds until its result is there."""
 
     def run() -> float:
-        began = time.perf_counter()
+        began = clock()
         jax.block_until_ready(call())
-        return time.perf_counter() - began
+        return clock() - began
 
     return run
 
@@ -116,11 +128,11 @@ class RawPhysics:
             getattr(self._data, {"warmstart": "qacc_warmstart"}.get(name, name)).assign(value)
         with wp.ScopedDevice(self._device):
             wp.synchronize_device(self._device)
-            began = time.perf_counter()
+            began = clock()
             for _ in range(self._steps):
                 self.run_step()
             wp.synchronize_device(self._device)
-        return time.perf_counter() - began
+        return clock() - began
 
 
 def environment_only(parts: Setup, steps: int) -> Callable[[World], Any]:
@@ -145,7 +157,9 @@ def environment_only(parts: Setup, steps: int) -> Callable[[World], Any]:
 
 
 class Ppo:
-    """Whole iterations, and their rollouts alone."""
+    """Whole iterations, and their rollouts alone; once `settled`, always from the same state."""
+
+    settled = False
 
     def __init__(self, parts: Setup, steps: int) -> None:
         self._driver, state = on_policy.begin(parts, say=lambda line: None)
@@ -172,15 +186,20 @@ class Ppo:
 
     def learning(self) -> float:
         """Seconds of an iteration."""
-        began = time.perf_counter()
-        key = seeding.stream(self._root, "update")
-        done = self._driver.iterate(self._learner, self.world, self._root, key)
-        self._learner, self.world = done.learner, jax.block_until_ready(done.world)
-        return time.perf_counter() - began
+        learner, world, key = copied(self._learner), copied(self.world), seeding.stream(self._root, "update")
+        began = clock()
+        done = self._driver.iterate(learner, world, self._root, key)
+        jax.block_until_ready(done.world)
+        seconds = clock() - began
+        if not self.settled:
+            self._learner, self.world = done.learner, done.world
+        return seconds
 
 
 class FastSac:
-    """Stretches of control steps, with and without updates."""
+    """Stretches of control steps, with and without updates; once `settled`, always from the same state."""
+
+    settled = False
 
     def __init__(self, parts: Setup, steps: int) -> None:
         self._driver, state = off_policy.begin(parts, say=lambda line: None)
@@ -197,12 +216,15 @@ class FastSac:
         return self._advance(jnp.zeros_like(self._never))
 
     def _advance(self, wait: jax.Array) -> float:
-        began = time.perf_counter()
-        experience = self._experience.replace(wait=wait)
-        done = self._driver.advance(self._learner, experience, self.world, self._steps, self._keys)
-        self._learner, self._experience = done.learner, done.experience
-        self.world = jax.block_until_ready(done.world)
-        return time.perf_counter() - began
+        experience, world = self._experience.replace(wait=wait), copied(self.world)
+        began = clock()
+        done = self._driver.advance(self._learner, experience, world, self._steps, self._keys)
+        jax.block_until_ready(done.world)
+        seconds = clock() - began
+        self._learner, self._experience = done.learner, done.experience  # the buffer is not copied
+        if not self.settled:
+            self.world = done.world
+        return seconds
 
 
 def memory() -> dict[str, int]:
