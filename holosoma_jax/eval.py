@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from holosoma_jax import runtime
-from holosoma_jax.config import compose
+from holosoma_jax.config import compose, tokens
 from holosoma_jax.config.evaluation import EvalArgs
 
 PROG = "python -m holosoma_jax.eval"
@@ -26,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.prepare()
 
     def body() -> int:
-        cfg, args = compose.parse_or_exit(argv, PROG, ABOUT, extra=EvalArgs, base=_saved_config)
+        cfg, args = compose.parse_or_exit(
+            argv, PROG, ABOUT, extra=EvalArgs, base=partial(_saved_config, argv)
+        )
         from holosoma_jax.loop import eval_session
 
         eval_session.run(cfg, args)
@@ -35,10 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return runtime.command(body, "interrupted: there are no scores")
 
 
-def _saved_config(args: EvalArgs) -> dict[str, Any]:
+def _saved_config(argv: Sequence[str], args: EvalArgs) -> dict[str, Any]:
     from holosoma_jax.loop import eval_session  # imports JAX: not for --help alone
 
-    return eval_session.saved_config(args)
+    headless = [o.text for o in tokens.parse(argv).overrides if o.path == ("training", "headless")]
+    return eval_session.saved_config(args, watched=headless[-1:] in (["false"], ["False"], ["FALSE"]))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -11,7 +12,7 @@ from contextlib import suppress
 import mujoco
 import numpy as np
 from mujoco.studio import app as studio_app
-from mujoco.studio import endpoints, launch_thread, messages, plugin, viewer_protocol, web_viewer
+from mujoco.studio import endpoints, launch_thread, messages, viewer_protocol, web_viewer
 
 from holosoma_jax.io.viewer_link import ViewerJob
 from holosoma_jax.io.viewer_panel import Panel, Shown
@@ -23,18 +24,26 @@ LOOPBACK = ("127.0.0.1", "::1")
 QPOS = int(mujoco.mjtState.mjSTATE_QPOS)
 
 
-class Seen(plugin.ViewerPlugin):
-    """Knows when somebody last looked."""
+class Pages(logging.Handler):
+    """Counts the pages that are open, from what Studio's server logs: it has no other way to tell.
 
-    last: float | None = None
+    Should that line change, pages count as open, and the viewer ends by its menu or with its run.
+    """
 
-    @messages.handler
-    def _on_update(self, _: messages.UpdateEvent) -> None:
-        self.last = time.monotonic()  # updates come while a page is open
+    def __init__(self) -> None:
+        """No page yet."""
+        super().__init__()
+        self._open: int | None = None
+        self._since = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take in one line of the log."""
+        if "Browser" in str(record.msg) and isinstance(record.args, tuple) and len(record.args) == 1:
+            self._open, self._since = int(str(record.args[0])), time.monotonic()
 
     def left(self) -> bool:
         """Whether somebody has looked, and has gone."""
-        return self.last is not None and time.monotonic() - self.last > GONE_S
+        return self._open == 0 and time.monotonic() - self._since > GONE_S
 
 
 def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) -> None:
@@ -45,9 +54,10 @@ def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) 
       OSError: there is no such address.
     """
     inside, outside = launch_thread.make_thread_endpoints()
-    seen = Seen()
+    pages = Pages()
+    logging.getLogger("WebServer").addHandler(pages)
     looks = studio_app.Config(show_options=False, show_inspector=False, show_status_bar=False)
-    plugins = [studio_app.App(looks), Panel(job, stage.root_body, say), seen]
+    plugins = [studio_app.App(looks), Panel(job, stage.root_body, say)]
     config = viewer_protocol.ViewerConfig(title=job.title, gfx="web", http_port=job.port)
 
     # Studio listens on all interfaces and has no setting for it: what it puts here is ignored.
@@ -60,15 +70,15 @@ def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) 
         viewer.close()
         raise RuntimeError(f"MuJoCo Studio listens at {address}, not at {job.host}: not served, for safety")
     say(ready=f"http://{_written(job.host)}:{port}/")
-    feeding = (stage, frames, outside, None if job.stays else seen)
+    feeding = (stage, frames, outside, None if job.stays else pages)
     threading.Thread(target=_feed, args=feeding, daemon=True).start()
     viewer_protocol.run_viewer_loop(viewer)
 
 
-def _feed(stage: Stage, frames: Frames, outside: endpoints.SimEndpoint, seen: Seen | None) -> None:
+def _feed(stage: Stage, frames: Frames, outside: endpoints.SimEndpoint, pages: Pages | None) -> None:
     """Hand frames to Studio until they end, or nobody looks any more; then end the page."""
     with suppress(RuntimeError):  # the endpoint is closed: the user has quit
-        while not frames.ended and not (seen is not None and seen.left()):
+        while not frames.ended and not (pages is not None and pages.left()):
             outside.get_viewer_events()  # what Studio would tell a simulator of its own
             outside.get_viewer_snapshots()
             view = frames.take(0.1)

@@ -10,7 +10,7 @@ def fused(setup: Setup) -> bool:
     """Whether iterations are one program: `training.driver`, by default wherever the simulator allows it.
 
     Raises:
-      ConfigError: it was asked for, and the simulator cannot be part of a program.
+      ConfigError: it was asked for, and the simulator cannot be part of a program, or there is a viewer.
     """
     spec, asked = setup.bridge.spec, setup.cfg.training.driver
     if asked == "fused" and not spec.traceable:
@@ -18,4 +18,11 @@ def fused(setup: Setup) -> bool:
             f"training.driver: got 'fused', but simulator '{spec.simulator}' keeps its state outside of JAX. "
             "Pass --training.driver auto, or simulator:mjwarp."
         )
+    if not setup.cfg.training.headless:  # a viewer looks between control steps
+        if asked == "fused":
+            raise ConfigError(
+                "training.driver: got 'fused' with training.headless false; a viewer looks between control steps, "
+                "and there one program has no between. Leave the driver out."
+            )
+        return False
     return spec.traceable and asked != "stepped"

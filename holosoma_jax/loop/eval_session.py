@@ -7,6 +7,7 @@ import shlex
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.progress import Progress
 
-from holosoma_jax.config import keys
+from holosoma_jax.config import compose, keys
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.evaluation import EvalArgs
-from holosoma_jax.config.schema import Config
-from holosoma_jax.loop import conditions, evaluate, exporting, policies, report, seeding, setup
+from holosoma_jax.config.schema import Config, ViewerConfig
+from holosoma_jax.loop import conditions, evaluate, exporting, live, policies, report, seeding, setup
 from holosoma_jax.loop.evaluate import Moment
 from holosoma_jax.loop.policies import Policy
 from holosoma_jax.loop.scores import Scores
@@ -28,10 +29,16 @@ from holosoma_jax.loop.watching import Watch
 
 DEFAULT_ENVS = 64
 """Environments, unless the command line says otherwise: the training's number is for learning."""
+ENDLESS_S = 100_000.0
+"""s of an evaluation that a user watches, unless the command line says otherwise: until they have enough"""
 
 
-def saved_config(args: EvalArgs) -> dict[str, Any]:
+def saved_config(args: EvalArgs, *, watched: bool = False) -> dict[str, Any]:
     """The config that the policy was trained with, sized and silenced for an evaluation.
+
+    Args:
+      args: the command's flags.
+      watched: there is a viewer; one robot is looked at, and one is quick enough for real time.
 
     Raises:
       ConfigError: no such policy.
@@ -39,12 +46,13 @@ def saved_config(args: EvalArgs) -> dict[str, Any]:
     sized: Mapping[str, Any] = {
         # The exported policy of a training lies beside its checkpoint already; on request it is made here.
         "training": {
-            "num_envs": DEFAULT_ENVS,
+            "num_envs": 1 if watched else DEFAULT_ENVS,
             "checkpoint": None,
             "multigpu": False,
             "export_onnx": False,
         },
         "logger": {"type": "disabled"},
+        "viewer": compose.to_mapping(ViewerConfig()),  # of the machine, not of the policy
     }
     return keys.overlay(policies.find(_checkpoint(args)).config, sized)
 
@@ -69,14 +77,20 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
         steps = cfg.training.max_eval_steps or spec.max_episode_steps
         console.print(
             f"{policy.name}: {parts.robot.name} on {cfg.simulator.name}, {spec.num_envs} environments, "
-            f"{steps} steps ({steps * spec.control_dt:g} s), {args.mode}",
+            f"{_duration(cfg, steps, spec.control_dt)}, {args.mode}",
             soft_wrap=True,
             markup=False,
             highlight=False,
         )
-        command = _command(parts, args)
-        watch = Watch(parts, command, args, target, console.print)
-        scores = _scores(parts, policy, command, steps, watch)
+        title = f"{parts.robot.name}: {source.path.name}"
+        first = args.velocity or (0.0, 0.0, 0.0)
+        with live.watching(parts, title, partial(console.print, soft_wrap=True), command=first) as viewer:
+            pilot = None if viewer is None else live.Driver(viewer, spec.num_envs, spec.control_dt)
+            if pilot is not None:  # steered as the user likes: there is no one command to compare with
+                args = replace(args, velocity=first, pictures=False)
+            command = _command(parts, args)
+            watch = Watch(parts, command, args, target, console.print)
+            scores = _scores(parts, policy, command, steps, watch, pilot)
     finally:
         parts.bridge.close()
     record = report.record(
@@ -90,7 +104,10 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
         velocity=args.velocity,
     )
     console.print(report.tables(scores))
-    target.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+    files = []
+    if cfg.training.headless:
+        target.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+        files.append(target)
     try:
         shown = watch.finish(
             f"{policy.name}: {parts.robot.name} on {cfg.simulator.name}, {args.mode}, survival "
@@ -103,7 +120,7 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
         raise ConfigError(f"--record: cannot write {args.record} ({error.strerror or error}).") from None
     if cfg.training.export_onnx:
         shown.append(exporting.from_checkpoint(source))
-    for path in [target, *shown]:
+    for path in [*files, *shown]:
         console.print(f"written to {path}", soft_wrap=True, markup=False, highlight=False)
     if args.record:
         console.print(
@@ -124,8 +141,18 @@ def _command(parts: Setup, args: EvalArgs) -> jax.Array:
     return evaluate.draw_commands(parts.cfg, envs, key)
 
 
-def _scores(parts: Setup, policy: Policy, command: jax.Array, steps: int, watch: Watch) -> Scores:
-    """Run the evaluation under a progress bar."""
+def _scores(
+    parts: Setup, policy: Policy, command: jax.Array, steps: int, watch: Watch, pilot: live.Driver | None
+) -> Scores:
+    """Run the evaluation under a progress bar, or under the eyes of a user."""
+    key = jax.random.key(parts.cfg.training.seed)
+    if pilot is not None:
+
+        def on_show(moment: Moment) -> None:
+            watch(moment)
+            pilot(moment)
+
+        return evaluate.run(parts, policy, command, steps, key, on_show, pilot)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("evaluating", total=steps)
 
@@ -133,7 +160,13 @@ def _scores(parts: Setup, policy: Policy, command: jax.Array, steps: int, watch:
             watch(moment)
             progress.update(task, completed=moment.step + 1)
 
-        return evaluate.run(parts, policy, command, steps, jax.random.key(parts.cfg.training.seed), on_step)
+        return evaluate.run(parts, policy, command, steps, key, on_step)
+
+
+def _duration(cfg: Config, steps: int, control_dt: float) -> str:
+    if not cfg.training.headless and cfg.training.max_eval_steps is None:
+        return "until the viewer is closed"
+    return f"{steps} steps ({steps * control_dt:g} s)"
 
 
 def _checkpoint(args: EvalArgs) -> str:
@@ -154,6 +187,8 @@ def _long_enough(cfg: Config) -> Config:
     """Episodes that the clock does not cut before the evaluation ends."""
     sim = cfg.simulator.config.sim
     asked = (cfg.training.max_eval_steps or 0) * sim.control_decimation / sim.fps
+    if not cfg.training.headless:
+        asked = asked or ENDLESS_S
     sim = replace(sim, max_episode_length_s=max(sim.max_episode_length_s, asked))
     return replace(cfg, simulator=replace(cfg.simulator, config=replace(cfg.simulator.config, sim=sim)))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -41,9 +41,23 @@ class Moment(NamedTuple):
     """[E] bool: environments that have not failed before"""
     starts: np.ndarray
     """[E] bool: environments for which it is the first step of an episode"""
+    command: Array
+    """[E, 3] what each environment was told: m/s forward, m/s left, rad/s yaw rate"""
 
 
 OnStep = Callable[[Moment], None]
+
+
+class Pilot(Protocol):
+    """Someone at the controls, asked around every control step."""
+
+    def command(self) -> Array | None:
+        """[E, 3], from this step on; None: as before."""
+        ...
+
+    def ended(self) -> bool:
+        """Whether to stop after this step."""
+        ...
 
 
 def run(
@@ -53,11 +67,12 @@ def run(
     steps: int,
     key: jax.Array,
     on_step: OnStep | None = None,
+    pilot: Pilot | None = None,
 ) -> Scores:
     """Let `policy` act in every environment for `steps` control steps, and score what it does.
 
-    An environment keeps its command for the whole evaluation. After a failure it starts anew; what
-    follows is scored apart (`Scores.later`).
+    An environment keeps its command for the whole evaluation, unless a pilot gives another. After a
+    failure it starts anew; what follows is scored apart (`Scores.later`).
 
     Args:
       setup: made with ``evaluation=True``; every call starts its environments anew.
@@ -66,6 +81,7 @@ def run(
       steps: control steps, fewer than those of an episode.
       key: start poses, noise and randomisation follow from it.
       on_step: an onlooker, called after each control step.
+      pilot: may change the commands, and end the evaluation early.
 
     Raises:
       ConfigError: the policy's action is not finite.
@@ -77,23 +93,28 @@ def run(
     physics, sim = respond(bridge, bridge.init(), None, reset, resets=True, pushes=False)
     state = with_command(state, jnp.asarray(command, jnp.float32))
     tally = scores.tally(env.spec.num_envs, env.spec.reward_names)
-    for step in range(steps):
+    done = 0
+    while done < steps and not (done and pilot is not None and pilot.ended()):
+        if pilot is not None and (wanted := pilot.command()) is not None:
+            state = steered(state, jnp.asarray(wanted, jnp.float32))
         state, obs = observe(state, sim)
         action = jnp.asarray(policy.act(obs[GROUP]))
         state, asked, finite = decide(state, action)
         if not finite:  # waits: from here on nothing reads the borrowed state
             raise ConfigError(
-                f"{policy.name}: its action is not finite at control step {step}; it cannot be scored."
+                f"{policy.name}: its action is not finite at control step {done}; it cannot be scored."
             )
         physics, sim = bridge.step(physics, *asked)
         if on_step is not None:
             starts = np.asarray(state.episode_step) == 0
-            on_step(Moment(step, sim, action, asked.targets, ~np.asarray(tally.over), starts))
+            standing = ~np.asarray(tally.over)
+            on_step(Moment(done, sim, action, asked.targets, standing, starts, state.command))
         tally, state, reset, due = judge(tally, state, sim, asked.targets)
         resets, pushes = np.asarray(due)
         physics, sim = respond(bridge, physics, sim, reset, resets, pushes)
+        done += 1
     running = dict(zip(env.spec.reward_names, jax.device_get(state.reward_sums).T, strict=True))
-    return scores.summarize(tally, steps, env.spec.control_dt, running, state.episode_step)
+    return scores.summarize(tally, done, env.spec.control_dt, running, state.episode_step)
 
 
 def _decide(setup: Setup, state: EnvState, action: jax.Array) -> tuple[EnvState, Action, jax.Array]:
@@ -125,13 +146,31 @@ def with_command(state: EnvState, command: jax.Array) -> EnvState:
     return state.replace(command=command, phase=gait.freeze_when_standing(state.phase_offset, command))
 
 
+def steered(state: EnvState, command: jax.Array) -> EnvState:
+    """The state told `command` [E, 3] in the middle of its gait, which goes on unless it is to stand."""
+    return state.replace(command=command, phase=gait.freeze_when_standing(state.phase, command))
+
+
 def draw_commands(cfg: Config, num_envs: int, key: jax.Array) -> jax.Array:
     """Commands [num_envs, 3] as training draws them: uniform in their ranges, some of them 'stand'.
 
     Raises:
       ConfigError: the config has no velocity command.
     """
+    return _velocity_command(cfg).sample(key, num_envs)
+
+
+def velocity_ranges(cfg: Config) -> Mapping[str, tuple[float, float]]:
+    """What training draws commands from: lin_vel_x, lin_vel_y m/s and ang_vel_yaw rad/s.
+
+    Raises:
+      ConfigError: the config has no velocity command.
+    """
+    return _velocity_command(cfg).command_ranges
+
+
+def _velocity_command(cfg: Config) -> commands.VelocityCommand:
     for name, term in cfg.command.setup_terms.items():
         if registry.resolve("commands", name, term.func) is commands.VelocityCommand:
-            return registry.bind("commands", name, term.func, term.params)().sample(key, num_envs)
+            return registry.bind("commands", name, term.func, term.params)()
     raise ConfigError("command.setup_terms: there is no 'locomotion_command'; only such policies are scored.")

@@ -14,7 +14,8 @@ from holosoma_jax.config.schema import Config
 from holosoma_jax.io.console import REWARD, ConsoleSink
 from holosoma_jax.io.loggers import Sink, make_sinks, read_metrics, share
 from holosoma_jax.io.loggers import require as require_logger
-from holosoma_jax.loop import checkpoint, guard, off_policy, on_policy, parallel, run_dir
+from holosoma_jax.io.viewer import Viewer
+from holosoma_jax.loop import checkpoint, guard, live, off_policy, on_policy, parallel, run_dir
 from holosoma_jax.loop.artifacts import Artifacts
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup, build, iteration_name
@@ -33,12 +34,13 @@ def run(cfg: Config) -> int:
     _refuse_what_is_missing(cfg)
     setup = build(cfg)
     try:
-        return _run(cfg, setup)
+        with live.watching(setup, f"{setup.robot.name}: {cfg.training.name}", _print) as viewer:
+            return _run(cfg, setup, viewer)
     finally:
         setup.bridge.close()
 
 
-def _run(cfg: Config, setup: Setup) -> int:
+def _run(cfg: Config, setup: Setup, viewer: Viewer | None) -> int:
     start = run_dir.begin(cfg)
     folder, total = start.run, cfg.algo.config.num_learning_iterations
     _print(f"Run: {folder.path}")
@@ -57,7 +59,7 @@ def _run(cfg: Config, setup: Setup) -> int:
                 state,
                 folder,
                 sinks=[*files, console],
-                extras=artifacts,
+                extras=artifacts if viewer is None else live.Following(artifacts, viewer, console.note),
                 say=console.note,
                 stop=stop,
             )
@@ -78,6 +80,8 @@ def _run(cfg: Config, setup: Setup) -> int:
             sink.close()
     if result.state.iteration == state.iteration and not stop.requested:
         _print(f"Nothing was left to do: all {total} {unit}s were done before.")
+    else:
+        _print(console.summary())
     _print(_next_steps(cfg, folder, finished=not stop.requested))
     if result.unsaved:
         print("error: the last iterations could not be saved; see the warnings above", file=sys.stderr)
@@ -122,11 +126,6 @@ def _refuse_what_is_missing(cfg: Config) -> None:
     require_logger(cfg.logger)
     if cfg.training.multigpu:
         raise ConfigError("training.multigpu: got true; this version trains on one device. Leave it out.")
-    if not cfg.training.headless:
-        raise ConfigError(
-            "training.headless: got false; training has no viewer in this version. Leave it out, and look at "
-            "the videos (logger.video)."
-        )
 
 
 def _next_steps(cfg: Config, folder: RunDir, *, finished: bool) -> str:
@@ -145,9 +144,9 @@ def _next_steps(cfg: Config, folder: RunDir, *, finished: bool) -> str:
         again += f" --algo.config.num-learning-iterations {2 * cfg.algo.config.num_learning_iterations}"
     lines += [f"{'Train on:' if finished else 'Resume:':<14} {again}"]
     if left["checkpoints"] is not None:
-        lines += [
-            f"{'Evaluate:':<14} python -m holosoma_jax.eval --checkpoint {shlex.quote(str(folder.path))}"
-        ]
+        where = f"--checkpoint {shlex.quote(str(folder.path))}"
+        lines += [f"{'Evaluate:':<14} python -m holosoma_jax.eval {where}"]
+        lines += [f"{'Export:':<14} python -m holosoma_jax.export {where}"]
     return "\n".join(lines)
 
 

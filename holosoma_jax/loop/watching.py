@@ -40,7 +40,7 @@ class Watch:
           target: the results' file; the others lie beside it and share its stem.
           warn: gets one line for what cannot be drawn.
         """
-        self._parts, self._command, self._args = parts, command, args
+        self._parts, self._args = parts, args
         self._target, self._warn = target, warn
         self._host_command = np.asarray(command)
         self._velocity = jax.jit(_velocities)
@@ -62,10 +62,14 @@ class Watch:
     def __call__(self, moment: Moment) -> None:
         """Copy what is wanted of one control step."""
         sim = moment.sim
-        self._video.add(sim, self._command)
+        self._video.add(sim, moment.command)
         if self._args.record:
             self._recorder.add(
-                sim, self._host_command, moment.action, moment.targets, episode_start=bool(moment.starts[0])
+                sim,
+                np.asarray(moment.command),
+                moment.action,
+                moment.targets,
+                episode_start=bool(moment.starts[0]),
             )
         if not self._args.pictures:
             return

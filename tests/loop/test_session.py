@@ -139,7 +139,6 @@ def test_named_preset_wins_over_the_saved_config(command, tmp_path):
         (["--training.checkpoint", "/nowhere"], "no such folder: /nowhere"),
         (["--training.checkpoint", "RUN/config.yaml"], "is a file"),
         (["--training.multigpu=True", "exp:g1-29dof"], "training.multigpu"),
-        (["--training.headless=False", "exp:g1-29dof"], "training.headless"),
         (["exp:g1-29dof", "--training.output-dir=RUN/config.yaml"], "training.output_dir: cannot write"),
     ],
 )
