@@ -86,6 +86,12 @@ class ConsoleSink:
             self._live.stop()
             self._live = None
 
+    def summary(self) -> str:
+        """One line for the end: how far, how long, how good."""
+        took = duration(self._clock() - self._started)
+        best = f", best mean reward {self._best:.2f}" if math.isfinite(self._best) else ""
+        return f"{self._unit.capitalize()} {self._step} of {self._total} after {took}{best}."
+
     @property
     def eta_s(self) -> float | None:
         """Seconds until iteration `total`, from the latest `WINDOW` writes; None before there are two."""

@@ -177,6 +177,8 @@ def _terms(scalars: Mapping[str, float], most: int) -> Table:
         share = abs(value) / largest if math.isfinite(value) and largest > 0 else 0.0
         bar = Text("▪" * max(round(TERM_BAR * share), int(share > 0)), style="green" if value > 0 else "red")
         table.add_row(name, f"{value:+.3f}", bar)
+    if not terms:
+        table.add_row("no episode has ended yet")
     if len(terms) > len(shown):
         table.add_row(f"and {len(terms) - len(shown)} more")
     return table

@@ -178,8 +178,12 @@ class WandbSink:
 
 
 def run_path(folder: Path) -> str | None:
-    """'entity/project/run_id' of the wandb run that the run in `folder` is logged to, or None."""
-    return _read_state(folder).get("path")
+    """'entity/project/run_id' of the wandb run that the run in `folder` is logged to.
+
+    None where there is none, or where an offline run does not know its entity yet.
+    """
+    path = str(_read_state(folder).get("path", ""))
+    return path if path.count("/") == 2 else None
 
 
 def _read_state(folder: Path) -> dict[str, Any]:

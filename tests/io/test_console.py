@@ -103,3 +103,12 @@ def test_quiet_shows_notes_only():
     shown.note("WARNING: [x] stays as it is")
     shown.close()
     assert out.getvalue() == "WARNING: [x] stays as it is\n"
+
+
+def test_the_summary_says_how_far_how_long_and_how_good():
+    clock = Clock()
+    shown, _ = sink(False, clock)
+    clock.now = 3725.0
+    assert shown.summary() == "Iteration 0 of 10 after 1:02:05."
+    shown.write(4, SCALARS)
+    assert shown.summary() == "Iteration 4 of 10 after 1:02:05, best mean reward 12.35."

@@ -86,6 +86,7 @@ def test_the_folder_says_which_run_it_is_and_what_to_type(written: tuple[Path, l
     folder, said = written
     state = json.loads((folder / wandb_sink.STATE_FILE).read_text())
     assert Read(folder).run.run_id == state["id"]
+    assert wandb_sink.run_path(folder) == f"team/walks/{state['id']}"
     offline = Read(folder).path.parent
     assert said == [f"wandb: {offline}", f"wandb: upload this run later with: wandb sync {offline}"]
 
@@ -137,3 +138,10 @@ def test_an_unwritable_folder_is_one_line(folder: Path, tmp_path: Path):
     cfg = LoggerConfig(type="wandb", mode="offline", dir=str(tmp_path / "file" / "below"))
     with pytest.raises(ConfigError, match=r"logger.dir: cannot write to"):
         WandbSink(cfg, folder, CONFIG, project="p")
+
+
+def test_an_offline_run_without_an_entity_has_no_path_yet(folder: Path):
+    cfg = LoggerConfig(type="wandb", mode="offline", project="walks")
+    WandbSink(cfg, folder, CONFIG, project="p", say=lambda text: None).close()
+    assert wandb_sink.run_path(folder) is None
+    assert wandb_sink.run_path(folder / "nowhere") is None
