@@ -58,9 +58,11 @@ class MjwarpBridge:
             raise ValueError(f"num_envs: got {num_envs}, wanted 1 or more.")
         settings, sim = cfg.config.mujoco_warp, cfg.config.sim
         device = mjwarp_start.device()
-        graph, graphs = mjwarp_start.graph_mode(device, settings.cuda_graph)
+        graph, loops, graphs = mjwarp_start.graph_mode(device, settings.cuda_graph)
         mjwarp_start.say(mjwarp_start.describe(device, graphs))
-        built = mjwarp_model.build(robot, ground, cfg, num_envs, device, self_collisions=self_collisions)
+        built = mjwarp_model.build(
+            robot, ground, cfg, num_envs, device, loops=loops, self_collisions=self_collisions
+        )
         self.model = built.host
         self.spec = BridgeSpec(
             simulator="mjwarp",

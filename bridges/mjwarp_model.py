@@ -73,9 +73,26 @@ class Built:
 
 
 def build(
-    robot: Robot, ground: Ground, cfg: SimulatorConfig, num_envs: int, device: wp.Device, **options: Any
+    robot: Robot,
+    ground: Ground,
+    cfg: SimulatorConfig,
+    num_envs: int,
+    device: wp.Device,
+    *,
+    loops: bool = True,
+    **options: Any,
 ) -> Built:
-    """Compile the model and put it on `device`; `options` are those of `mujoco_model.build`.
+    """Compile the model and put it on `device`.
+
+    Args:
+      robot: what to simulate.
+      ground: what it stands on.
+      cfg: rates and settings.
+      num_envs: environments.
+      device: to compute on.
+      loops: let the solver stop iterating once every environment has converged; not every kind of CUDA
+        graph can do that.
+      **options: those of `mujoco_model.build`.
 
     Raises:
       ValueError: as `mujoco_model.build`.
@@ -87,7 +104,7 @@ def build(
         full.opt.warn_overflow = 0  # said once, by `mjwarp_usage`, not by every environment
         full.opt.contact_sensor_maxmatch = settings.max_contacts_per_body
         full.opt.deterministic = settings.deterministic and device.is_cuda
-        full.opt.graph_conditional = not device.is_cuda or wp.is_conditional_graph_supported()
+        full.opt.graph_conditional = loops
         quiet = copy.copy(full)
         quiet.opt = copy.copy(full.opt)
         quiet.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_SENSOR)

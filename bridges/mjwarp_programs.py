@@ -7,7 +7,7 @@ leaves there is never read by a later one, and the arrays of the state are repla
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 
 import jax
@@ -41,7 +41,7 @@ class Programs:
         }
         self._step = mjwarp_call.make(
             "mjwarp_step",
-            self._run_step,
+            self._on_device(self._run_step),
             reads={**fields, "ctrl": Kind(wp.float32, (decimation, e, host.nu))},
             updates={
                 **state,
@@ -58,7 +58,7 @@ class Programs:
         placed = {name: fields[name] for name in ("body_mass", "body_inertia", "body_ipos")}
         self._kinematics = mjwarp_call.make(
             "mjwarp_kinematics",
-            self._run_kinematics,
+            self._on_device(self._run_kinematics),
             reads={**placed, **state},
             updates={},
             writes=found,
@@ -66,7 +66,7 @@ class Programs:
         )
         self._constants = mjwarp_call.make(
             "mjwarp_constants",
-            self._run_constants,
+            self._on_device(self._run_constants),
             reads={name: fields[name] for name in _INERTIAL},
             updates={},
             writes={name: fields[name] for name in DERIVED},
@@ -117,6 +117,15 @@ class Programs:
         if self._built is None:
             raise RuntimeError("this MJWarp bridge was closed; make a new one.")
         return self._built
+
+    def _on_device(self, body: Callable[[SimpleNamespace], None]) -> Callable[[SimpleNamespace], None]:
+        """`body`, whose temporary arrays lie where the model is, not on the first GPU."""
+
+        def run(a: SimpleNamespace) -> None:
+            with wp.ScopedDevice(self.require_open().device):
+                body(a)
+
+        return run
 
     def _run_step(self, a: SimpleNamespace) -> None:
         built = self.require_open()

@@ -45,22 +45,32 @@ def device() -> wp.Device:
         ) from error
 
 
-def graph_mode(device: wp.Device, setting: str) -> tuple[wp.JaxCallableGraphMode, str]:
-    """How to record a control step on `device`, and one line for the user that says so and why."""
+def graph_mode(device: wp.Device, setting: str) -> tuple[wp.JaxCallableGraphMode, bool, str]:
+    """How to record a control step on `device`.
+
+    Returns:
+      The mode; whether the solver's loop may end as soon as every environment has converged; and one line
+      for the user that says whether there are graphs, and why not.
+    """
     if not device.is_cuda:
-        return wp.JaxCallableGraphMode.NONE, "CUDA graphs: off, the physics runs on the processor."
+        return wp.JaxCallableGraphMode.NONE, True, "CUDA graphs: off, the physics runs on the processor."
     if setting == "off":
-        return _MODES[setting], "CUDA graphs: off, as simulator.config.mujoco_warp.cuda_graph says."
+        return _MODES[setting], True, "CUDA graphs: off, as simulator.config.mujoco_warp.cuda_graph says."
     if not wp.is_mempool_enabled(device):
-        return wp.JaxCallableGraphMode.NONE, (
-            f"CUDA graphs: off, {device.name} has no memory pools (a driver older than CUDA 12, or a virtual GPU)."
+        return (
+            wp.JaxCallableGraphMode.NONE,
+            True,
+            (
+                f"CUDA graphs: off, {device.name} has no memory pools (a driver older than CUDA 12, or a virtual GPU)."
+            ),
         )
-    loops = (
-        ""
-        if wp.is_conditional_graph_supported()
-        else (", but the solver runs all its iterations: conditional graphs need CUDA 12.4")
-    )
-    return _MODES[setting], f"CUDA graphs: on ({_MODES[setting].name.lower()}){loops}."
+    mode, why = _MODES[setting], ""
+    if mode is wp.JaxCallableGraphMode.JAX:
+        why = "XLA's graphs hold no loops"
+    elif not wp.is_conditional_graph_supported():
+        why = "loops in graphs need CUDA 12.4"
+    note = f"; the solver always runs all its iterations: {why}" if why else ""
+    return mode, not why, f"CUDA graphs: on ({mode.name.lower()}){note}."
 
 
 def describe(device: wp.Device, graphs: str) -> str:

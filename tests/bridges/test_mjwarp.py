@@ -208,23 +208,25 @@ def test_high_water_marks_are_the_most_that_was_needed(bridge):
 
 
 @pytest.mark.parametrize(
-    ("device", "setting", "pools", "loops", "mode", "line"),
+    ("device", "setting", "pools", "loops", "mode", "stops_early", "line"),
     [
-        (False, "auto", True, True, "NONE", "off, the physics runs on the processor"),
-        (True, "auto", True, True, "WARP_STAGED", "on (warp_staged)."),
-        (True, "addresses", True, True, "WARP", "on (warp)."),
-        (True, "xla", True, True, "JAX", "on (jax)."),
-        (True, "off", True, True, "NONE", "off, as simulator.config.mujoco_warp.cuda_graph says"),
-        (True, "auto", False, True, "NONE", "off, GPU has no memory pools"),
-        (True, "auto", True, False, "WARP_STAGED", "conditional graphs need CUDA 12.4"),
+        (False, "auto", True, True, "NONE", True, "off, the physics runs on the processor"),
+        (True, "auto", True, True, "WARP_STAGED", True, "on (warp_staged)."),
+        (True, "addresses", True, True, "WARP", True, "on (warp)."),
+        (True, "xla", True, True, "JAX", False, "on (jax); the solver always runs all its iterations: XLA"),
+        (True, "off", True, True, "NONE", True, "off, as simulator.config.mujoco_warp.cuda_graph says"),
+        (True, "auto", False, True, "NONE", True, "off, GPU has no memory pools"),
+        (True, "auto", True, False, "WARP_STAGED", False, "loops in graphs need CUDA 12.4"),
     ],
 )
-def test_the_user_learns_whether_graphs_are_on(monkeypatch, device, setting, pools, loops, mode, line):
+def test_the_user_learns_whether_graphs_are_on(
+    monkeypatch, device, setting, pools, loops, mode, stops_early, line
+):
     monkeypatch.setattr(wp, "is_mempool_enabled", lambda device: pools)
     monkeypatch.setattr(wp, "is_conditional_graph_supported", lambda: loops)
-    found, text = mjwarp_start.graph_mode(SimpleNamespace(is_cuda=device, name="GPU"), setting)
-    assert found.name == mode
-    assert line in text
+    found = mjwarp_start.graph_mode(SimpleNamespace(is_cuda=device, name="GPU"), setting)
+    assert (found[0].name, found[1]) == (mode, stops_early)
+    assert line in found[2]
 
 
 def test_starting_says_what_it_does(capsys):
