@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from holosoma_jax.config.schema import ViewerConfig
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,16 @@ class ExportArgs:
 
 
 @dataclass(frozen=True)
+class ReplayTraining:
+    """As in the other commands."""
+
+    headless: bool = True
+    """False shows the trajectory in the viewer, over and over, until it is closed."""
+    num_envs: Annotated[int, Field(ge=1, le=1)] = 1
+    """A replay has one robot."""
+
+
+@dataclass(frozen=True)
 class ReplayArgs:
     """Replay."""
 
@@ -29,11 +43,13 @@ class ReplayArgs:
     asset: str | None = None
     """The robot: a folder under holosoma_jax/robots, or a path to one; default: the one with the file's joints."""
     pictures: bool = True
-    """Draw frames, evenly spaced, as one PNG."""
+    """Draw frames, evenly spaced, as one PNG; not beside the viewer."""
     video: bool = False
     """Draw the whole trajectory as an mp4."""
     output: str | None = None
     """Folder of the pictures; default: the file's."""
+    training: ReplayTraining = field(default_factory=ReplayTraining)
+    viewer: ViewerConfig = field(default_factory=ViewerConfig)
 
 
 @dataclass(frozen=True)

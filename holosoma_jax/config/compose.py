@@ -54,9 +54,12 @@ def load_with_extra(
     return _config(rest, saved, dict(keys.walk(extra, {}))), args
 
 
-def split_extra(argv: Sequence[str], extra: type[Extra]) -> tuple[Extra, list[str]]:
-    """The command's own flags, and the arguments that are left for `load`."""
-    own, rest = _split(parse(argv), extra)
+def split_extra(argv: Sequence[str], extra: type[Extra], *, alone: bool = False) -> tuple[Extra, list[str]]:
+    """The command's own flags, and the arguments that are left for `load`.
+
+    alone: the command has no config, so its flags may be called as a config's.
+    """
+    own, rest = _split(parse(argv), extra, alone)
     left = [argument for token in (*rest.choices, *rest.overrides) for argument in token.raw]
     return _extra(own, extra), left
 
@@ -155,10 +158,10 @@ def _validated(mapping: Mapping[str, Any], sources: keys.Sources) -> Config:
     return config
 
 
-def _split(tokens: Tokens, extra: type) -> tuple[Tokens, Tokens]:
+def _split(tokens: Tokens, extra: type, alone: bool = False) -> tuple[Tokens, Tokens]:
     """The command's own overrides, and the rest."""
     fields = set(keys.hints(extra))
-    if clash := fields & set(keys.hints(Config)):
+    if not alone and (clash := fields & set(keys.hints(Config))):
         raise ValueError(f"{extra.__name__} and Config both have a field {sorted(clash)[0]!r}; rename one.")
     own = tuple(o for o in tokens.overrides if o.path[0] in fields)
     return Tokens((), own), Tokens(tokens.choices, tuple(o for o in tokens.overrides if o not in own))

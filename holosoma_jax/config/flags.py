@@ -40,7 +40,7 @@ def parse(argv: Sequence[str], args: type[Args]) -> Args:
     Raises:
       ConfigError: anything else than its fields, or a value that does not fit.
     """
-    values, left = compose.split_extra(argv, args)
+    values, left = compose.split_extra(argv, args, alone=True)
     if left:
         flag = left[0].partition("=")[0]
         known = [keys.as_flag((name,)) for name in keys.hints(args)]

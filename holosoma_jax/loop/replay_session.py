@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from rich.console import Console
@@ -11,8 +12,10 @@ from rich.text import Text
 from bridges.protocol import Ground
 from holosoma_jax.config.commands import ReplayArgs
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.io import video
+from holosoma_jax.config.schema import ViewerConfig
+from holosoma_jax.io import looks, video
 from holosoma_jax.io.video_job import VideoUnavailable
+from holosoma_jax.io.viewer import ViewerUnavailable, open_viewer
 from holosoma_jax.loop import replaying
 from holosoma_jax.loop.replaying import Replay
 
@@ -28,6 +31,7 @@ def run(args: ReplayArgs) -> list[Path]:
             "which file? Give a recording or a motion clip: python -m holosoma_jax.replay FILE.npz"
         )
     replay = replaying.load(args.file, args.asset)
+    replay = replay._replace(robot=looks.dress(replay.robot, args.viewer.robot_xml))
     console = Console(highlight=False)
     table = Table(show_header=False, box=None)
     for name, text in replaying.summary(replay):
@@ -38,9 +42,11 @@ def run(args: ReplayArgs) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--output: cannot make {folder} ({error.strerror or error}).") from None
+    if not args.training.headless:
+        _watch(replay, args.viewer, console)
     files = []
     try:
-        if args.pictures:
+        if args.pictures and args.training.headless:
             files.append(_sheet(replay, folder / f"{replay.path.stem}-frames.png"))
         if args.video:
             files.append(_video(replay, folder / f"{replay.path.stem}.mp4"))
@@ -49,6 +55,33 @@ def run(args: ReplayArgs) -> list[Path]:
     for path in files:
         console.print(Text(f"written to {path}"), soft_wrap=True)
     return files
+
+
+def _watch(replay: Replay, cfg: ViewerConfig, console: Console) -> None:
+    """Show the trajectory over and over, in real time, until the user closes the viewer.
+
+    Raises:
+      ConfigError: there is no viewer here.
+    """
+
+    def say(text: str) -> None:
+        console.print(Text(text), soft_wrap=True)
+
+    try:
+        viewer = open_viewer(cfg, replay.robot, Ground(), 1, replay.path.name, say=say)
+    except ViewerUnavailable as error:
+        raise ConfigError(f"training.headless: got false, but there is no viewer here ({error}).") from None
+    commands = replay.recording.arrays.get("command")
+    try:
+        while not viewer.closed:
+            began = time.monotonic()
+            for t, (seconds, sim) in enumerate(replay.frames()):
+                if viewer.closed:
+                    break
+                viewer.show(sim, None if commands is None else commands[t : t + 1])
+                time.sleep(max(0.0, began + seconds + replay.recording.dt - time.monotonic()))
+    finally:
+        viewer.close()
 
 
 def _sheet(replay: Replay, path: Path) -> Path:
