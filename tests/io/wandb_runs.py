@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,21 @@ def records(path: Path) -> Iterator[Any]:
             yield record
 
 
+def finished(path: Path, patience_s: float = 30.0) -> list[Any]:
+    """The records of a closed run: wandb's service writes the last of them after `finish` has returned."""
+    waited = 0.0
+    while True:
+        found = list(records(path))
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            return found
+        if waited > patience_s:
+            raise TimeoutError(f"{path} has no end after {waited:.0f} s, but {len(found)} records")
+        time.sleep(0.1)
+        waited += 0.1
+
+
 class Read:
-    """An offline run: its header, config, curves and files."""
+    """An offline run that is closed: its header, config, curves and files."""
 
     def __init__(self, folder: Path):
         (self.path,) = folder.glob("**/offline-run-*/run-*.wandb")
@@ -43,7 +57,7 @@ class Read:
         self.history: list[dict[str, Any]] = []
         self.files: set[str] = set()
         self.run: Any = None
-        for record in records(self.path):
+        for record in finished(self.path):
             kind = record.WhichOneof("record_type")
             if kind == "run":
                 self.run = record.run
