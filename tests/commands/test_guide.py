@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from holosoma_jax import eval as eval_command
 from holosoma_jax import export, replay, train
+from holosoma_jax.config import compose, keys
 from holosoma_jax.loop import session
 from tests import toy
 from tests.checkpoints import g1_run  # noqa: F401
@@ -87,6 +89,59 @@ def test_tracking_rows_say_that_it_is_not_part_of_this_version(
     (line,) = err.splitlines()
     assert (code, out) == (2, "")
     assert re.search("[Ww]hole-body tracking.* is not part of this version", line)
+
+
+FLAGS = {
+    "--training.num-envs": 32,
+    "--training.seed": 7,
+    "--training.headless": False,
+    "--training.checkpoint": "wandb://a/b/c/d.tar",
+    "--training.export-onnx": False,
+    "--training.torch-deterministic": True,
+    "--training.multigpu": True,
+    "--training.max-eval-steps": 50,
+    "--training.name": "mine",
+    "--training.project": "ours",
+    "--logger.project": "p",
+    "--logger.name": "n",
+    "--logger.group": "g",
+    "--logger.tags": ("a", "b"),
+    "--logger.entity": "e",
+    "--logger.mode": "offline",
+    "--logger.dir": "elsewhere",
+    "--logger.video.enabled": False,
+    "--logger.video.interval": 3,
+    "--logger.video.width": 320,
+    "--logger.video.height": 180,
+    "--randomization.ignore_unsupported": True,
+    "--algo.config.use-symmetry": False,
+    "--algo.config.num-learning-iterations": 5,
+}
+"""Options of the guide -> a value that is no preset's."""
+
+
+@pytest.mark.parametrize("exp", ["g1-29dof", "t1-29dof-fast-sac"])
+@pytest.mark.parametrize("seed", range(3))
+def test_every_flag_of_the_guide_in_any_order_and_spelling(exp: str, seed: int):
+    rng = random.Random(seed)
+    logger = rng.choice(["wandb", "tensorboard", "console", "disabled"])
+    simulator = rng.choice(["isaacgym", "isaacsim", "mjwarp", "mujoco"])
+    groups = [[f"exp:{exp}"], [f"simulator:{simulator}"], [f"logger:{logger}"]]
+    for flag, value in FLAGS.items():
+        text = f"[{','.join(value)}]" if isinstance(value, tuple) else str(value)
+        name = rng.choice([flag, flag.replace("-", "_").replace("__", "--", 1)])
+        groups.append(rng.choice([[f"{name}={text}"], [name, text]]))
+    rng.shuffle(groups)
+    config = compose.load([argument for group in groups for argument in group])
+    assert (config.simulator.name, config.logger.type) == (simulator, logger)
+    for flag, value in FLAGS.items():
+        at: object = config
+        for part in keys.canonical(tuple(flag[2:].split("."))):
+            at = getattr(at, part)
+        assert at == value, flag
+    before = compose.load([f"exp:{exp}"])
+    assert sum(old != new for old, new in compose.diff_from_preset(config).values()) >= len(FLAGS)
+    assert before.algo.config.use_symmetry
 
 
 def test_help(capsys: pytest.CaptureFixture[str]):
