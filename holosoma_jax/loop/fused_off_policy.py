@@ -12,16 +12,9 @@ import jax.numpy as jnp
 from bridges.protocol import Bridge
 from holosoma_jax.envs.env import Env
 from holosoma_jax.loop import fused, guard, metrics
-from holosoma_jax.loop.experience import (
-    Algorithm,
-    Collected,
-    Experience,
-    Keys,
-    Stepped,
-    judge,
-    learn_and_decide,
-)
+from holosoma_jax.loop.experience import Algorithm, Experience, Keys, judge, learn_and_decide
 from holosoma_jax.loop.rollout import Step, World, placed
+from holosoma_jax.loop.stepped_off_policy import Collected, Stepped
 
 
 class Fused:

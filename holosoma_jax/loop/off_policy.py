@@ -18,11 +18,12 @@ import jax
 from bridges.protocol import Bridge
 from holosoma_jax.learn import fast_sac, replay
 from holosoma_jax.loop import checkpoint, drivers, guard, memory, metrics, seeding, trainer
-from holosoma_jax.loop.experience import VALID, Experience, Stepped, algorithm, judge, keys, learn_and_decide
+from holosoma_jax.loop.experience import VALID, Experience, algorithm, judge, keys, learn_and_decide
 from holosoma_jax.loop.fused_off_policy import Fused
 from holosoma_jax.loop.rollout import placed
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup
+from holosoma_jax.loop.stepped_off_policy import Stepped
 from holosoma_jax.loop.stop import Stop
 from holosoma_jax.loop.trainer import Extras, Result, Sink, State, Stretch
 

@@ -10,9 +10,10 @@ import pytest
 
 from holosoma_jax.learn import fast_sac, replay
 from holosoma_jax.learn.replay import Transition
-from holosoma_jax.loop import experience
-from holosoma_jax.loop.experience import Algorithm, Experience, Keys, Stepped, judge, learn_and_decide
+from holosoma_jax.loop import experience, metrics
+from holosoma_jax.loop.experience import Algorithm, Experience, Keys, judge, learn_and_decide
 from holosoma_jax.loop.rollout import respond
+from holosoma_jax.loop.stepped_off_policy import Stepped
 from tests import toy
 from tests.loop.test_rollout import compilations
 
@@ -121,7 +122,7 @@ def test_learning_starts_when_more_than_so_many_transitions_are_stored(cfg, lear
         acting, past, world = done.learner, done.experience, done.world
         updates.append(int(acting.updates))
         stored.append(int(past.replay.ptr))
-        names.append("Loss/qf_loss" in experience.metrics.averages(done.window))
+        names.append("Loss/qf_loss" in metrics.averages(done.window))
     assert stored == [0, 1, 2, 3, 4, 5]  # the last control step waits for its successor
     learned = [count > wait for count in stored]
     assert updates == np.cumsum(learned).tolist()
