@@ -53,7 +53,7 @@ def figure(
     Raises:
       MisfitError: a joint is missing, or is another one than the robot's.
     """
-    ids = [_joint(model, name, source) for name in joint_names]
+    ids = [_joint(model, name, joint_names, source) for name in joint_names]
     columns = np.array([int(model.jnt_qposadr[i]) for i in ids], np.int64)
     root = _root(model, ids[0], source)
     if like is None:
@@ -105,6 +105,8 @@ def check(path: Path, joint_names: Sequence[str], like: Path) -> None:
     try:
         spec = mujoco.MjSpec.from_file(str(path))
         free_root(spec, joint_names, str(path))
+        for key in spec.keys:  # of the model as it was
+            spec.delete(key)
         model = spec.compile()
     except MisfitError:
         raise
@@ -133,23 +135,23 @@ def free_root(spec: mujoco.MjSpec, joint_names: Sequence[str], source: str) -> m
                 body.add_freejoint()
             return body
     every = [joint.name for joint in spec.joints if joint.name]
-    raise MisfitError(_missing(joint_names[0], every, source))
+    raise MisfitError(_missing(joint_names[0], every, joint_names, source))
 
 
-def _joint(model: mujoco.MjModel, name: str, source: str) -> int:
+def _joint(model: mujoco.MjModel, name: str, wanted: Sequence[str], source: str) -> int:
     found = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, name)
     if found < 0:
         every = [model.joint(i).name for i in range(model.njnt)]
-        raise MisfitError(_missing(name, every, source))
+        raise MisfitError(_missing(name, every, wanted, source))
     if model.jnt_type[found] != mujoco.mjtJoint.mjJNT_HINGE:
         raise MisfitError(f"{source}: joint '{name}' is not a hinge, as the robot's is.")
     return found
 
 
-def _missing(name: str, every: Sequence[str], source: str) -> str:
-    near = get_close_matches(name, every, n=1)
-    hint = f"; the nearest of its {len(every)} is '{near[0]}'" if near else f" among its {len(every)}"
-    return f"{source}: the robot's joint '{name}' is not there{hint}."
+def _missing(name: str, every: Sequence[str], wanted: Sequence[str], source: str) -> str:
+    near = get_close_matches(name, [other for other in every if other not in wanted], n=1)
+    hint = f" Is it '{near[0]}'? Names have to be the same." if near else ""
+    return f"{source}: the robot's joint '{name}' is not among its {len(every)}.{hint}"
 
 
 def _root(model: mujoco.MjModel, joint: int, source: str) -> int:

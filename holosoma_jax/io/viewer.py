@@ -71,8 +71,11 @@ class Viewer:
         self._newest: bytes | None = None
         self._news, self._open, self._over = threading.Condition(), threading.Event(), threading.Event()
         self._error, self.url = "", ""
-        for target in (self._listen, self._send):
-            threading.Thread(target=target, daemon=True).start()
+        self._threads = [
+            threading.Thread(target=target, daemon=True) for target in (self._listen, self._send)
+        ]
+        for thread in self._threads:
+            thread.start()
         if not self._open.wait(START_S):
             self._error = f"it did not appear within {START_S:.0f} s"
         if self._over.is_set() or not self._open.is_set():
@@ -133,6 +136,8 @@ class Viewer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        for thread in self._threads:
+            thread.join(5.0)
         self._folder.cleanup()
 
     def _send(self) -> None:
@@ -174,9 +179,10 @@ class Viewer:
 
     def _messages(self) -> Iterator[dict]:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with suppress(ValueError):
-                yield json.loads(line)
+        with self._process.stdout as lines:
+            for line in lines:
+                with suppress(ValueError):
+                    yield json.loads(line)
 
 
 def open_viewer(

@@ -50,9 +50,9 @@ def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) 
     """Serve the page until the frames end or the user quits.
 
     Raises:
-      RuntimeError: the port is taken.
-      OSError: there is no such address.
+      RuntimeError: nothing can listen at that address and port.
     """
+    _require_address(job.host, job.port)
     inside, outside = launch_thread.make_thread_endpoints()
     pages = Pages()
     logging.getLogger("WebServer").addHandler(pages)
@@ -91,6 +91,20 @@ def _feed(stage: Stage, frames: Frames, outside: endpoints.SimEndpoint, pages: P
             outside.send_to_viewer(messages.StateSnapshot(state=state, state_sig=QPOS))
             outside.send_to_viewer(Shown(view, stage.arrows(view)))
         outside.send_to_viewer(messages.ExitEvent())
+
+
+def _require_address(host: str, port: int) -> None:
+    """Raise RuntimeError where nothing can listen; Studio would say that the port is taken, whatever it is."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        where = f"{host}, port {port}" if port else host
+        raise RuntimeError(
+            f"cannot listen at {where} ({error.strerror or error}). Choose another --viewer.host or --viewer.port"
+        ) from None
 
 
 def _written(host: str) -> str:
