@@ -29,6 +29,7 @@ def scene_model(
     *,
     joint_names: Sequence[str],
     path: np.ndarray | None = None,
+    studio: bool = False,
 ) -> mujoco.MjModel:
     """A model to draw from: the robot's MJCF with floor, sky and lights.
 
@@ -40,6 +41,7 @@ def scene_model(
       height: likewise.
       joint_names: the robot's; the body that carries them is followed by the sun.
       path: [T, 2] m, root positions of the episode; a height field is cropped to their surroundings.
+      studio: MuJoCo Studio's renderer draws it, not MuJoCo's own: light it for that one.
 
     Raises:
       MisfitError: the MJCF has no body with these joints, or one that cannot move.
@@ -52,7 +54,10 @@ def scene_model(
     _set_visual(spec, width, height)
     _add_sky(spec)
     _add_floor(spec, ground if path is None else crop(ground, path))
-    _add_lights(spec, root)
+    if studio:
+        _light_for_studio(spec)
+    else:
+        _add_lights(spec, root)
     return spec.compile()
 
 
@@ -167,6 +172,22 @@ def _add_height_field(spec: mujoco.MjSpec, ground: Ground) -> None:
         hfieldname="video_ground",
         pos=(ground.corner[0] + extent_x, ground.corner[1] + extent_y, low),
         material="video_floor",
+    )
+
+
+def _light_for_studio(spec: mujoco.MjSpec) -> None:
+    # Its shadows reach wherever the camera looks, so the sun may stand still; and it has a sky light of its
+    # own, beside which our lights for MuJoCo's renderer are too weak to cast a shadow.
+    spec.visual.headlight.ambient[:] = 0.1
+    spec.visual.headlight.diffuse[:] = 0.1
+    spec.visual.quality.shadowsize = 4096
+    spec.worldbody.add_light(
+        name="video_sun",
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        pos=(2.4, 0.6, 4.0),
+        dir=(-0.6, -0.15, -1.0),
+        diffuse=(0.90, 0.88, 0.84),
+        castshadow=True,
     )
 
 

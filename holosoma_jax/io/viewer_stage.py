@@ -32,7 +32,9 @@ class Stage:
         """
         self._ground, self._middle = job.ground, np.zeros(2)
         ground = surroundings(job.ground, self._middle)
-        self.model = scene.scene_model(job.mjcf, ground, 640, 480, joint_names=job.joint_names)
+        self.model = scene.scene_model(
+            job.mjcf, ground, 640, 480, joint_names=job.joint_names, studio=job.kind == "web"
+        )
         self.data = mujoco.MjData(self.model)
         self.shown = figure.figure(self.model, job.joint_names, str(job.mjcf), job.like)
         mujoco.mj_kinematics(self.model, self.data)
