@@ -22,7 +22,7 @@ from holosoma_jax.config.errors import ConfigError, nearest
 SCHEME = "wandb://"
 FORM = "wandb://ENTITY/PROJECT/RUN/FILE"
 CACHE_VARIABLE = "HOLOSOMA_JAX_CACHE_DIR"
-TIMEOUT_S = 30
+TIMEOUT_S = 20
 
 
 class Address(NamedTuple):
@@ -118,11 +118,22 @@ def _connect(uri: str, address: Address, api: Any) -> tuple[Any, list[str]]:
         raise ConfigError(f"{uri}: {_explained(error)}") from None
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an exception's message that says something, without a full stop."""
+    lines = (line.strip() for line in str(error).splitlines() if line.strip())
+    return next(lines, type(error).__name__).rstrip(".")
+
+
+def is_login(text: str) -> bool:
+    """Whether a message of wandb's is about a login that is missing."""
+    return any(words in text.lower() for words in ("api key", "api_key", "not logged in", "wandb login"))
+
+
 def _explained(error: Exception) -> str:
     """What a failure of wandb's API means for the user, in one sentence."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    text = first_line(error)
     lower = text.lower()
-    if "api key" in lower or "api_key" in lower or "not logged in" in lower:
+    if is_login(text):
         return "nobody is logged in. Log in with `wandb login`, or set WANDB_API_KEY."
     if any(word in lower for word in ("could not find run", "not found", "404")):
         return f"there is no such run, or it is private ({text}). Wanted {FORM}."

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import LoggerConfig
+from holosoma_jax.io.wandb_files import first_line, is_login
 
 if TYPE_CHECKING:
     import wandb
@@ -51,7 +52,7 @@ def require_login(cfg: LoggerConfig) -> None:
     try:
         wandb.login(verify=False)
     except Exception as error:
-        raise ConfigError(f"logger:wandb: {_cause(error)} {_LOGIN}") from None
+        raise _refused(error) from None
 
 
 class WandbSink:
@@ -110,7 +111,7 @@ class WandbSink:
                 f"logger.dir: cannot write to {place} ({error.strerror or error}). Choose another folder."
             ) from None
         except Exception as error:
-            raise ConfigError(f"logger:wandb: {_cause(error)} {_LOGIN}") from None
+            raise _refused(error) from None
         self._attempt("step metric", lambda: self._run.define_metric("*", step_metric="global_step"))
         self._attempt(STATE_FILE, self._write_state)
         self.file(folder / "config.yaml")
@@ -173,7 +174,7 @@ class WandbSink:
         except Exception as error:
             if not self._broken:
                 self._broken = True
-                text = f"wandb: {what} was not taken ({_cause(error)}) The run goes on; other sinks are complete."
+                text = f"wandb: {what} was not taken ({first_line(error)}). The run goes on; other sinks are complete."
                 warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
@@ -194,7 +195,11 @@ def _read_state(folder: Path) -> dict[str, Any]:
     return state if isinstance(state, dict) else {}
 
 
-def _cause(error: Exception) -> str:
-    """The first line of a message of wandb's, as a sentence."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+def _refused(error: Exception) -> ConfigError:
+    """The error for a run that cannot begin, with what to do about it."""
+    cause = first_line(error)
+    login = is_login(cause) or any(code in cause for code in ("401", "403", "permission"))
+    fix = (
+        "Log in with `wandb login` or set WANDB_API_KEY" if login else "Check the network and --logger.entity"
+    )
+    return ConfigError(f"logger:wandb: {cause}. {fix}; or use --logger.mode offline, or logger:tensorboard.")

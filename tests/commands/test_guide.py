@@ -15,7 +15,7 @@ from holosoma_jax.config import compose, keys
 from holosoma_jax.loop import session
 from tests import toy
 from tests.checkpoints import g1_run  # noqa: F401
-from tests.io.wandb_runs import Api
+from tests.io.wandb_runs import Api, Read
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 MAIN = {"train": train.main, "eval": eval_command.main, "replay": replay.main, "export": export.main}
@@ -174,6 +174,11 @@ def test_the_other_rows_train(
     assert (code, err) == (0, "")
     assert "python -m holosoma_jax.eval --checkpoint" in out
     assert ("wandb sync" in out) == ("logger:wandb" in argv)
+    if "logger:wandb" in argv:
+        kept = Read(tmp_path)
+        assert kept.config["exp"] == argv[0].removeprefix("exp:")
+        assert any("Train/num_samples" in row for row in kept.history)
+        assert {"config.yaml"} < kept.files and any(name.startswith("checkpoints/") for name in kept.files)
 
 
 def place(argv: list[str], run_folder: Path) -> list[str]:

@@ -126,7 +126,7 @@ def test_a_service_that_fails_costs_one_warning_and_no_step(folder: Path, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(sink._run, "log", broken)
-        with pytest.warns(RuntimeWarning, match=r"step 1 was not taken \(the disk is full\.\)") as caught:
+        with pytest.warns(RuntimeWarning, match=r"step 1 was not taken \(the disk is full\)") as caught:
             sink.write(1, {"a": 1.0})
             sink.write(2, {"a": 1.0})
     assert len(caught) == 1
@@ -145,3 +145,16 @@ def test_an_offline_run_without_an_entity_has_no_path_yet(folder: Path):
     WandbSink(cfg, folder, CONFIG, project="p", say=lambda text: None).close()
     assert wandb_sink.run_path(folder) is None
     assert wandb_sink.run_path(folder / "nowhere") is None
+
+
+@pytest.mark.slow
+def test_without_a_network_one_line_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setattr(wandb_sink, "INIT_TIMEOUT_S", 2.0)
+    with pytest.raises(
+        ConfigError, match=r"logger:wandb: .*Check the network.*--logger.mode offline"
+    ) as error:
+        WandbSink(LoggerConfig(type="wandb"), folder, CONFIG, project="p")
+    assert "\n" not in str(error.value)
