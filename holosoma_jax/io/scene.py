@@ -16,7 +16,7 @@ from holosoma_jax.io import figure
 from holosoma_jax.io.steering import Arrow
 
 SKY_TOP, SKY_HORIZON = (0.30, 0.47, 0.68), (0.80, 0.86, 0.92)
-TILE_DARK, TILE_LIGHT, TILE_MARK = (0.31, 0.35, 0.40), (0.37, 0.41, 0.46), (0.52, 0.56, 0.61)
+TILE_DARK, TILE_LIGHT, TILE_MARK = (0.38, 0.42, 0.47), (0.46, 0.50, 0.55), (0.62, 0.66, 0.71)
 GROUND_MARGIN = 12.0
 """m of a height field that is kept around the robot's path; drawing all of a large map is slow."""
 
