@@ -123,12 +123,12 @@ def hidden(params: Hidden, x: jax.Array, bf16: bool) -> jax.Array:
     kernel, bias = params.linear
     kernel, bias = kernel - jnp.mean(kernel, axis=1, keepdims=True), bias - jnp.mean(bias)
     product = _product(x.reshape(-1, x.shape[-1]), kernel, bf16)
-    rows = _norm_silu(product, bias[None], params.scale[None], params.offset[None])
+    rows = norm_silu(product, bias[None], params.scale[None], params.offset[None])
     return rows.reshape(*x.shape[:-1], -1)
 
 
 @jax.custom_vjp
-def _norm_silu(x: jax.Array, bias: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
+def norm_silu(x: jax.Array, bias: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
     """SiLU((x + bias) / root of its mean square * scale + offset) for rows `x` [R, width].
 
     The other arguments are [1, width]. The derivative is written out, for the sake of its sums over rows
@@ -164,7 +164,7 @@ def _norm_silu_backward(saved: tuple[jax.Array, ...], slope: jax.Array) -> tuple
     return dx, _column_sum(dx), _column_sum(slope * unit), _column_sum(slope)
 
 
-_norm_silu.defvjp(_norm_silu_forward, _norm_silu_backward)
+norm_silu.defvjp(_norm_silu_forward, _norm_silu_backward)
 
 
 def _sigmoid(x: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The example of docs/ppo.md runs."""
+"""The examples of docs/ppo.md and docs/fast_sac.md run, and show what they say."""
 
 from __future__ import annotations
 
@@ -7,13 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 
-def test_example() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "ppo.md").read_text()
+def run(page: str) -> dict[str, Any]:
+    """What the page's one Python block leaves behind."""
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {}
-    exec(compile(code, "docs/ppo.md", "exec"), names)
+    exec(compile(code, f"docs/{page}", "exec", dont_inherit=True), names)
+    return names
+
+
+def test_ppo() -> None:
+    names = run("ppo.md")
     spread = names["states"].actor.params.std
     assert spread.shape == (4, 3) and jnp.all(jnp.diff(spread.mean(-1)) > 0)
     assert names["metrics"]["Loss/KL"].shape == (4,)
+
+
+def test_fast_sac() -> None:
+    names = run("fast_sac.md")
+    assert names["rewards"].shape == (4, 300)
+    # every seed, and each in its own way, answers with half of what it is shown
+    np.testing.assert_allclose(names["answers"][..., 0], [[-0.5, 0.5]] * 4, atol=0.15)
+    assert len(np.unique(names["answers"])) == 8
