@@ -69,6 +69,7 @@ def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) 
     if job.host in (*LOOPBACK, "localhost") and address not in LOOPBACK:
         viewer.close()
         raise RuntimeError(f"MuJoCo Studio listens at {address}, not at {job.host}: not served, for safety")
+    _wait_until_served(address, port)
     say(ready=f"http://{_written(job.host)}:{port}/")
     feeding = (stage, frames, outside, None if job.stays else pages)
     threading.Thread(target=_feed, args=feeding, daemon=True).start()
@@ -105,6 +106,17 @@ def _require_address(host: str, port: int) -> None:
         raise RuntimeError(
             f"cannot listen at {where} ({error.strerror or error}). Choose another --viewer.host or --viewer.port"
         ) from None
+
+
+def _wait_until_served(address: str, port: int, timeout_s: float = 20.0) -> None:
+    """The address is taken at once, but listened at by a thread of Studio's; raises RuntimeError if it never is."""
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection((loopback, port), timeout=1.0):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"MuJoCo Studio does not answer at {address}, port {port}")
 
 
 def _written(host: str) -> str:

@@ -169,12 +169,9 @@ def test_it_listens_on_loopback_and_serves_its_page(opened):
     with urllib.request.urlopen(shown.url, timeout=20) as page:
         assert b"<canvas" in page.read()
     port = int(shown.url.rstrip("/").rpartition(":")[2])
-    outside = [
-        address for *_, (address, *_) in socket.getaddrinfo(socket.gethostname(), port, socket.AF_INET)
-    ]
-    for address in outside:
-        if not address.startswith("127."):
-            with pytest.raises(OSError), socket.create_connection((address, port), timeout=2):
+    for *_, (address, *_) in socket.getaddrinfo(socket.gethostname(), port, socket.AF_INET):
+        if not str(address).startswith("127."):
+            with pytest.raises(OSError), socket.create_connection((str(address), port), timeout=2):
                 pass
 
 
