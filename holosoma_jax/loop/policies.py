@@ -67,15 +67,15 @@ def find(checkpoint_path: str) -> Source:
     Raises:
       ConfigError: there is none, it is damaged, or it is for a robot that is not known here.
     """
-    if wandb_files.is_uri(checkpoint_path):
-        address = wandb_files.parse(checkpoint_path)
-        source = find(str(wandb_files.fetch(checkpoint_path, print)))
-        return source._replace(folder=Path("logs", "wandb", *address[:3]))
     if checkpoint_path.endswith((".pt", ".pth")):
         raise ConfigError(
             f"--checkpoint {checkpoint_path}: a PyTorch checkpoint cannot be read; "
             "pass the .onnx file that lies beside it."
         )
+    if wandb_files.is_uri(checkpoint_path):
+        address = wandb_files.parse(checkpoint_path)
+        source = find(str(wandb_files.fetch(checkpoint_path, print)))
+        return source._replace(folder=Path("logs", "wandb", *address[:3]))
     if checkpoint_path.endswith(".onnx"):
         return _from_onnx(Path(checkpoint_path))
     return _from_checkpoint(checkpoint_path)

@@ -199,8 +199,9 @@ def test_a_policy_at_wandb_is_downloaded_and_scored(
     assert record["num_envs"] == 2
 
 
-def test_a_checkpoint_of_pytorch_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "pass the .onnx file" in failure(capsys, "--checkpoint=logs/model_00100.pt")
+@pytest.mark.parametrize("path", ["logs/model_00100.pt", "wandb://me/walks/abc123/model_00100.pt"])
+def test_a_checkpoint_of_pytorch_is_one_line(capsys: pytest.CaptureFixture[str], path: str) -> None:
+    assert "pass the .onnx file" in failure(capsys, f"--checkpoint={path}")  # nothing is downloaded
 
 
 @pytest.mark.slow
