@@ -112,6 +112,8 @@ class WandbSink:
             ) from None
         except Exception as error:
             raise _refused(error) from None
+        if mode == "disabled":  # wandb takes everything and does nothing
+            return
         self._attempt("step metric", lambda: self._run.define_metric("*", step_metric="global_step"))
         self._attempt(STATE_FILE, self._write_state)
         self.file(folder / "config.yaml")

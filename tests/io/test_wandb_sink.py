@@ -147,6 +147,19 @@ def test_an_offline_run_without_an_entity_has_no_path_yet(folder: Path):
     assert wandb_sink.run_path(folder / "nowhere") is None
 
 
+def test_disabled_takes_everything_and_leaves_nothing(folder: Path):
+    said: list[str] = []
+    sink = WandbSink(
+        LoggerConfig(type="wandb", mode="disabled"), folder, CONFIG, project="p", say=said.append
+    )
+    sink.write(1, {"a": 1.0})
+    sink.file(folder / "policies" / "2.onnx")
+    sink.file(folder / "checkpoints" / "2")
+    sink.close()
+    assert said == [] and not (folder / wandb_sink.STATE_FILE).exists()
+    assert not [path for path in (folder / ".wandb").rglob("*") if path.is_file()]
+
+
 @pytest.mark.slow
 def test_without_a_network_one_line_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)

@@ -53,6 +53,16 @@ def test_pictures_lie_beside_the_file_or_one_line_says_why(
     assert files == ["walk-frames.png", "walk.mp4"] or "no pictures:" in out
 
 
+def test_without_opengl_numbers_stay_and_one_line_says_why(
+    capsys: pytest.CaptureFixture[str], walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MUJOCO_GL", "off")
+    code, out, err = run(capsys, walk, "--output", tmp_path / "out")
+    assert (code, err) == (0, "") and "speed" in out
+    assert "no pictures: " in out and "MUJOCO_GL" in out
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_frames_for_a_viewer(walk: Path):
     frames = list(replaying.load(str(walk)).frames())
     assert len(frames) == FRAMES
