@@ -6,12 +6,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import jax
 import warp as wp
 
-_SLOW = 5.0
-"""s; loading kernels from the cache takes less"""
 _MODES = {
     "auto": wp.JaxCallableGraphMode.WARP_STAGED,
     "staged": wp.JaxCallableGraphMode.WARP_STAGED,
@@ -82,8 +81,14 @@ def describe(device: wp.Device, graphs: str) -> str:
 def kernels_being_loaded() -> Iterator[None]:
     """Say that kernels are loaded, and how long it took; a silent minute reads as a hang."""
     say("Loading physics kernels (building them, the first time, takes a minute or two) ...")
-    began = time.perf_counter()
+    began, before = time.perf_counter(), _kept()
     yield
-    seconds = time.perf_counter() - began
-    where = f"built; kept in {wp.config.kernel_cache_dir}" if seconds > _SLOW else "from the cache"
+    seconds, built = time.perf_counter() - began, len(_kept() - before)
+    where = f"{built} modules built and kept in {wp.config.kernel_cache_dir}" if built else "from the cache"
     say(f"Physics kernels are ready after {seconds:.1f} s ({where}).")
+
+
+def _kept() -> set[str]:
+    """Modules in Warp's cache."""
+    folder = Path(wp.config.kernel_cache_dir or "")
+    return {entry.name for entry in folder.glob("wp_*")}
