@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 
 from holosoma_jax.config import compose
-from holosoma_jax.loop import checkpoint, on_policy
+from holosoma_jax.loop import checkpoint
+from holosoma_jax.loop.session import LOOPS
 from tests import toy
-from tests.loop.child import arguments, toy_training
+from tests.loop.child import arguments, fast_sac_arguments, toy_training
 
 STARTING = 5.0
 """s; some of the kills fall into the first this many of a process' life: imports, compiling, loading"""
@@ -31,7 +33,7 @@ def kill(argv: list[str], program_cache: str, rng: random.Random) -> str:
         else:
             for line in process.stdout:
                 said += line
-                if line.startswith("iteration"):
+                if line.startswith(("iteration ", "step ")):
                     break
             time.sleep(rng.uniform(0.0, RUNNING))
         process.kill()
@@ -48,17 +50,25 @@ def rows(run: Path) -> list[dict[str, float]]:
 def state(step: Path) -> dict:
     """All that a checkpoint holds, as a session would begin with it."""
     setup = toy.setup(compose.from_mapping(checkpoint.read_meta(step).config))
-    return toy.everything(setup, on_policy.begin(setup, step)[1])
+    return toy.everything(setup, LOOPS[setup.cfg.algo.name].begin(setup, step)[1])
 
 
-def survive(kills: int, seed: int, output: Path, program_cache: str) -> int:
+def survive(
+    kills: int,
+    seed: int,
+    output: Path,
+    program_cache: str,
+    make: Callable[..., list[str]] = arguments,
+    **settings: object,
+) -> int:
     """Kill a run again and again, resume it each time; at the end it is what an undisturbed one is.
 
-    Returns the number of kills after which an incomplete save lay around.
+    `make` gives the run's command line from its folder and settings. Returns the number of kills after
+    which an incomplete save lay around.
     """
     rng = random.Random(seed)
-    endless = {"algo.config.num-learning-iterations": 100_000, "algo.config.save-interval": 1}
-    argv, run, torn = arguments(output / "killed", **endless), None, 0
+    endless = {"algo.config.num-learning-iterations": 100_000, "algo.config.save-interval": 1} | settings
+    argv, run, torn = make(output / "killed", **endless), None, 0
     for _ in range(kills):
         kill(argv, program_cache, rng)
         runs = [p for p in (output / "killed").glob("toy/*") if not p.name.startswith(".")]
@@ -74,7 +84,7 @@ def survive(kills: int, seed: int, output: Path, program_cache: str) -> int:
     total = (int(last.name) if last else 0) + 2
     for rest in (
         [*argv, f"--algo.config.num-learning-iterations={total}"],
-        arguments(output / "alone", **endless | {"algo.config.num-learning-iterations": total}),
+        make(output / "alone", **endless | {"algo.config.num-learning-iterations": total}),
     ):
         with toy_training(rest, program_cache) as process:
             said = process.stdout.read()
@@ -96,3 +106,9 @@ def test_a_run_survives_three_kills(tmp_path, program_cache):
 def test_a_run_survives_thirty_kills(tmp_path, program_cache):
     torn = survive(30, 2, tmp_path, program_cache)
     assert torn > 0  # at least one kill fell into a save
+
+
+@pytest.mark.slow
+def test_an_off_policy_run_survives_five_kills(tmp_path, program_cache):
+    """With its replay buffer."""
+    survive(5, 3, tmp_path, program_cache, fast_sac_arguments, **{"algo.config.logging-interval": 1})
