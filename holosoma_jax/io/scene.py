@@ -176,7 +176,8 @@ def _add_height_field(spec: mujoco.MjSpec, ground: Ground) -> None:
 
 
 def _light_for_studio(spec: mujoco.MjSpec) -> None:
-    # Its shadows reach wherever the camera looks, so the sun may stand still; and it has a sky light of its
+    # The sun comes from behind the robot, as the viewer's camera does. Studio's shadows reach wherever the
+    # camera looks, so it may stand still; and Studio has a sky light of its
     # own, beside which our lights for MuJoCo's renderer are too weak to cast a shadow.
     spec.visual.headlight.ambient[:] = 0.1
     spec.visual.headlight.diffuse[:] = 0.1
@@ -184,9 +185,9 @@ def _light_for_studio(spec: mujoco.MjSpec) -> None:
     spec.worldbody.add_light(
         name="video_sun",
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
-        pos=(2.4, 0.6, 4.0),
-        dir=(-0.6, -0.15, -1.0),
-        diffuse=(0.90, 0.88, 0.84),
+        pos=(-2.4, 1.6, 4.0),
+        dir=(0.6, -0.4, -1.0),
+        diffuse=(0.72, 0.70, 0.67),
         castshadow=True,
     )
 

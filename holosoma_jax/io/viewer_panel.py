@@ -23,9 +23,8 @@ from holosoma_jax.io import steering
 from holosoma_jax.io.scene import draw_arrow
 from holosoma_jax.io.steering import Arrow, Command
 from holosoma_jax.io.viewer_link import View, ViewerJob
+from holosoma_jax.io.viewer_stage import AZIMUTH, DISTANCE, ELEVATION
 
-DISTANCE, AZIMUTH, ELEVATION = 3.2, 215.0, -14.0
-"""m and degrees: where the camera starts"""
 FLAGS = (
     int(imgui.WindowFlags.AlwaysAutoResize)
     | int(imgui.WindowFlags.NoSavedSettings)

@@ -17,6 +17,8 @@ MARGIN = 12.0
 """m of a height field that is shown around the robot; all of a large map would be slow to draw"""
 ROAM = 5.0
 """m from the middle of that part at which another one is taken"""
+DISTANCE, AZIMUTH, ELEVATION = 3.2, 40.0, -15.0
+"""m and degrees: where the camera starts, behind the robot, so that its left is the user's"""
 MEASURED_ABOVE, COMMAND_ABOVE = 0.18, 0.25
 """m over the robot at which its arrows float"""
 
@@ -35,6 +37,9 @@ class Stage:
         self.model = scene.scene_model(
             job.mjcf, ground, 640, 480, joint_names=job.joint_names, studio=job.kind == "web"
         )
+        if job.kind == "window":  # light from where this camera is, not from where the videos' is
+            self.model.light("video_sun").pos[:2] *= -1.0
+            self.model.light("video_sun").dir[:2] *= -1.0
         self.data = mujoco.MjData(self.model)
         self.shown = figure.figure(self.model, job.joint_names, str(job.mjcf), job.like)
         mujoco.mj_kinematics(self.model, self.data)

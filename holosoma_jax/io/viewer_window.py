@@ -10,10 +10,8 @@ import mujoco.viewer
 from holosoma_jax.io import scene, steering
 from holosoma_jax.io.steering import Command
 from holosoma_jax.io.viewer_link import View, ViewerJob
-from holosoma_jax.io.viewer_stage import Frames, Stage
+from holosoma_jax.io.viewer_stage import AZIMUTH, DISTANCE, ELEVATION, Frames, Stage
 
-DISTANCE, AZIMUTH, ELEVATION = 3.2, 215.0, -14.0
-"""m and degrees: where the camera starts"""
 PREVIOUS, NEXT = 263, 262
 """GLFW's codes of the left and right arrow keys"""
 
