@@ -25,6 +25,7 @@ from holosoma_jax.loop.evaluate import Moment
 from holosoma_jax.loop.policies import Policy
 from holosoma_jax.loop.scores import Scores
 from holosoma_jax.loop.setup import Setup
+from holosoma_jax.loop.stop import on_signal
 from holosoma_jax.loop.watching import Watch
 
 DEFAULT_ENVS = 64
@@ -85,12 +86,16 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
         title = f"{parts.robot.name}: {source.path.name}"
         first = args.velocity or (0.0, 0.0, 0.0)
         with live.watching(parts, title, partial(console.print, soft_wrap=True), command=first) as viewer:
-            pilot = None if viewer is None else live.Driver(viewer, spec.num_envs, spec.control_dt)
-            if pilot is not None:  # steered as the user likes: there is no one command to compare with
+            if viewer is not None:  # steered as the user likes: there is no one command to compare with
                 args = replace(args, velocity=first, pictures=False)
             command = _command(parts, args)
             watch = Watch(parts, command, args, target, console.print)
-            scores = _scores(parts, policy, command, steps, watch, pilot)
+            if viewer is None:
+                scores = _scores(parts, policy, command, steps, watch)
+            else:
+                with on_signal(lambda text: None) as stop:  # Ctrl-C ends it as closing the viewer does
+                    pilot = live.Driver(viewer, spec.num_envs, spec.control_dt, stop)
+                    scores = _steered(parts, policy, command, steps, watch, pilot)
     finally:
         parts.bridge.close()
     record = report.record(
@@ -141,18 +146,8 @@ def _command(parts: Setup, args: EvalArgs) -> jax.Array:
     return evaluate.draw_commands(parts.cfg, envs, key)
 
 
-def _scores(
-    parts: Setup, policy: Policy, command: jax.Array, steps: int, watch: Watch, pilot: live.Driver | None
-) -> Scores:
-    """Run the evaluation under a progress bar, or under the eyes of a user."""
-    key = jax.random.key(parts.cfg.training.seed)
-    if pilot is not None:
-
-        def on_show(moment: Moment) -> None:
-            watch(moment)
-            pilot(moment)
-
-        return evaluate.run(parts, policy, command, steps, key, on_show, pilot)
+def _scores(parts: Setup, policy: Policy, command: jax.Array, steps: int, watch: Watch) -> Scores:
+    """Run the evaluation under a progress bar."""
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("evaluating", total=steps)
 
@@ -160,7 +155,20 @@ def _scores(
             watch(moment)
             progress.update(task, completed=moment.step + 1)
 
-        return evaluate.run(parts, policy, command, steps, key, on_step)
+        return evaluate.run(parts, policy, command, steps, jax.random.key(parts.cfg.training.seed), on_step)
+
+
+def _steered(
+    parts: Setup, policy: Policy, command: jax.Array, steps: int, watch: Watch, pilot: live.Driver
+) -> Scores:
+    """Run it under the eyes and keys of a user."""
+
+    def on_step(moment: Moment) -> None:
+        watch(moment)
+        pilot(moment)
+
+    key = jax.random.key(parts.cfg.training.seed)
+    return evaluate.run(parts, policy, command, steps, key, on_step, pilot)
 
 
 def _duration(cfg: Config, steps: int, control_dt: float) -> str:

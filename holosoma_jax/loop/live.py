@@ -20,6 +20,7 @@ from holosoma_jax.loop import parallel
 from holosoma_jax.loop.evaluate import Moment, velocity_ranges
 from holosoma_jax.loop.rollout import Step
 from holosoma_jax.loop.setup import Setup
+from holosoma_jax.loop.stop import Stop
 from holosoma_jax.loop.trainer import Extras
 
 
@@ -74,15 +75,17 @@ class Following:
 class Driver:
     """Lets the user of a viewer steer an evaluation: its pilot, and its onlooker in real time."""
 
-    def __init__(self, screen: Screen, num_envs: int, control_dt: float):
+    def __init__(self, screen: Screen, num_envs: int, control_dt: float, stop: Stop | None = None):
         """Nothing is commanded yet.
 
         Args:
           screen: an open viewer.
           num_envs: all of them get the command.
           control_dt: s; a control step takes no less.
+          stop: ends the evaluation as closing the viewer does.
         """
         self._screen, self._envs, self._dt = screen, num_envs, control_dt
+        self._stop = stop or Stop()
         self._told: Command | None = None
         self._next = time.monotonic()
 
@@ -95,8 +98,8 @@ class Driver:
         return np.tile(np.asarray(wanted, np.float32), (self._envs, 1))
 
     def ended(self) -> bool:
-        """Whether the user has closed the viewer."""
-        return self._screen.closed
+        """Whether the user has closed the viewer, or asked to stop."""
+        return self._screen.closed or self._stop.requested
 
     def __call__(self, moment: Moment) -> None:
         """Show a control step, and wait until it is over in real time."""

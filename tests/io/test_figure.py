@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,10 @@ import pytest
 from bridges.protocol import Ground
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import VideoConfig
 from holosoma_jax.io import figure, looks, scene
+from holosoma_jax.io.video import make_job
+from holosoma_jax.io.video_job import Trajectory, read_job, write_job
 from holosoma_jax.robots.robot import Robot
 
 Change = Callable[[mujoco.MjSpec], None]
@@ -165,6 +169,19 @@ def test_a_robot_is_drawn_as_itself_unless_told_otherwise(robot, dressed):
     assert looks.dress(robot, None) is robot
     path = dressed(add_hands_and_a_room)
     assert looks.dress(robot, str(path)).looks == path
+
+
+def test_videos_are_drawn_with_it_too(robot, dressed, tmp_path):
+    still = Trajectory(np.zeros((1, 3)), np.array([[1.0, 0, 0, 0]]), robot.default_joint_pos[None])
+    path = dressed(add_hands_and_a_room)
+    for looks_of, drawn_from, like in (
+        (robot, robot.mjcf, None),
+        (replace(robot, looks=path), path, robot.mjcf),
+    ):
+        job = make_job(VideoConfig(), looks_of, Ground(), still, 50.0)
+        write_job(tmp_path / "job.npz", job)
+        back = read_job(tmp_path / "job.npz")
+        assert (back.mjcf, back.like) == (drawn_from, like)
 
 
 class MenagerieError(Exception):

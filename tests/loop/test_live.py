@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ from holosoma_jax.loop.evaluate import Moment
 from holosoma_jax.loop.policies import Policy
 from holosoma_jax.loop.rollout import Step
 from holosoma_jax.loop.setup import Setup
+from holosoma_jax.loop.stop import Stop
 
 
 class Screen:
@@ -91,6 +93,11 @@ def test_a_driver_tells_every_robot_once():
     assert driver.command() is None
     assert not driver.ended()
     screen.closed = True
+    assert driver.ended()
+    stop = Stop()
+    driver = live.Driver(Screen(), 3, 0.02, stop)
+    assert not driver.ended()
+    stop.signal = signal.SIGINT
     assert driver.ended()
 
 
