@@ -21,7 +21,7 @@ from holosoma_jax.config.errors import ConfigError, nearest
 
 SCHEME = "wandb://"
 FORM = "wandb://ENTITY/PROJECT/RUN/FILE"
-CACHE_VARIABLE = "HOLOSOMA_JAX_CACHE_DIR"
+CACHE_VARIABLE = "HOLOSOMA_CACHE_DIR"
 TIMEOUT_S = 20
 
 
@@ -60,10 +60,10 @@ def parse(uri: str) -> Address:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: HOLOSOMA_JAX_CACHE_DIR, else the user's cache folder."""
+    """Where downloads are kept: HOLOSOMA_CACHE_DIR, else the user's cache folder."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holosoma-jax"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holosoma_jax"
 
 
 def fetch(uri: str, say: Callable[[str], None] | None = None, *, api: Any = None) -> Path:

@@ -199,7 +199,7 @@ def wandb_has_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, g1_run: P
         tar.add(g1_run / "checkpoints" / "7", arcname="100")
     api = Api({"checkpoints/100.tar": archive.getvalue()})
     monkeypatch.setattr(wandb, "Api", lambda **_: api)
-    monkeypatch.setenv("HOLOSOMA_JAX_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOLOSOMA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
 

@@ -188,7 +188,7 @@ def test_a_policy_at_wandb_is_downloaded_and_scored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wandb = pytest.importorskip("wandb")
-    monkeypatch.setenv("HOLOSOMA_JAX_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOLOSOMA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     api = Api({"policies/5.onnx": policy_file().read_bytes()})
     monkeypatch.setattr(wandb, "Api", lambda **_: api)
