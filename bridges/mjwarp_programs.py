@@ -20,6 +20,8 @@ from bridges.mjwarp_model import Built, with_fields
 
 DERIVED = ("body_subtreemass", "body_invweight0", "dof_invweight0")
 """fields that MuJoCo computes from masses, inertias, centres of mass and armatures"""
+_PLACING = ("body_mass", "body_subtreemass", "body_inertia", "body_ipos")
+"""fields that kinematics depends on"""
 _INERTIAL = ("body_mass", "body_inertia", "body_ipos", "dof_armature")
 
 
@@ -55,11 +57,10 @@ class Programs:
             writes={**found, "sensordata": Kind(wp.float32, (e, host.nsensordata))},
             graph=graph,
         )
-        placed = {name: fields[name] for name in ("body_mass", "body_inertia", "body_ipos")}
         self._kinematics = mjwarp_call.make(
             "mjwarp_kinematics",
             self._on_device(self._run_kinematics),
-            reads={**placed, **state},
+            reads={**{name: fields[name] for name in _PLACING}, **state},
             updates={},
             writes=found,
             graph=graph,
@@ -144,7 +145,7 @@ class Programs:
     def _run_kinematics(self, a: SimpleNamespace) -> None:
         built = self.require_open()
         model, data = copy.copy(built.full), copy.copy(built.data)
-        for name in ("body_mass", "body_inertia", "body_ipos"):
+        for name in _PLACING:
             setattr(model, name, getattr(a, name))
         data.qpos, data.qvel = a.qpos, a.qvel
         _kinematics(model, data)

@@ -117,6 +117,31 @@ def test_physics_is_a_value(bridge):
         np.testing.assert_array_equal(x, y)
 
 
+def test_a_new_bridge_continues_a_saved_rollout_bit_for_bit(bridge):
+    """Saved in the middle, as arrays on the host; contacts, warm start and parameters included."""
+    ratio = np.linspace(0.9, 1.2, NUM * 8, dtype=np.float32).reshape(NUM, 8)
+    physics = bridge.randomize(bridge.init(), PhysicsParams(mass_ratio=ratio), only(NUM, 1, 3))
+    physics, _ = bridge.reset(physics, everyone(NUM), random_pose(NUM, height=0.5))
+    for _ in range(8):
+        physics, before = bridge.step(physics, TARGETS)
+    saved = {name: np.array(x) for name, x in bridge.get_state(physics).items()}
+
+    def continued(made, physics):
+        states = []
+        for k in range(5):
+            physics, sim = made.step(physics, TARGETS)
+            states.append(sim)
+            physics, sim = made.reset(physics, only(NUM, k % NUM), random_pose(NUM, seed=k))
+            states.append(sim)
+        return states
+
+    other = MjwarpBridge(config(), BIPED, Ground(), NUM)
+    physics_there, restored = other.reset(other.set_state(other.init(), saved), only(NUM), pose(NUM))
+    assert_same(restored, before)
+    for a, b in zip(continued(bridge, physics), continued(other, physics_there), strict=True):
+        assert_same(a, b)
+
+
 def test_it_falls_as_mujoco_does(bridge):
     """From any attitude, through the first contacts, for 0.3 s."""
     offset = np.random.default_rng(0).uniform(-3, 3, (NUM, 4, JOINTS)).astype(np.float32)
