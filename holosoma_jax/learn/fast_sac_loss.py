@@ -99,11 +99,9 @@ def critic_loss(
     return jnp.sum(jnp.stack(losses))
 
 
-def alpha_loss(
-    log_alpha: jax.Array, log_prob: jax.Array, target_entropy: jax.Array, weight: jax.Array
-) -> jax.Array:
-    """-alpha (log pi + target): falls with alpha where the entropy is above its target."""
-    return weighted_mean(-jnp.exp(log_alpha) * (log_prob + target_entropy), weight)
+def alpha_loss(log_alpha: jax.Array, log_prob: jax.Array, target_entropy: jax.Array) -> jax.Array:
+    """-alpha (log pi + target), for the mean [] of log pi: falls with alpha while the entropy is too high."""
+    return -jnp.exp(log_alpha) * (log_prob + target_entropy)
 
 
 def actor_loss(

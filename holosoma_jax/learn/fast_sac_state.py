@@ -20,6 +20,9 @@ from holosoma_jax.learn.symmetry import Mirror, check_dims
 ACTOR_OBS, CRITIC_OBS = "actor_obs", "critic_obs"
 """The observation groups that the networks read."""
 
+CPU_CHUNK = 1024
+"""Rows whose activations a processor keeps in its cache; docs/fast_sac.md says what that is worth."""
+
 
 @dataclass(frozen=True)
 class FastSacSpec:
@@ -53,6 +56,8 @@ class FastSacStatic:
     normalize: bool
     variance_merge: normalizer.VarianceMerge
     bf16: bool
+    chunk: int | None
+    """rows whose gradients are taken at once; None: all. Their mean is the same"""
 
     @property
     def scale(self) -> np.ndarray | None:
@@ -208,5 +213,6 @@ def _static(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacStatic:
         autotune=cfg.use_autotune,
         normalize=cfg.obs_normalization,
         variance_merge=cfg.variance_merge,
+        chunk=CPU_CHUNK if jax.default_backend() == "cpu" else None,
         bf16=jax.default_backend() != "cpu" if cfg.bf16 is None else cfg.bf16,
     )

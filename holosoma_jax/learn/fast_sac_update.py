@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -185,26 +186,33 @@ def critic_step(
       static: structure.
       axis_name: devices to pool, or None.
     """
-    alpha = jnp.exp(learner.log_alpha.params)
-    following = losses.draw(learner.actor.params, rows.next_actor_obs, noise, static)
-    targets = losses.critic_targets(learner.target, rows, following, alpha, static)
-    pool = partial(_pooled, weight=rows.weight, axis_name=axis_name)
-    gradient = jax.value_and_grad(losses.critic_loss)
-    loss, grads = pool(gradient(learner.critics.params, rows, targets, static))
-    critics = optim.descend(learner.critics, grads, hyper.critic, hyper.max_grad_norm)
+    log_alpha = learner.log_alpha
 
-    log_alpha, log_prob = learner.log_alpha, following.log_prob
+    def part(rows: Rows, noise: jax.Array) -> tuple[Any, tuple[jax.Array, jax.Array]]:
+        following = losses.draw(learner.actor.params, rows.next_actor_obs, noise, static)
+        alpha = jnp.exp(log_alpha.params)
+        targets = losses.critic_targets(learner.target, rows, following, alpha, static)
+        gradient = jax.value_and_grad(losses.critic_loss)
+        loss = gradient(learner.critics.params, rows, targets, static)
+        log_prob = weighted_mean(following.log_prob, rows.weight)
+        reward = weighted_mean(rows.reward, rows.weight)
+        return (loss, log_prob, reward), _range(targets, rows.weight, static.support)
+
+    means, (low, high) = _mean_of_chunks(part, rows, noise, static.chunk)
+    (loss, grads), log_prob, reward = _pooled(means, rows.weight, axis_name)
+    if axis_name is not None:
+        low, high = jax.lax.pmin(low, axis_name), jax.lax.pmax(high, axis_name)
+    critics = optim.descend(learner.critics, grads, hyper.critic, hyper.max_grad_norm)
     gradient = jax.value_and_grad(losses.alpha_loss)
-    dual, slope = pool(gradient(log_alpha.params, log_prob, hyper.target_entropy, rows.weight))
+    dual, slope = gradient(log_alpha.params, log_prob, hyper.target_entropy)
     if static.autotune:
         log_alpha = optim.descend(log_alpha, slope, hyper.alpha, jnp.float32(jnp.inf))
-    low, high = _range(targets, rows.weight, static.support, axis_name)
     return learner._replace(critics=critics, log_alpha=log_alpha), {
         "Loss/qf_loss": loss,
         "Loss/qf_max": high,
         "Loss/qf_min": low,
         "Loss/critic_grad_norm": optax.tree.norm(grads),
-        "Loss/buffer_rewards": weighted_mean(rows.reward, rows.weight, axis_name),
+        "Loss/buffer_rewards": reward,
         "Loss/alpha_loss": dual,
         "Loss/alpha_value": jnp.exp(log_alpha.params),
     }
@@ -220,16 +228,18 @@ def actor_step(
 ) -> Learner:
     """A step of the actor, from `noise` [R, A], with the critics and the temperature as they are now."""
     alpha = jnp.exp(learner.log_alpha.params)
-    gradient = jax.value_and_grad(losses.actor_loss, has_aux=True)
-    (loss, drawn), grads = gradient(learner.actor.params, learner.critics.params, rows, noise, alpha, static)
-    loss, grads = _pooled((loss, grads), rows.weight, axis_name)
-    spread = jnp.mean(jnp.exp(drawn.log_std), axis=-1)
-    metrics = ActorMetrics(
-        loss=loss,
-        grad_norm=optax.tree.norm(grads),
-        entropy=-weighted_mean(drawn.log_prob, rows.weight, axis_name),
-        std=weighted_mean(spread, rows.weight, axis_name),
-    )
+
+    def part(rows: Rows, noise: jax.Array) -> tuple[Any, None]:
+        gradient = jax.value_and_grad(losses.actor_loss, has_aux=True)
+        critics = learner.critics.params
+        (loss, drawn), grads = gradient(learner.actor.params, critics, rows, noise, alpha, static)
+        entropy = -weighted_mean(drawn.log_prob, rows.weight)
+        std = weighted_mean(jnp.mean(jnp.exp(drawn.log_std), axis=-1), rows.weight)
+        return (loss, grads, entropy, std), None
+
+    means, _ = _mean_of_chunks(part, rows, noise, static.chunk)
+    loss, grads, entropy, std = _pooled(means, rows.weight, axis_name)
+    metrics = ActorMetrics(loss=loss, grad_norm=optax.tree.norm(grads), entropy=entropy, std=std)
     actor = optim.descend(learner.actor, grads, hyper.actor, hyper.max_grad_norm)
     return learner._replace(actor=actor, actor_metrics=metrics)
 
@@ -238,6 +248,35 @@ def follow(learner: Learner, hyper: FastSacHyper) -> Learner:
     """The target moved towards the critics by the share tau."""
     target = jax.tree.map(lambda t, q: t + hyper.tau * (q - t), learner.target, learner.critics.params)
     return learner._replace(target=target)
+
+
+def _mean_of_chunks(
+    part: Callable[[Rows, jax.Array], tuple[Any, Any]], rows: Rows, noise: jax.Array, chunk: int | None
+) -> tuple[Any, Any]:
+    """`part` of all rows at once, or, so that less memory is touched at a time, of one chunk after another.
+
+    Args:
+      part: rows and their noise -> (means over the rows by weight, (a minimum, a maximum) or None).
+      rows: R rows.
+      noise: [R, A].
+      chunk: rows at a time; where R is no larger, or no multiple, all rows are one chunk.
+    """
+    count = rows.reward.shape[0]
+    if chunk is None or count <= chunk or count % chunk:
+        return part(rows, noise)
+    chunks = jax.tree.map(lambda x: x.reshape(-1, chunk, *x.shape[1:]), (rows, noise))
+    weights = jnp.sum(chunks[0].weight, axis=1)
+    shares = weights / jnp.maximum(jnp.sum(weights), 1.0)
+
+    def add(sums: Any, inputs: tuple[tuple[Rows, jax.Array], jax.Array]) -> tuple[Any, Any]:
+        (rows, noise), share = inputs
+        means, extremes = part(rows, noise)
+        return jax.tree.map(lambda total, mean: total + share * mean, sums, means), extremes
+
+    shapes = jax.eval_shape(part, *jax.tree.map(lambda x: x[0], chunks))[0]
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    means, extremes = jax.lax.scan(add, nothing, (chunks, shares))
+    return means, extremes and (jnp.min(extremes[0]), jnp.max(extremes[1]))
 
 
 def _pooled(tree: Any, weight: jax.Array, axis_name: str | None) -> Any:
@@ -249,19 +288,13 @@ def _pooled(tree: Any, weight: jax.Array, axis_name: str | None) -> Any:
 
 
 def _range(
-    targets: tuple[jax.Array, ...],
-    weight: jax.Array,
-    support: categorical.Support,
-    axis_name: str | None,
+    targets: tuple[jax.Array, ...], weight: jax.Array, support: categorical.Support
 ) -> tuple[jax.Array, jax.Array]:
     """Lowest and highest expected target of any critic and row that counts."""
     values = jnp.stack([categorical.expectation(probs, support) for probs in targets])
     counts = (weight > 0)[None]
     low = jnp.min(jnp.where(counts, values, support.v_max))
-    high = jnp.max(jnp.where(counts, values, support.v_min))
-    if axis_name is None:
-        return low, high
-    return jax.lax.pmin(low, axis_name), jax.lax.pmax(high, axis_name)
+    return low, jnp.max(jnp.where(counts, values, support.v_min))
 
 
 def _noise(key: jax.Array, rows: Rows, static: FastSacStatic, axis_name: str | None) -> jax.Array:

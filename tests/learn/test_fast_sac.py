@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import chex
@@ -168,6 +169,17 @@ def test_bf16_products_change_little_and_leave_everything_else_float32() -> None
     assert {x.dtype for x in jax.tree.leaves(rounded)} == {np.dtype("float32"), np.dtype("int32")}
     assert differs(exact.critics.params, rounded.critics.params)
     chex.assert_trees_all_close(exact.critics.params, rounded.critics.params, atol=3e-3)
+
+
+def test_gradients_by_chunks_are_the_same() -> None:
+    state, batch = small_sac.learner(), small_sac.batch()
+    valid = batch.valid.at[:, :7].set(False)  # so that chunks weigh differently, one of them nothing
+    whole = updated(state, valid=valid)
+    chunked = updated(state.replace(static=dataclasses.replace(state.static, chunk=4)), valid=valid)
+    assert chunked[0].static != whole[0].static
+    chex.assert_trees_all_close(
+        (chunked[0].replace(static=state.static), chunked[1]), whole, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_critics_may_see_actions_in_units_of_their_scale() -> None:
