@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from holosoma_jax.robots.robot import Robot
 
 MENAGERIE = "menagerie"
-MODELS = {"g1": "unitree_g1", "t1": "booster_t1"}
-"""Robot -> its folder in MuJoCo Menagerie"""
+MODELS = {"g1": "unitree_g1"}
+"""Robot -> its folder in MuJoCo Menagerie, which has a T1 of 23 joints, without ours in the wrists, and no K1"""
 KEY = "viewer.robot-xml"
 
 
@@ -49,7 +49,8 @@ def menagerie(robot: str) -> Path:
     """
     if robot not in MODELS:
         raise ConfigError(
-            f"{KEY}: MuJoCo Menagerie has no '{robot}', only {', '.join(MODELS)}; give an MJCF file."
+            f"{KEY}: MuJoCo Menagerie has no '{robot}' with the same joints, only {', '.join(MODELS)}. "
+            "Give an MJCF file."
         )
     try:
         import mujoco_menagerie

@@ -48,7 +48,7 @@ def scene_model(
     """
     spec = mujoco.MjSpec.from_file(str(mjcf))
     root = figure.free_root(spec, joint_names, str(mjcf))
-    for part in (*spec.worldbody.geoms, *spec.worldbody.lights, *spec.keys):
+    for part in (*spec.worldbody.geoms, *spec.lights, *spec.keys):
         spec.delete(part)
     spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_CONTACT)
     _set_visual(spec, width, height)

@@ -72,6 +72,7 @@ def add_hands_and_a_room(spec: mujoco.MjSpec) -> None:
     palm.add_geom(size=[0.02, 0, 0])
     spec.worldbody.add_geom(name="their floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1])
     spec.worldbody.add_light(pos=[0, 0, 3])
+    palm.add_light(pos=[0, 0, 1])
     spec.add_key(name="home", qpos=np.zeros(7 + 30))
 
 
@@ -82,6 +83,7 @@ def test_extra_joints_and_a_room_of_its_own_do_not_matter(dressed, robot, own):
     np.testing.assert_allclose(positions(shown, robot), positions(own, robot), atol=1e-6)
     world = [shown.model.geom(i).name for i in np.flatnonzero(shown.model.geom_bodyid == 0)]
     assert world == ["video_floor"]
+    assert {shown.model.light(i).name for i in range(shown.model.nlight)} == {"video_sun", "video_fill"}
 
 
 def test_a_root_frame_elsewhere_is_made_up_for(dressed, robot, own):
@@ -214,5 +216,5 @@ def test_menagerie_without_package_network_or_robot_is_one_line(robot, monkeypat
     monkeypatch.setitem(sys.modules, "mujoco_menagerie", menagerie(offline))
     with pytest.raises(ConfigError, match="could not bring unitree_g1: no route to host"):
         looks.dress(robot, "menagerie")
-    with pytest.raises(ConfigError, match="has no 'k1', only g1, t1"):
+    with pytest.raises(ConfigError, match="has no 'k1' with the same joints, only g1"):
         looks.dress(robots.load("k1"), "menagerie")
