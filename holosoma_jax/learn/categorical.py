@@ -53,7 +53,7 @@ def project(probs: jax.Array, positions: jax.Array) -> jax.Array:
     An atom between two grid points is split between them in proportion to its nearness; on a grid
     point all of it stays there: q_k = sum_i p_i max(0, 1 - |position_i - k|).
 
-    The two forms agree but for rounding. On a CPU the scatter is about 25 times faster; an accelerator
+    The two forms agree but for rounding. On a CPU the scatter is about 16 times faster; an accelerator
     would make its additions in no fixed order.
     """
     return jax.lax.platform_dependent(probs, positions, cpu=project_scatter, default=project_dense)

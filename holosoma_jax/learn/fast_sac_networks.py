@@ -1,8 +1,8 @@
 """The networks of FastSAC: an actor with two heads, and an ensemble of categorical critics.
 
 Hidden layers are linear, layer norm, SiLU; widths h, h/2, h/4 (FastSAC spec, sections 2 and 3). They
-are written out here, not taken from a library: the ensemble shares its first product, and the
-products' precision is chosen apart from everything else's.
+are written out here, not taken from a library, for the sake of their derivative, which decides the
+speed on a CPU, and of the products' precision, which is chosen apart from everything else's.
 """
 
 from __future__ import annotations
