@@ -114,7 +114,3 @@ def test_another_robot_cannot_take_the_gains(policy_file: PolicyFile) -> None:
     source = policies.find(str(policy_file()))
     with pytest.raises(ConfigError, match=r"not for the 29 of robot 't1' \(AAHead_yaw, ...\)"):
         source.adapt(robots.load("t1"))
-
-
-def test_remote_files_are_asked_for_locally() -> None:
-    assert "download the file first" in error_of("wandb://entity/project/run/model.onnx")
