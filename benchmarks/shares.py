@@ -205,18 +205,17 @@ class FastSac:
         self._driver, state = off_policy.begin(parts, say=lambda line: None)
         self._steps, self._keys = steps, off_policy.keys(0)
         self._learner, self._experience, self.world = state.learner, state.experience, state.world
-        self._never = jnp.full_like(state.experience.wait, 2**31 - 1)
 
     def policy(self) -> float:
         """Seconds of a stretch that acts and stores, and learns nothing."""
-        return self._advance(self._never)
+        return self._advance(2**31 - 1)
 
     def learning(self) -> float:
         """Seconds of a stretch with all its updates."""
-        return self._advance(jnp.zeros_like(self._never))
+        return self._advance(0)
 
-    def _advance(self, wait: jax.Array) -> float:
-        experience, world = self._experience.replace(wait=wait), copied(self.world)
+    def _advance(self, wait: int) -> float:
+        experience, world = self._experience.replace(wait=jnp.int32(wait)), copied(self.world)
         began = clock()
         done = self._driver.advance(self._learner, experience, world, self._steps, self._keys)
         jax.block_until_ready(done.world)
