@@ -72,6 +72,8 @@ def main() -> None:
     parser.add_argument("--no-start", action="store_true", help="leave out the time to the first update")
     parser.add_argument("--out")
     args, overrides = parser.parse_known_args()
+    overrides += [token for token in args.presets if ":" in token]  # argparse took them for presets
+    args.presets = [token for token in args.presets if ":" not in token]
     runtime.prepare()
     from benchmarks import machine, shares  # after `prepare`: they import JAX
 
