@@ -53,7 +53,7 @@ def menagerie(robot: str) -> Path:
             "Give an MJCF file."
         )
     try:
-        import mujoco_menagerie
+        import mujoco_menagerie  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
         raise ConfigError(
             f"{KEY}: '{MENAGERIE}' needs the package mujoco-menagerie. Fix: pip install mujoco-menagerie."

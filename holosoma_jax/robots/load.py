@@ -55,6 +55,7 @@ def load(asset: str) -> Robot:
     columns = _joints(path, record, joints)
     lower, upper = model.jnt_range[1:].T
     index, sign = _mirror(path, record, joints)
+    lists = {key: _bodies(path, record, key, bodies, size) for key, size in BODY_LISTS.items()}
     robot = Robot(
         name=_text(path, record, "name"),
         mjcf=model_path.resolve(),
@@ -75,7 +76,10 @@ def load(asset: str) -> Robot:
         init_quat=_vector(path, record, "init_quat", 4),
         root_body=_body(path, "root_body", record["root_body"], bodies),
         torso_body=_body(path, "torso_body", record["torso_body"], bodies),
-        **{key: _bodies(path, record, key, bodies, size) for key, size in BODY_LISTS.items()},
+        feet_bodies=lists["feet_bodies"],
+        foot_height_bodies=lists["foot_height_bodies"],
+        termination_bodies=lists["termination_bodies"],
+        randomized_mass_bodies=lists["randomized_mass_bodies"],
         body_mass=_frozen(model.body_mass[1:]),
         soft_limit_factor=_positive(path, record, "soft_limit_factor"),
     )
