@@ -245,11 +245,14 @@ EASIER = {
         (
             "g1-29dof-fast-sac",
             {
-                "training.num_envs": "256 instead of 4096",
+                "training.num_envs": "128 instead of 4096",
                 "algo.config.num_learning_iterations": "8000 steps instead of 50000",
-                "algo.config.num_updates": "2 a step instead of 8",
+                "algo.config.num_updates": "4 a step instead of 8",
                 "algo.config.policy_frequency": "policy_frequency 2 instead of 4",
-                "algo.config.batch_size": "1024 transitions instead of 8192",
+                "algo.config.batch_size": "256 transitions instead of 8192",
+                "algo.config.actor_learning_rate": "1e-3 instead of 3e-4",
+                "algo.config.critic_learning_rate": "1e-3 instead of 3e-4",
+                "algo.config.alpha_learning_rate": "and temperature",
                 "algo.config.actor_hidden_dim": "256-128-64 instead of 512-256-128",
                 "algo.config.critic_hidden_dim": "and 768-384-192",
                 "curriculum.setup_terms.penalty_curriculum.params.initial_scale": "a twentieth",
