@@ -10,7 +10,6 @@ functions, bridge, resets. The states matter: a fallen robot has more contacts t
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from typing import Any
 
@@ -18,7 +17,7 @@ import jax
 import numpy as np
 from mujoco.batch import Batch
 
-from benchmarks.machine import describe, interleave
+from benchmarks.machine import describe, interleave, report
 from bridges import mujoco_model
 from bridges.mujoco import MujocoBridge
 from holosoma_jax.config import compose
@@ -120,11 +119,7 @@ def main() -> None:
     args, overrides = parser.parse_known_args()
     result = {"benchmark": "collection", **describe()}
     result |= measure(args.num_envs, args.horizon, args.rounds, args.preset, overrides)
-    text = json.dumps(result, indent=1)
-    print(text)
-    if args.out:
-        with open(args.out, "w") as file:
-            file.write(text + "\n")
+    report(result, args.out)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ states of a real rollout; (b) the bridge's control step for as many environments
 from __future__ import annotations
 
 import argparse
-import json
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import describe, interleave
+from benchmarks.machine import describe, interleave, report
 from holosoma_jax.config import compose
 from holosoma_jax.loop import seeding, setup
 from holosoma_jax.loop.rollout import respond
@@ -74,9 +73,10 @@ def main() -> None:
     parser.add_argument("--num-envs", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out")
     args, overrides = parser.parse_known_args()
     result = {"benchmark": "environment", **describe()}
-    print(json.dumps(result | measure(args.num_envs, args.steps, args.rounds, overrides), indent=1))
+    report(result | measure(args.num_envs, args.steps, args.rounds, overrides), args.out)
 
 
 if __name__ == "__main__":

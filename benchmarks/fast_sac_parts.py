@@ -15,7 +15,6 @@ Every comparison is made in one run, in turns. At the sizes of the G1 preset:
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 from collections.abc import Callable
@@ -25,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import describe, interleave
+from benchmarks.machine import describe, interleave, report
 from benchmarks.ppo_update import Clock
 from holosoma_jax.learn import categorical
 from holosoma_jax.learn import fast_sac_networks as networks
@@ -185,11 +184,7 @@ def main() -> None:
     parts = {"ensemble": ensemble, "layer": layer, "projection": projection}
     result = {"benchmark": "fast_sac_parts", "rows": args.rows, "threads": args.threads}
     result |= {name: compare(make(args.rows), args.rounds) for name, make in parts.items()} | describe()
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.out:
-        with open(args.out, "w") as file:
-            file.write(text + "\n")
+    report(result, args.out)
 
 
 if __name__ == "__main__":

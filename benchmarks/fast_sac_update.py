@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import os
 import statistics
 import time
@@ -28,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import describe, interleave
+from benchmarks.machine import describe, interleave, report
 from benchmarks.ppo_update import Clock
 from holosoma_jax.config.schema import FastSacConfig
 from holosoma_jax.learn import fast_sac
@@ -161,11 +160,7 @@ def main() -> None:
         "peer": {"torch": importlib.metadata.version("torch"), "compiled": args.peer_compile},
         **describe(),
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.out:
-        with open(args.out, "w") as file:
-            file.write(text + "\n")
+    report(result, args.out)
 
 
 if __name__ == "__main__":

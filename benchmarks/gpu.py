@@ -88,10 +88,7 @@ def main() -> None:
             middle = sorted(args.num_envs)[len(args.num_envs) // 2]
             start = {"preset": preset, "num_envs": middle, **first_update(preset, middle, overrides)}
             result.setdefault("seconds_to_first_update", []).append(start)
-    text = json.dumps(result, indent=1)
-    print(text)
-    if args.out:
-        Path(args.out).write_text(text + "\n")
+    machine.report(result, args.out)
 
 
 def accelerator() -> dict[str, object]:

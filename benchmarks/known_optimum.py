@@ -12,7 +12,6 @@ the same noise. Five seeds learn side by side, in one program for each learner.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, report
 from holosoma_jax.config.schema import FastSacConfig, OptimizerConfig, PpoConfig
 from holosoma_jax.learn import fast_sac, ppo, replay
 
@@ -242,11 +241,7 @@ def main() -> None:
             "cost_above_optimum": values.tolist(),
             "at_the_end": values[-1].tolist(),
         }
-    text = json.dumps(result | describe(), indent=2)
-    print(text)
-    if args.out:
-        with open(args.out, "w") as file:
-            file.write(text + "\n")
+    report(result | describe(), args.out)
     if args.plot:
         plot(curves, args.plot)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 
 def describe() -> dict[str, object]:
@@ -28,6 +30,14 @@ def interleave(tasks: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
         for name, task in tasks.items():
             seconds[name].append(task())
     return seconds
+
+
+def report(result: Mapping[str, object], out: str | None) -> None:
+    """Print `result` as JSON, and write it to the file `out` too if there is one."""
+    text = json.dumps(result, indent=1)
+    print(text)
+    if out:
+        Path(out).write_text(text + "\n")
 
 
 def _processor() -> str:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import os
 import statistics
 import time
@@ -27,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import describe, interleave
+from benchmarks.machine import describe, interleave, report
 from holosoma_jax.config.schema import OptimizerConfig, PpoConfig
 from holosoma_jax.learn import ppo
 
@@ -219,11 +218,7 @@ def main() -> None:
         "peer_versions": {name: importlib.metadata.version(name) for name in PEER},
         **describe(),
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.out:
-        with open(args.out, "w") as file:
-            file.write(text + "\n")
+    report(result, args.out)
 
 
 if __name__ == "__main__":

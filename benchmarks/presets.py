@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, report
 
 PRESETS = tuple(
     robot + learner for learner in ("", "-fast-sac") for robot in ("g1-29dof", "t1-29dof", "k1-22dof")
@@ -73,10 +73,7 @@ def main() -> int:
         for ground in args.grounds:
             runs.append(train(preset, ground, args.iterations, args.num_envs, *extra))
             print(json.dumps(runs[-1]), file=sys.stderr)
-    text = json.dumps(result | {"runs": runs}, indent=1)
-    print(text)
-    if args.out:
-        Path(args.out).write_text(text + "\n")
+    report(result | {"runs": runs}, args.out)
     return int(any(run["exit_code"] or run["non_finite"] or not run["logged_iterations"] for run in runs))
 
 
