@@ -246,7 +246,7 @@ EASIER = {
             "g1-29dof-fast-sac",
             {
                 "training.num_envs": "128 instead of 4096",
-                "algo.config.num_learning_iterations": "8000 steps instead of 50000",
+                "algo.config.num_learning_iterations": "10000 steps instead of 50000",
                 "algo.config.num_updates": "4 a step instead of 8",
                 "algo.config.policy_frequency": "policy_frequency 2 instead of 4",
                 "algo.config.batch_size": "256 transitions instead of 8192",
@@ -257,6 +257,7 @@ EASIER = {
                 "algo.config.critic_hidden_dim": "and 768-384-192",
                 "curriculum.setup_terms.penalty_curriculum.params.initial_scale": "a twentieth",
                 "curriculum.setup_terms.penalty_curriculum.params.min_scale": "a twentieth",
+                "curriculum.setup_terms.penalty_curriculum.params.degree": "2e-4 a step instead of 1e-3",
             },
         ),
     ],
