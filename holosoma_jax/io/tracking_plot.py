@@ -19,6 +19,8 @@ SETTLED_S = 1.0
 """s after which a step counts for the right column: robots start at rest"""
 STRIDE_S = 0.5
 """s of the average over the swaying of the gait: half its period, one step"""
+TITLE = 120
+"""letters that fit in the line above"""
 
 
 def draw(
@@ -48,7 +50,7 @@ def draw(
 
     target, time = Path(path), control_dt * (1 + np.arange(len(measured)))
     figure = Figure(figsize=(11.0, 7.6), dpi=110, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
-    figure.suptitle(title, color=INK, fontsize=11, x=0.012, ha="left")
+    figure.suptitle(_shortened(title), color=INK, fontsize=11, x=0.012, ha="left")
     grid = figure.subplots(3, 2, width_ratios=(2.2, 1.0))
     life = int(alive[:, 0].sum())
     for row, (name, unit) in enumerate(AXES):
@@ -131,3 +133,8 @@ def _style(axis: Axes) -> None:
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
     axis.spines["bottom"].set_color(GRID)
+
+
+def _shortened(title: str) -> str:
+    """`title` without the beginning of what is wider than the picture: the folders of a long path."""
+    return title if len(title) <= TITLE else f"... {title[-(TITLE - 4) :]}"

@@ -379,7 +379,9 @@ def test_no_environments_are_refused():
 def test_make_starts_the_simulator_of_the_config():
     bridge = bridges.make(config(), BIPED, Ground(), 2)
     assert isinstance(bridge, MujocoBridge) and bridge.spec.num_envs == 2
-    with pytest.raises(ConfigError, match=r"simulator:isaacgym: the bridge .* not part .* Choose simulator:mujoco"):
+    with pytest.raises(
+        ConfigError, match=r"simulator:isaacgym: the bridge .* not part .* Choose simulator:mujoco"
+    ):
         bridges.make(replace(config(), name="isaacgym"), BIPED, Ground(), 2)
 
 
