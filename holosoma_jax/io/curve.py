@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from holosoma_jax.io import axes
 from holosoma_jax.io.loggers import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, GRID = "#22303c", "#d9dfe4"
-COLOURS = ("#1f6feb", "#d1633c", "#2da44e", "#8957e5", "#bf8700")
 COLUMNS = 3
 MAX_POINTS = 1500
 SMOOTHING_SHARE = 1 / 30
@@ -59,9 +58,6 @@ def draw(
     Returns:
       `target`, or None where there is nothing to draw: no file, or no number in it yet.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     source, target = Path(metrics), Path(target)
     rows = read_metrics(source) if source.exists() else []
     if not rows:
@@ -72,28 +68,15 @@ def draw(
     if not panels:
         return None
     height = -(-len(panels) // COLUMNS)
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
-    figure = Figure(figsize=(12.0, 3.2 * height + 0.5), dpi=110, layout=layout)
-    figure.suptitle(
-        _headline(rows, title or source.resolve().parent.name, unit),
-        color=INK,
-        fontsize=11,
-        x=0.012,
-        ha="left",
-    )
-    axes = figure.subplots(height, COLUMNS, squeeze=False).ravel()
-    for axis, panel in zip(axes, panels, strict=False):
+    headline = _headline(rows, title or source.resolve().parent.name, unit)
+    figure = axes.sheet(12.0, 3.2 * height + 0.5, headline)
+    grid = figure.subplots(height, COLUMNS, squeeze=False).ravel()
+    for axis, panel in zip(grid, panels, strict=False):
+        axes.style(axis, panel.title, across=unit, up=panel.unit)
         _draw_panel(axis, panel, steps, rows)
-        axis.set_xlabel(unit, fontsize=9, color=INK)
-    for axis in axes[len(panels) :]:
+    for axis in grid[len(panels) :]:
         axis.set_visible(False)
-    temporary = target.with_name(f".{target.name}.tmp.png")
-    try:
-        figure.savefig(temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
+    return axes.save(figure, target)
 
 
 def smooth(values: np.ndarray, span: float) -> np.ndarray:
@@ -149,15 +132,7 @@ def _panels(rows: Sequence[dict[str, Any]]) -> list[Panel]:
 
 
 def _draw_panel(axis: Axes, panel: Panel, steps: np.ndarray, rows: Sequence[dict[str, Any]]) -> None:
-    axis.set_title(panel.title, loc="left", fontsize=10.5, fontweight="bold", color=INK)
-    axis.set_ylabel(panel.unit, fontsize=9, color=INK)
-    axis.grid(color=GRID, linewidth=0.7)
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=8.5, colors=INK, length=0)
-    for side in ("top", "right", "left"):
-        axis.spines[side].set_visible(False)
-    axis.spines["bottom"].set_color(GRID)
-    for line, colour in zip(panel.lines, COLOURS, strict=False):
+    for line, colour in zip(panel.lines, axes.COLOURS, strict=False):
         _draw_line(axis, line, colour, steps, rows, smoothed=not panel.log)
     if panel.log:
         axis.set_yscale("log")
@@ -166,16 +141,13 @@ def _draw_panel(axis: Axes, panel: Panel, steps: np.ndarray, rows: Sequence[dict
     handles, labels = axis.get_legend_handles_labels()
     if panel.right is not None and any(panel.right.key in row for row in rows):
         other = axis.twinx()
-        _draw_line(other, panel.right, COLOURS[1], steps, rows, smoothed=True)
+        _draw_line(other, panel.right, axes.COLOURS[1], steps, rows, smoothed=True)
         other.set_ylim(bottom=0.0)
-        other.set_ylabel(panel.right.label, fontsize=9, color=INK)
-        other.tick_params(labelsize=8.5, colors=INK, length=0)
-        for spine in other.spines.values():
-            spine.set_visible(False)
+        axes.style_right(other, panel.right.label)
         more_handles, more_labels = other.get_legend_handles_labels()
         handles, labels = handles + more_handles, labels + more_labels
     if any(labels):
-        axis.legend(handles, labels, fontsize=8.5, frameon=False, labelcolor=INK)
+        axis.legend(handles, labels, fontsize=axes.TICKS, frameon=False, labelcolor=axes.INK)
 
 
 def _draw_line(

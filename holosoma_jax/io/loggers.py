@@ -19,6 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import LoggerConfig
 from holosoma_jax.io import wandb_sink
+from holosoma_jax.io.files import replacing
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -182,15 +183,8 @@ def keep_steps(path: Path, completed: int) -> None:
     kept = "".join(f"{line}\n" for line, row in _rows(text.splitlines()) if row["step"] <= completed)
     if kept == text:
         return
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(kept)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(kept, encoding="utf-8")
 
 
 def _rows(lines: Any) -> Iterator[tuple[str, dict[str, Any]]]:

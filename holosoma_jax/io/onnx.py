@@ -21,6 +21,7 @@ import numpy as np
 
 from holosoma_jax import __version__
 from holosoma_jax.io import onnx_metadata
+from holosoma_jax.io.files import replacing
 
 if TYPE_CHECKING:
     import onnx
@@ -100,7 +101,8 @@ def export_policy(
             f"{target}: the ONNX graph differs from the JAX policy by {error:.3g} (allowed {allowed:.3g}, "
             f"relative to max(1, |action|), {len(observations)} observations). The file was not written."
         )
-    _write_atomically(target, data)
+    with replacing(target) as temporary:
+        temporary.write_bytes(data)
     return target
 
 
@@ -210,16 +212,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _write_atomically(target: Path, data: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)

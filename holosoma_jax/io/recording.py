@@ -20,6 +20,7 @@ import numpy as np
 from bridges.protocol import Array, SimState
 from holosoma_jax import __version__
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.io.files import replacing
 from holosoma_jax.io.video_job import Trajectory
 from holosoma_jax.robots.robot import Robot
 
@@ -147,14 +148,9 @@ class Recorder:
             **facts,
         }
         arrays = {name: np.stack([frame[name] for frame in self._frames]) for name in UNITS}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp.npz")
-        try:
-            arrays |= {METADATA: np.array(json.dumps(metadata)), STARTS: np.array(self._starts)}
+        arrays |= {METADATA: np.array(json.dumps(metadata)), STARTS: np.array(self._starts)}
+        with replacing(path) as temporary:
             np.savez_compressed(temporary, allow_pickle=False, **arrays)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
         return path
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holosoma_jax.io import contact_sheet, gl, steering
+from holosoma_jax.io.files import replacing
 from holosoma_jax.io.steering import COMMAND_RGBA, MEASURED_RGBA
 from holosoma_jax.io.video_job import Trajectory, VideoUnavailable, read_job
 
@@ -133,7 +134,6 @@ def main(argv: Sequence[str]) -> int:
     if hasattr(os, "nice"):
         os.nice(10)  # training goes first
     job, target = read_job(Path(argv[0])), Path(argv[1])
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp{target.suffix}")
     try:
         os.environ.update(gl.environment(gl.select(job.backend)))  # before MuJoCo is imported
         from holosoma_jax.io.figure import figure
@@ -157,16 +157,14 @@ def main(argv: Sequence[str]) -> int:
             1.0 / job.fps,
             smoothing=0.0 if still else SMOOTHING,
         )
-        if still:
-            contact_sheet.write(temporary, frames)
-        else:
-            encode(temporary, frames, job.width, job.height, job.fps)
-        os.replace(temporary, target)
+        with replacing(target) as temporary:
+            if still:
+                contact_sheet.write(temporary, frames)
+            else:
+                encode(temporary, frames, job.width, job.height, job.fps)
     except (gl.GlUnavailable, VideoUnavailable, OSError, ValueError, KeyError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    finally:
-        temporary.unlink(missing_ok=True)
     return 0
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from holosoma_jax.io.curve import GRID, INK
+from holosoma_jax.io import axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COMMANDED, MEASURED, FELL = "#22303c", "#1f6feb", "#d1633c"
-AXES = (("forward", "m/s"), ("left", "m/s"), ("yaw rate", "rad/s"))
+COMMANDED, (MEASURED, FELL) = axes.INK, axes.COLOURS[:2]
+VELOCITIES = (("forward", "m/s"), ("left", "m/s"), ("yaw rate", "rad/s"))
 SETTLED_S = 1.0
 """s after which a step counts for the right column: robots start at rest"""
 STRIDE_S = 0.5
@@ -45,43 +45,36 @@ def draw(
       control_dt: s.
       title: one line above.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    target, time = Path(path), control_dt * (1 + np.arange(len(measured)))
-    figure = Figure(figsize=(11.0, 7.6), dpi=110, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
-    figure.suptitle(_shortened(title), color=INK, fontsize=11, x=0.012, ha="left")
+    time = control_dt * (1 + np.arange(len(measured)))
+    figure = axes.sheet(11.0, 7.6, _shortened(title))
     grid = figure.subplots(3, 2, width_ratios=(2.2, 1.0))
     life = int(alive[:, 0].sum())
-    for row, (name, unit) in enumerate(AXES):
+    for row, (name, unit) in enumerate(VELOCITIES):
         left, right = grid[row]
-        _style(left)
-        _style(right)
+        first, last = row == 0, row == len(VELOCITIES) - 1
+        axes.style(
+            left,
+            "First environment" if first else "",
+            across="s" if last else "",
+            up=f"{name}, {unit}",
+        )
+        axes.style(
+            right,
+            f"All {len(command)} environments" if first else "",
+            across="commanded" if last else "",
+            up=f"measured, {unit}",
+        )
         _over_time(left, time[:life], command[0, row], measured[:life, 0, row], control_dt)
         left.set_xlim(0.0, time[-1])
         if life < len(time):
             left.axvline(time[life - 1], color=FELL, linewidth=1.4, linestyle=":", label="fell")
-        left.set_ylabel(f"{name}, {unit}", fontsize=9, color=INK)
         _all_environments(right, command[:, row], measured[:, :, row], alive, control_dt)
-        right.set_ylabel(f"measured, {unit}", fontsize=9, color=INK)
-    grid[0][0].set_title("First environment", loc="left", fontsize=10.5, fontweight="bold", color=INK)
-    grid[0][1].set_title(
-        f"All {len(command)} environments", loc="left", fontsize=10.5, fontweight="bold", color=INK
-    )
-    grid[0][0].legend(fontsize=8.5, frameon=False, labelcolor=INK, ncols=3, loc="upper right")
+    words = {"fontsize": axes.TICKS, "labelcolor": axes.INK}
+    grid[0][0].legend(**words, frameon=False, ncols=3, loc="upper right")
     handles, labels = grid[0][1].get_legend_handles_labels()
     if labels:
-        grid[0][1].legend(handles, labels, fontsize=8.5, labelcolor=INK, edgecolor="none", framealpha=0.8)
-    grid[2][0].set_xlabel("s", fontsize=9, color=INK)
-    grid[2][1].set_xlabel("commanded", fontsize=9, color=INK)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp.png")
-    try:
-        figure.savefig(temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
+        grid[0][1].legend(handles, labels, **words, edgecolor="none", framealpha=0.8)
+    return axes.save(figure, Path(path))
 
 
 def moving_average(values: np.ndarray, span: int) -> np.ndarray:
@@ -124,15 +117,6 @@ def _all_environments(
     axis.plot(ends, ends, color=COMMANDED, linewidth=1.0, linestyle="--")
     axis.set_xlim(*ends)
     axis.set_ylim(*ends)
-
-
-def _style(axis: Axes) -> None:
-    axis.grid(color=GRID, linewidth=0.7)
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=8.5, colors=INK, length=0)
-    for side in ("top", "right", "left"):
-        axis.spines[side].set_visible(False)
-    axis.spines["bottom"].set_color(GRID)
 
 
 def _shortened(title: str) -> str:

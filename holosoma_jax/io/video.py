@@ -216,11 +216,7 @@ def render_video(
     Raises:
       VideoUnavailable: with the cause and the fix.
     """
-    try:
-        job = make_job(cfg or VideoConfig(), robot, ground, trajectory, 1.0 / control_dt)
-        return Drawing(job, path).result()
-    except OSError as error:
-        raise VideoUnavailable(str(error)) from error
+    return _drawn(path, make_job(cfg or VideoConfig(), robot, ground, trajectory, 1.0 / control_dt))
 
 
 def render_sheet(
@@ -239,10 +235,7 @@ def render_sheet(
     stride = contact_sheet.stride(len(trajectory.root_pos))
     shown = Trajectory(*(None if part is None else part[::stride] for part in trajectory))
     size = replace(cfg or VideoConfig(), width=SHEET_FRAME[0], height=SHEET_FRAME[1])
-    try:
-        return Drawing(make_job(size, robot, ground, shown, 1.0 / (stride * control_dt)), path).result()
-    except OSError as error:
-        raise VideoUnavailable(str(error)) from error
+    return _drawn(path, make_job(size, robot, ground, shown, 1.0 / (stride * control_dt)))
 
 
 def make_job(cfg: VideoConfig, robot: Robot, ground: Ground, trajectory: Trajectory, fps: float) -> Job:
@@ -250,3 +243,10 @@ def make_job(cfg: VideoConfig, robot: Robot, ground: Ground, trajectory: Traject
     width, height = (max(2, size - size % 2) for size in (cfg.width, cfg.height))
     drawn, like = (robot.mjcf, None) if robot.looks is None else (robot.looks, robot.mjcf)
     return Job(trajectory, drawn, robot.joint_names, ground, width, height, fps, cfg.backend, like)
+
+
+def _drawn(path: str | os.PathLike[str], job: Job) -> Path:
+    try:
+        return Drawing(job, path).result()
+    except OSError as error:
+        raise VideoUnavailable(str(error)) from error

@@ -1,0 +1,33 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A path to write to, beside `target` and with its suffix; it takes its place when the block ends.
+
+    Whoever reads `target` meanwhile finds what was there before; so does everybody after the block
+    raised. What was written is on the disk before the name changes hands, so that a power cut leaves
+    no empty file either.
+
+    Args:
+      target: replaced if it exists; its folder is created.
+
+    Raises:
+      OSError: the folder cannot be written, or the block wrote nothing.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
