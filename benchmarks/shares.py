@@ -168,7 +168,10 @@ class Ppo:
 
         def control_step(values: Any, _: None) -> tuple[Any, Any]:
             learner, carry, physics, sim = values
-            learner, carry, decision, asked = decide(env, algorithm, learner, carry, sim, self._root)
+            learner, state, decision, asked = decide(
+                env, algorithm, learner, carry.env, carry.step, sim, self._root
+            )
+            carry = carry.replace(env=state)
             physics, sim = bridge.step(physics, *asked)
             carry, outcome, result = judge(env, algorithm, learner, carry, sim)
             physics, sim = fused.answer(bridge, physics, sim, result.reset)

@@ -15,8 +15,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from holosoma_jax import runtime
+from holosoma_jax import distributed, launch, runtime
 from holosoma_jax.config import compose, tokens
+from holosoma_jax.config.schema import Config
 
 PROG = "python -m holosoma_jax.train"
 ABOUT = (
@@ -37,11 +38,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     def body() -> int:
         cfg = compose.parse_or_exit(argv, PROG, ABOUT, base=saved_config(argv))
         runtime.prepare(deterministic=cfg.training.deterministic)
+        if distributed.is_member(cfg):
+            return distributed.guarded(lambda: _train_with_others(cfg))
         from holosoma_jax.loop import session
 
-        return session.run(cfg)
+        session.require(cfg)  # here, so that it is said once
+        return launch.run(cfg, argv) if cfg.training.multigpu else session.run(cfg)
 
     return runtime.command(body, "interrupted before the first iteration: there is nothing to save")
+
+
+def _train_with_others(cfg: Config) -> int:
+    cfg = distributed.join(cfg)
+    from holosoma_jax.loop import session
+
+    session.require(cfg)
+    return session.run(cfg)
 
 
 def saved_config(argv: Sequence[str]) -> Mapping[str, Any] | None:

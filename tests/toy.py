@@ -31,6 +31,7 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.schema import Config, TrainingConfig
 from holosoma_jax.envs.env import Action, Env, EnvSpec, ObservationTerm, Reset, StepResult
 from holosoma_jax.envs.terrain import Terrain
+from holosoma_jax.loop import processes
 from holosoma_jax.loop.on_policy import State
 from holosoma_jax.loop.setup import Setup, learner_spec
 from holosoma_jax.robots.robot import Robot
@@ -361,8 +362,9 @@ def _training(changes: Mapping[str, Any]) -> dict[str, Any]:
 def setup(cfg: Config | None = None, *, robot: str = "toy", poison_at: int | None = None) -> Setup:
     """The parts of a toy run; each call makes a fresh simulator."""
     cfg = cfg or config()
-    bridge = ToyBridge(cfg.training.num_envs, poison_at=poison_at)
-    env = make_env(cfg.training.num_envs)
+    num_envs = processes.local_share(cfg.training.num_envs)
+    bridge = ToyBridge(num_envs, poison_at=poison_at)
+    env = make_env(num_envs)
     named = cast("Robot", SimpleNamespace(name=robot, action_reach=np.full(JOINTS, RANGE)))
     ground = cast("Terrain", SimpleNamespace(ground=Ground()))
     return Setup(cfg, named, ground, bridge, env, learner_spec(cfg, env, named))

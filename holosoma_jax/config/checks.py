@@ -7,7 +7,7 @@ from typing import Any
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.keys import Path, Sources
-from holosoma_jax.config.schema import Config, FastSacConfig, PpoConfig
+from holosoma_jax.config.schema import Config, FastSacConfig, PpoConfig, TrainingConfig
 from holosoma_jax.config.validate import label, refused
 
 Refuse = Callable[[str, Any, str], None]
@@ -33,6 +33,7 @@ def _check_relations(config: Config, sources: Sources) -> None:
         _check_ppo(learner, config.training.num_envs, refuse)
     else:
         _check_fast_sac(learner, refuse)
+    _check_processes(config.training, refuse)
     if set(groups) != {"actor_obs", "critic_obs"}:
         refuse("observation.groups", sorted(groups), "exactly the groups actor_obs and critic_obs")
     for name, group in groups.items():
@@ -50,6 +51,28 @@ def _check_relations(config: Config, sources: Sources) -> None:
     low, high = ground.amplitude_range
     if not 0 <= low <= high:
         refuse("terrain.terrain_term.amplitude_range", [low, high], "[low, high] with 0 <= low <= high")
+
+
+def _check_processes(training: TrainingConfig, refuse: Refuse) -> None:
+    given, total, this = (
+        training.distributed,
+        training.distributed.num_processes,
+        training.distributed.process_id,
+    )
+    if this is None:
+        if given.coordinator_address is not None:
+            refuse(
+                "training.distributed.process_id",
+                None,
+                "which process this is, beside the coordinator's address",
+            )
+        return
+    if not training.multigpu:
+        refuse("training.distributed.process_id", this, "null, or training.multigpu true beside it")
+    if given.coordinator_address is None:
+        refuse("training.distributed.coordinator_address", None, "host:port of process 0, the same for all")
+    if total is None or this >= total:
+        refuse("training.distributed.process_id", this, f"less than num_processes, which is {total}")
 
 
 def _check_ppo(ppo: PpoConfig, num_envs: int, refuse: Refuse) -> None:

@@ -16,7 +16,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import orbax.checkpoint as ocp
 
 from holosoma_jax import __version__
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.loop import processes
 
 SCHEMA = 1
 """Layout of the folder; raised when older code could not read it."""
@@ -63,6 +64,7 @@ class Meta:
 def save(folder: Path, items: Mapping[str, Any], meta: Meta) -> Path:
     """Write `items` (pytrees of arrays, typed keys allowed) as ``folder/<meta.step>``.
 
+    With several processes all call it, on one file system, with global arrays (`processes.joined`).
     Returns the new folder, or the one that is there already if this step was saved before.
 
     Raises:
@@ -72,25 +74,47 @@ def save(folder: Path, items: Mapping[str, Any], meta: Meta) -> Path:
     if final.exists():
         return final
     partial = folder / f".{meta.step}.partial"
-    try:
+
+    def prepare() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         clean(folder)
+
+    def write() -> None:
         with _orbax(items) as orbax:
             trees = {name: ocp.args.StandardSave(_stored(tree)) for name, tree in items.items()}
             orbax.save(partial.absolute(), args=ocp.args.Composite(**trees))
+
+    def seal() -> None:
         record = asdict(meta) | {
             "arrays": {name: describe(tree) for name, tree in items.items()},
             "files": {str(p.relative_to(partial)): _digest(p) for p in _files(partial)},
         }
         (partial / _META).write_text(json.dumps(record, indent=1))
         os.rename(partial, final)
-    except (OSError, ValueError) as error:
-        clean(folder)
-        reason = _system_error(error)
-        if reason is None:
-            raise
-        raise SaveError(f"could not write checkpoint {final}: {reason}") from error
+
+    def nothing() -> None:
+        pass
+
+    main = processes.is_main()
+    for part in (prepare if main else nothing, write, seal if main else nothing):
+        _attempt(part, folder, final)
     return final
+
+
+def _attempt(part: Callable[[], None], folder: Path, final: Path) -> None:
+    """Do a part of a save; all processes come back together, with a SaveError if it failed in one."""
+    reason, cause = None, None
+    try:
+        part()
+    except (OSError, ValueError) as error:
+        reason, cause = _system_error(error), error
+        if reason is None:
+            clean(folder)
+            raise
+    if processes.largest(int(cause is not None)):
+        clean(folder)
+        reason = reason or "another process could not"
+        raise SaveError(f"could not write checkpoint {final}: {reason}") from cause
 
 
 def load(path: Path, templates: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,9 +185,15 @@ def read_meta(path: Path) -> Meta:
 
 
 def require(
-    path: Path, meta: Meta, *, robot: str, simulator: str | None = None, num_envs: int | None = None
+    path: Path,
+    meta: Meta,
+    *,
+    robot: str,
+    simulator: str | None = None,
+    num_envs: int | None = None,
+    num_processes: int | None = None,
 ) -> None:
-    """Check that a checkpoint belongs to this robot and, if given, simulator and number of environments.
+    """Check that a checkpoint belongs to this robot and, if given, simulator and numbers.
 
     Raises:
       ConfigError: names both values, and what to pass instead.
@@ -182,6 +212,12 @@ def require(
         raise ConfigError(
             f"checkpoint {path} holds the state of {meta.num_envs} environments, this run has {num_envs}. "
             f"Pass --training.num-envs {meta.num_envs}."
+        )
+    if num_processes is not None and meta.processes != num_processes:
+        several = f"--training.multigpu True --training.distributed.num-processes {meta.processes}"
+        raise ConfigError(
+            f"checkpoint {path} holds the environments of {meta.processes} process(es), this run has {num_processes}. "
+            f"Pass {several if meta.processes > 1 else '--training.multigpu False'}."
         )
 
 

@@ -48,18 +48,18 @@ class Algorithm(NamedTuple):
     act: Callable[..., Any]
     """learner, observations, key -> action [N, A], extras"""
     update: Callable[..., Any]
-    """learner, batch, key -> learner, metrics"""
+    """learner, batch, key, name of the device axis or None -> learner, metrics"""
     write: Callable[..., Any]
     """replay, transition -> replay"""
     sample: Callable[..., Any]
     """replay, key -> batch"""
 
 
-def algorithm(cfg: FastSacConfig, axis_name: str | None = None, axis_size: int = 1) -> Algorithm:
-    """FastSAC as `cfg` sets it; `axis_name` joins `axis_size` devices."""
+def algorithm(cfg: FastSacConfig, axis_size: int = 1) -> Algorithm:
+    """FastSAC as `cfg` sets it, on `axis_size` devices that learn together."""
     return Algorithm(
         act=fast_sac.act,
-        update=partial(fast_sac.update, axis_name=axis_name),
+        update=fast_sac.update,
         write=replay.write,
         sample=partial(replay.sample, cfg=cfg, axis_size=axis_size),
     )
@@ -120,17 +120,18 @@ def learn_and_decide(
     carry: Carry,
     sim: SimState,
     keys: Keys,
+    axis_name: str | None = None,
 ) -> tuple[Any, Replay, Carry, Decision, Action]:
     """First half: what the policy sees in `sim`, what it learns, what it does.
 
     Nothing is stored at the run's first step, and nothing learned before `experience.wait` is
-    exceeded. The metrics of the updates go into the window.
+    exceeded. The metrics of the updates go into the window. The devices of `axis_name` learn together.
     """
     state, obs = env.observe(carry.env, sim)
     stored = algorithm.write(experience.replay, complete(experience.pending, obs))
     # What was written at the first step lies at the pointer, where the next step overwrites it.
     stored = stored.replace(ptr=jnp.where(carry.step == 0, experience.replay.ptr, stored.ptr))
-    learner, losses = _learn(algorithm, learner, stored, experience.wait, carry.step, keys)
+    learner, losses = _learn(algorithm, learner, stored, experience.wait, carry.step, keys, axis_name)
     action, _ = algorithm.act(learner, obs, stream(keys.own, "act", carry.step))
     state, asked = env.pre_step(state, action)
     carry = carry.replace(env=state, window=metrics.pool(carry.window, losses))
@@ -171,7 +172,13 @@ def complete(pending: Transition, obs: Mapping[str, jax.Array]) -> Transition:
 
 
 def _learn(
-    algorithm: Algorithm, learner: Any, stored: Replay, wait: jax.Array, step: jax.Array, keys: Keys
+    algorithm: Algorithm,
+    learner: Any,
+    stored: Replay,
+    wait: jax.Array,
+    step: jax.Array,
+    keys: Keys,
+    axis_name: str | None,
 ) -> tuple[Any, dict[str, Any]]:
     """The learner after the updates of one control step, if it is time for them.
 
@@ -182,7 +189,7 @@ def _learn(
     batch = algorithm.sample(stored, stream(keys.own, "sample", step))
 
     def learn(learner: Any) -> tuple[Any, dict[str, jax.Array]]:
-        return algorithm.update(learner, batch, stream(keys.shared, "update", step))
+        return algorithm.update(learner, batch, stream(keys.shared, "update", step), axis_name)
 
     def rest(learner: Any) -> tuple[Any, dict[str, jax.Array]]:
         return learner, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(learn, learner)[1])

@@ -20,6 +20,12 @@ from holosoma_jax.loop import guard
 from holosoma_jax.loop.rollout import Step, respond
 
 
+def require_traceable(bridge: Bridge) -> None:
+    """Raise ValueError unless `bridge` can be part of a compiled program."""
+    if not bridge.spec.traceable:
+        raise ValueError(f"bridge: got '{bridge.spec.simulator}', wanted a traceable one, such as 'mjwarp'.")
+
+
 class Glimpse(NamedTuple):
     """Environment 0 after a control step, before the simulator resets anything: [1, ...] arrays."""
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 from bridges.protocol import Bridge
 from holosoma_jax.envs.env import Env
-from holosoma_jax.loop import fused, guard, metrics
+from holosoma_jax.loop import fused, guard, processes
 from holosoma_jax.loop.experience import Algorithm, Experience, Keys, judge, learn_and_decide
-from holosoma_jax.loop.rollout import Step, World, placed
+from holosoma_jax.loop.rollout import Step, World, close_window, placed
 from holosoma_jax.loop.stepped_off_policy import Collected, Stepped
 
 
@@ -26,12 +26,9 @@ class Fused:
     """
 
     def __init__(self, env: Env, bridge: Bridge, algorithm: Algorithm, longest: int):
-        if not bridge.spec.traceable:
-            raise ValueError(
-                f"bridge: got '{bridge.spec.simulator}', wanted a traceable one, such as 'mjwarp'."
-            )
+        fused.require_traceable(bridge)
         self.env, self.bridge, self.algorithm = env, bridge, algorithm
-        self.longest = longest
+        self.longest, axis_name = longest, processes.axis()
         self.created = time.perf_counter()  # for messages about how long compiling took
         self._stepped = Stepped(env, bridge, algorithm)
 
@@ -39,7 +36,7 @@ class Fused:
             learner, experience, world, incident, seen = values
             carry, physics, sim, history = world
             learner, stored, carry, decision, asked = learn_and_decide(
-                env, algorithm, learner, experience, carry, sim, keys
+                env, algorithm, learner, experience, carry, sim, keys, axis_name
             )
             physics, sim = bridge.step(physics, *asked)
             carry, pending, result = judge(env, decision, carry, sim)
@@ -58,14 +55,12 @@ class Fused:
             values = (learner, experience, world, incident, seen)
             values = jax.lax.fori_loop(0, steps, lambda t, values: control_step(keys, t, values), values)
             learner, experience, world, incident, seen = values
-            carry = world.carry
-            window = {**carry.window, **metrics.recent(carry.episodes)}
-            world = world._replace(carry=carry.replace(window=metrics.window(carry.window)))
+            carry, window = close_window(world.carry, axis_name)
             # An infinite coefficient is meant; everything that is learnt has to be finite.
             finite = guard.finite(learner.replace(hyper=None))
-            return learner, experience, world, window, finite, seen, incident
+            return learner, experience, world._replace(carry=carry), window, finite, seen, incident
 
-        self.program = jax.jit(advance, donate_argnums=(0, 1, 2))
+        self.program = processes.program(advance, donate_argnums=(0, 1, 2))
 
     def start(
         self, learner: Any, stored: Any, keys: Keys, *, wait: int, spread_clocks: bool = True
@@ -83,7 +78,7 @@ class Fused:
         on_step: Callable[[Step], None] | None = None,
         go_on: Callable[[int], bool] = lambda taken: True,
     ) -> Collected:
-        """Act and learn for `steps` control steps, at most `longest`; see `experience.Stepped.advance`.
+        """Act and learn for `steps` control steps, at most `longest`; see `stepped_off_policy.Stepped`.
 
         The onlooker is called afterwards (`fused.show`). `go_on` is asked before every step that is
         shown, and its answer comes too late.

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from bridges.protocol import Bridge
 from holosoma_jax.envs.env import Env
 from holosoma_jax.learn import ppo
-from holosoma_jax.loop import fused, guard, metrics
+from holosoma_jax.loop import fused, guard, metrics, processes
 from holosoma_jax.loop.iteration import Iteration, learn
-from holosoma_jax.loop.rollout import Algorithm, Step, Stepped, World, decide, judge, placed
+from holosoma_jax.loop.rollout import Algorithm, Step, Stepped, World, close_window, decide, judge, placed
 
 
 class Fused:
@@ -26,18 +26,18 @@ class Fused:
     """
 
     def __init__(self, env: Env, bridge: Bridge, horizon: int, algorithm: Algorithm | None = None):
-        if not bridge.spec.traceable:
-            raise ValueError(
-                f"bridge: got '{bridge.spec.simulator}', wanted a traceable one, such as 'mjwarp'."
-            )
+        fused.require_traceable(bridge)
         self.env, self.bridge, self.horizon = env, bridge, horizon
         self.created = time.perf_counter()  # for messages about how long compiling took
-        algorithm = algorithm or Algorithm()
+        algorithm, axis_name = algorithm or Algorithm(), processes.axis()
         self._stepped = Stepped(env, bridge, horizon, algorithm)
 
         def control_step(root, values, t):
             learner, carry, physics, sim, history, incident = values
-            learner, carry, decision, asked = decide(env, algorithm, learner, carry, sim, root)
+            learner, state, decision, asked = decide(
+                env, algorithm, learner, carry.env, carry.step, sim, root, axis_name
+            )
+            carry = carry.replace(env=state)
             physics, sim = bridge.step(physics, *asked)
             carry, outcome, result = judge(env, algorithm, learner, carry, sim)
             history = guard.remember(history, sim, asked.targets)
@@ -55,12 +55,11 @@ class Fused:
             _, obs = env.observe(carry.env, sim)  # a look ahead, not a step
             last_value = algorithm.value(learner, obs["critic_obs"])
             batch = ppo.PpoBatch(**decisions._asdict(), **outcomes._asdict(), last_value=last_value)
-            window = {**carry.window, **metrics.recent(carry.episodes)}
-            carry = carry.replace(window=metrics.window(carry.window))
-            learner, losses = learn(learner, batch, key)
+            carry, window = close_window(carry, axis_name)
+            learner, losses = learn(learner, batch, key, axis_name)
             return learner, World(carry, physics, sim, history), batch, window, losses, seen, incident
 
-        self.program = jax.jit(iterate, donate_argnums=(0, 1))
+        self.program = processes.program(iterate, donate_argnums=(0, 1))
 
     def start(self, learner: Any, root: jax.Array, *, spread_clocks: bool = True) -> World:
         """The world before the first iteration, as `Stepped.start` makes it."""

@@ -16,6 +16,7 @@ import numpy as np
 from flax import struct
 
 from bridges.protocol import SimState
+from holosoma_jax.loop import processes
 
 DEPTH = 8
 """Control steps that a report goes back."""
@@ -154,7 +155,7 @@ class Guard:
             )
 
     def _save(self, name: str, **arrays: Any) -> Path:
-        path = self._folder / name
+        path = self._folder / (name if processes.size() == 1 else f"process{processes.index()}-{name}")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             np.savez(path, **arrays)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from bridges.protocol import Bridge
 from holosoma_jax.envs.env import Env
 from holosoma_jax.learn import ppo
-from holosoma_jax.loop import guard, metrics
+from holosoma_jax.loop import guard, metrics, processes
 from holosoma_jax.loop.rollout import Algorithm, Step, World
 from holosoma_jax.loop.rollout import Stepped as Rollouts
 
@@ -36,13 +37,15 @@ class Iteration(NamedTuple):
 
 
 def learn(
-    learner: ppo.PpoState, batch: ppo.PpoBatch, key: jax.Array
+    learner: ppo.PpoState, batch: ppo.PpoBatch, key: jax.Array, axis_name: str | None = None
 ) -> tuple[ppo.PpoState, dict[str, jax.Array]]:
     """`ppo.update`, and whether what came out of it and went into it can be trusted."""
-    learner, losses = ppo.update(learner, batch, key)
+    learner, losses = ppo.update(learner, batch, key, axis_name)
     # A floor of -inf among the coefficients is meant; everything that is learnt has to be finite.
     finite = guard.finite((learner.replace(hyper=None), losses))
-    return learner, {**losses, "finite": finite, "valid": jnp.mean(batch.valid, dtype=jnp.float32)}
+    valid = jnp.mean(batch.valid, dtype=jnp.float32)
+    valid = valid if axis_name is None else jax.lax.pmean(valid, axis_name)
+    return learner, {**losses, "finite": finite, "valid": valid}
 
 
 class Stepped:
@@ -50,7 +53,7 @@ class Stepped:
 
     def __init__(self, env: Env, bridge: Bridge, horizon: int, algorithm: Algorithm | None = None):
         self._rollouts = Rollouts(env, bridge, horizon, algorithm)
-        self._learn = jax.jit(learn, donate_argnums=0)
+        self._learn = processes.program(partial(learn, axis_name=processes.axis()), donate_argnums=(0,))
         self.horizon, self.created = horizon, self._rollouts.created
         self.start = self._rollouts.start
 

@@ -16,7 +16,7 @@ from bridges.protocol import Array, SimState
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.io.steering import Command, Limits, clamp
 from holosoma_jax.io.viewer import Viewer, ViewerUnavailable, open_viewer
-from holosoma_jax.loop import parallel
+from holosoma_jax.loop import processes
 from holosoma_jax.loop.evaluate import Moment, velocity_ranges
 from holosoma_jax.loop.rollout import Step
 from holosoma_jax.loop.setup import Setup
@@ -126,7 +126,7 @@ def watching(
       ConfigError: no viewer can be shown here.
     """
     cfg = parts.cfg
-    if cfg.training.headless or not parallel.is_main():
+    if cfg.training.headless or not processes.is_main():
         yield None
         return
     limits = None if command is None else limits_of(parts)

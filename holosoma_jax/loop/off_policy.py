@@ -17,8 +17,8 @@ import jax
 
 from bridges.protocol import Bridge
 from holosoma_jax.learn import fast_sac, replay
-from holosoma_jax.loop import checkpoint, drivers, guard, memory, metrics, seeding, trainer
-from holosoma_jax.loop.experience import VALID, Experience, algorithm, judge, keys, learn_and_decide
+from holosoma_jax.loop import drivers, guard, memory, metrics, processes, seeding, trainer
+from holosoma_jax.loop.experience import VALID, Experience, algorithm, keys
 from holosoma_jax.loop.fused_off_policy import Fused
 from holosoma_jax.loop.rollout import placed
 from holosoma_jax.loop.run_dir import RunDir
@@ -26,8 +26,6 @@ from holosoma_jax.loop.setup import Setup
 from holosoma_jax.loop.stepped_off_policy import Stepped
 from holosoma_jax.loop.stop import Stop
 from holosoma_jax.loop.trainer import Extras, Result, Sink, State, Stretch
-
-__all__ = ["begin", "judge", "learn_and_decide", "restore", "train"]
 
 REPLAY = "replay"
 """Item of a checkpoint that only some have."""
@@ -53,7 +51,7 @@ def begin(
     )
     memory.require(size, device, "the replay buffer", _smaller(setup, size, memory.available(device)))
     say(f"Compiling for {cfg.training.num_envs} environments ...")
-    parts = (setup.env, setup.bridge, algorithm(algo))
+    parts = (setup.env, setup.bridge, algorithm(algo, processes.size()))
     driver = Fused(*parts, longest=algo.logging_interval) if drivers.fused(setup) else Stepped(*parts)
     roots = keys(cfg.training.seed)
     # In one program; its operations one by one would each be compiled first.
@@ -107,7 +105,7 @@ def train(
                 say(f"Compiled, and the first step taken, in {time.perf_counter() - driver.created:.1f} s.")
             if extras is not None:
                 extras.begin(state.iteration + taken)
-            return not stop.requested
+            return processes.size() > 1 or not stop.requested  # several agree on a stop between stretches
 
         began = time.perf_counter()
         done = driver.advance(
@@ -171,7 +169,7 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
         templates[REPLAY] = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), templates[REPLAY]
         )
-    items = checkpoint.load(path, templates)
+    items = trainer.load(path, templates)
     wait = algo.learning_starts if remembered else max(algo.learning_starts, algo.resume_learning_starts)
     experience = Experience(
         replay=items[REPLAY] if remembered else fresh.experience.replay,

@@ -13,7 +13,7 @@ import numpy as np
 
 from bridges.protocol import Bridge
 from holosoma_jax.learn import ppo
-from holosoma_jax.loop import checkpoint, drivers, guard, metrics, seeding, trainer
+from holosoma_jax.loop import drivers, guard, metrics, seeding, trainer
 from holosoma_jax.loop.fused_on_policy import Fused
 from holosoma_jax.loop.iteration import Stepped
 from holosoma_jax.loop.rollout import World
@@ -127,7 +127,7 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
       ConfigError: damaged, or of another robot, simulator, size or network.
     """
     meta = trainer.require(path, setup)
-    items = checkpoint.load(path, _items(setup.bridge, fresh.learner, fresh.world))
+    items = trainer.load(path, _items(setup.bridge, fresh.learner, fresh.world))
     learner = items["learner"].replace(hyper=fresh.learner.hyper)
     if not setup.cfg.algo.ppo.load_optimizer:
         learner = ppo.reset_optimizer(learner, setup.cfg.algo.ppo)

@@ -1,7 +1,7 @@
-"""Processes and devices: who logs, who owns how many environments, and the one place that says pmap.
+"""All devices of one process at once, by pmap: for notebooks that need no simulator.
 
-One process owns one simulator and one accelerator. A single process is the case of one, not another
-code path. The learner takes an optional ``axis_name``; `pooled` is what gives it one.
+A learner takes an optional ``axis_name``; `pooled` is what gives it one. Training runs have one process
+a device instead (`loop.processes`).
 """
 
 from __future__ import annotations
@@ -16,35 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from holosoma_jax.config.errors import ConfigError
-
-AXIS = "devices"
-"""Name of the device axis in every pooled function."""
-
-
-def process_index() -> int:
-    """Rank of this process among all of the run, 0 for a single one."""
-    return jax.process_index()
-
-
-def is_main() -> bool:
-    """Whether this process writes logs and files (global rank 0)."""
-    return process_index() == 0
-
-
-def local_share(total: int) -> int:
-    """Environments of this process, given the total over all processes.
-
-    Raises:
-      ConfigError: the total cannot be divided evenly.
-    """
-    processes = jax.process_count()
-    if total % processes:
-        nearest = max(processes, total // processes * processes)
-        raise ConfigError(
-            f"training.num_envs is {total}, which {processes} processes cannot share evenly. "
-            f"Pass --training.num-envs {nearest}."
-        )
-    return total // processes
+from holosoma_jax.loop.processes import AXIS
 
 
 def pooled(function: Callable[..., Any], devices: int, **static: Any) -> Callable[..., Any]:

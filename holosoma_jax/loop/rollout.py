@@ -19,8 +19,8 @@ from flax import struct
 
 from bridges.protocol import Bridge, Physics, SimState
 from holosoma_jax.envs.env import Action, Env, EnvState, Reset, StepResult
-from holosoma_jax.learn import ppo
-from holosoma_jax.loop import guard, metrics
+from holosoma_jax.learn import pooling, ppo
+from holosoma_jax.loop import guard, metrics, processes
 from holosoma_jax.loop.seeding import stream
 
 
@@ -102,17 +102,34 @@ class Collected(NamedTuple):
 
 
 def decide(
-    env: Env, algorithm: Algorithm, learner: Any, carry: Carry, sim: SimState, root: jax.Array
-) -> tuple[Any, Carry, Decision, Action]:
+    env: Env,
+    algorithm: Algorithm,
+    learner: Any,
+    state: EnvState,
+    step: jax.Array,
+    sim: SimState,
+    root: jax.Array,
+    axis_name: str | None = None,
+) -> tuple[Any, EnvState, Decision, Action]:
     """First half: what the policy sees in `sim`, what it does, what is asked of the simulator.
 
     The normaliser takes in the observation before it is applied to it.
+
+    Args:
+      env: the task.
+      algorithm: of the learner.
+      learner: acts.
+      state: of the environments.
+      step: [] control steps since the run began.
+      sim: what is observed.
+      root: key of this process' random streams.
+      axis_name: devices that share a normaliser.
     """
-    state, obs = env.observe(carry.env, sim)
-    learner = algorithm.observe(learner, obs)
-    action, extras = algorithm.act(learner, obs, stream(root, "act", carry.step))
+    state, obs = env.observe(state, sim)
+    learner = algorithm.observe(learner, obs, axis_name)
+    action, extras = algorithm.act(learner, obs, stream(root, "act", step))
     state, asked = env.pre_step(state, action)
-    return learner, carry.replace(env=state), Decision(action=action, **extras._asdict()), asked
+    return learner, state, Decision(action=action, **extras._asdict()), asked
 
 
 def judge(
@@ -203,6 +220,23 @@ def settle(carry: Carry, state: EnvState, result: StepResult) -> Carry:
     )
 
 
+def close_window(carry: Carry, axis_name: str | None = None) -> tuple[Carry, dict[str, metrics.Mean]]:
+    """End the window: `carry` with an empty one, and what it held, with that of all devices of `axis_name`.
+
+    What an environment state holds as one float for all environments (the averages of a curriculum)
+    becomes the mean over the devices.
+    """
+    window = pooling.total({**carry.window, **metrics.recent(carry.episodes)}, axis_name)
+    carry = carry.replace(window=metrics.window(carry.window))
+    if axis_name is None:
+        return carry, window
+
+    def shared(x: jax.Array) -> jax.Array:
+        return jax.lax.pmean(x, axis_name) if x.ndim == 0 and jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    return carry.replace(env=jax.tree.map(shared, carry.env)), window
+
+
 class Stepped:
     """Rollouts of `horizon` control steps with any bridge: Python between two compiled halves.
 
@@ -216,16 +250,15 @@ class Stepped:
     def __init__(self, env: Env, bridge: Bridge, horizon: int, algorithm: Algorithm | None = None):
         self.env, self.bridge, self.horizon = env, bridge, horizon
         self.created = time.perf_counter()  # for messages about how long compiling took
-        algorithm = algorithm or Algorithm()
+        algorithm, axis_name = algorithm or Algorithm(), processes.axis()
         first, second = partial(decide, env, algorithm), partial(judge, env, algorithm)
 
         def decide_into(state, stored, learner, step, sim, root, t):
-            # Without what `decide` does not read, and returning only what it changes: every other
-            # output of a compiled program is a copy, of all parameters and moments too.
-            carry = Carry(state, episodes=None, window={}, step=step)  # type: ignore[arg-type]
-            after, carry, decision, asked = first(learner, carry, sim, root)
+            after, state, decision, asked = first(learner, state, step, sim, root, axis_name)
+            # Only what has changed: every other output of a compiled program is a copy, of all
+            # parameters and moments too.
             changed = jax.tree.map(lambda new, old: None if new is old else new, after, learner)
-            return carry.env, _write(stored, t, decision), changed, asked
+            return state, _write(stored, t, decision), changed, asked
 
         def judge_into(learner, carry, stored, history, sim, targets, t):
             carry, outcome, result = second(learner, carry, sim)
@@ -237,18 +270,17 @@ class Stepped:
             # A look ahead, not a step: the state that `observe` returns is dropped, so the next
             # rollout observes `sim` again, with the same noise.
             _, obs = env.observe(carry.env, sim)
-            window = {**carry.window, **metrics.recent(carry.episodes)}
-            carry = carry.replace(window=metrics.window(carry.window))
+            carry, window = close_window(carry, axis_name)
             return algorithm.value(learner, obs["critic_obs"]), carry, jax.tree.map(jnp.copy, sim), window
 
         def storage(learner, carry, sim, root):
-            _, after, decision, _ = jax.eval_shape(first, learner, carry, sim, root)
-            _, outcome, _ = jax.eval_shape(second, learner, after, sim)
+            _, _, decision, _ = jax.eval_shape(first, learner, carry.env, carry.step, sim, root)
+            _, outcome, _ = jax.eval_shape(second, learner, carry, sim)
             return jax.tree.map(lambda s: jnp.zeros((horizon, *s.shape), s.dtype), (decision, outcome))
 
-        self.decide = jax.jit(decide_into, donate_argnums=(0, 1))
+        self.decide = processes.program(decide_into, donate_argnums=(0, 1))
         self.judge = jax.jit(judge_into, donate_argnums=(1, 2, 3))
-        self.finish = jax.jit(finish, donate_argnums=1)
+        self.finish = processes.program(finish, donate_argnums=(1,))
         self.storage = jax.jit(storage)
 
     def start(self, learner: Any, root: jax.Array, *, spread_clocks: bool = True) -> World:

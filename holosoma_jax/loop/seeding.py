@@ -6,7 +6,7 @@ import zlib
 
 import jax
 
-from holosoma_jax.loop import parallel
+from holosoma_jax.loop import processes
 
 
 def root(seed: int, process: int | None = None) -> jax.Array:
@@ -15,7 +15,7 @@ def root(seed: int, process: int | None = None) -> jax.Array:
     Processes draw different numbers (environments, exploration); what must be equal on all of them
     (initial parameters, mini-batch order) is drawn from `shared`.
     """
-    index = parallel.process_index() if process is None else process
+    index = processes.index() if process is None else process
     return jax.random.fold_in(shared(seed), index + 1)
 
 

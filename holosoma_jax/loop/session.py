@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 import sys
+from pathlib import Path
+from typing import Any
 
 import bridges
 from bridges.protocol import CapacityError
 from holosoma_jax.config import compose
-from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.io.console import REWARD, ConsoleSink
 from holosoma_jax.io.loggers import Sink, make_sinks, read_metrics, share
 from holosoma_jax.io.loggers import require as require_logger
 from holosoma_jax.io.viewer import Viewer
-from holosoma_jax.loop import checkpoint, guard, live, off_policy, on_policy, parallel, run_dir
+from holosoma_jax.loop import checkpoint, guard, live, off_policy, on_policy, processes, run_dir
 from holosoma_jax.loop.artifacts import Artifacts
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup, build, iteration_name
@@ -25,13 +27,18 @@ LOOPS = {"ppo": on_policy, "fast_sac": off_policy}
 """Learner -> its training loop, with `begin` and `train`."""
 
 
+def require(cfg: Config) -> None:
+    """Raise ConfigError for a simulator or a logger that is not there."""
+    bridges.require(cfg.simulator.name)
+    require_logger(cfg.logger)
+
+
 def run(cfg: Config) -> int:
     """Train as `cfg` says; returns the exit code (see `holosoma_jax.train.main`).
 
     Raises:
       ConfigError: something in `cfg` is wrong, or its checkpoint does not fit.
     """
-    _refuse_what_is_missing(cfg)
     setup = build(cfg)
     try:
         with live.watching(setup, f"{setup.robot.name}: {cfg.training.name}", _print) as viewer:
@@ -41,16 +48,17 @@ def run(cfg: Config) -> int:
 
 
 def _run(cfg: Config, setup: Setup, viewer: Viewer | None) -> int:
-    start = run_dir.begin(cfg)
-    folder, total = start.run, cfg.algo.config.num_learning_iterations
+    folder, saved = _begin(cfg)
+    total = cfg.algo.config.num_learning_iterations
     _print(f"Run: {folder.path}")
     loop, unit = LOOPS[cfg.algo.name], iteration_name(cfg)
-    driver, state = loop.begin(setup, start.checkpoint, _print)
-    run_dir.reopen(folder, cfg)
-    if start.checkpoint is not None:
-        _print(f"Continuing from {start.checkpoint}: {state.iteration} of {total} {unit}s are done.")
+    driver, state = loop.begin(setup, saved, _print)
+    processes.from_main(lambda: run_dir.reopen(folder, cfg) or "")
+    if saved is not None:
+        _print(f"Continuing from {saved}: {state.iteration} of {total} {unit}s are done.")
     console, files = _sinks(cfg, folder, state.iteration)
-    artifacts = Artifacts(setup, folder, console.note, lambda path: share(files, path))
+    main = processes.is_main()
+    artifacts = Artifacts(setup, folder, console.note, lambda path: share(files, path)) if main else None
     try:
         with on_signal(console.note) as stop:
             result = loop.train(
@@ -59,17 +67,14 @@ def _run(cfg: Config, setup: Setup, viewer: Viewer | None) -> int:
                 state,
                 folder,
                 sinks=[*files, console],
-                extras=artifacts if viewer is None else live.Following(artifacts, viewer, console.note),
+                extras=artifacts
+                and (live.Following(artifacts, viewer, console.note) if viewer else artifacts),
                 say=console.note,
                 stop=stop,
             )
         console.close()
-        if cfg.logger.video.enabled:
-            _print("Drawing the videos ...")
-        try:
-            artifacts.finish(None if stop.requested else result.state.learner)
-        except KeyboardInterrupt:
-            _print("The last video is left out.")
+        if artifacts is not None:
+            _finish(cfg, artifacts, None if stop.requested else result.state.learner)
     except (guard.NonFiniteError, CapacityError) as error:
         console.close()
         print(f"error: {error}", file=sys.stderr)
@@ -89,9 +94,30 @@ def _run(cfg: Config, setup: Setup, viewer: Viewer | None) -> int:
     return stop.exit_code
 
 
+def _begin(cfg: Config) -> tuple[RunDir, Path | None]:
+    """The folder of the run, which the main process finds or makes, and the checkpoint to go on from."""
+
+    def tell() -> str:
+        start = run_dir.begin(cfg)
+        return json.dumps([str(start.run.path), start.checkpoint and str(start.checkpoint)])
+
+    path, saved = json.loads(processes.from_main(tell))
+    return RunDir(Path(path)), saved and Path(saved)
+
+
+def _finish(cfg: Config, artifacts: Artifacts, learner: Any | None) -> None:
+    """Wait for the videos, and film `learner`; Ctrl-C leaves that out."""
+    if cfg.logger.video.enabled:
+        _print("Drawing the videos ...")
+    try:
+        artifacts.finish(learner)
+    except KeyboardInterrupt:
+        _print("The last video is left out.")
+
+
 def _sinks(cfg: Config, folder: RunDir, completed: int) -> tuple[ConsoleSink, list[Sink]]:
     """The terminal, and the files; only the main process has either."""
-    main = parallel.is_main()
+    main = processes.is_main()
     files = _files(cfg, folder, completed) if main else []
     rows = read_metrics(folder.metrics) if folder.metrics.exists() else []
     rewards = [row.get(REWARD, math.nan) for row in rows]
@@ -120,14 +146,6 @@ def _files(cfg: Config, folder: RunDir, completed: int) -> list[Sink]:
     )
 
 
-def _refuse_what_is_missing(cfg: Config) -> None:
-    """Raise ConfigError for settings that this version knows but cannot do yet."""
-    bridges.require(cfg.simulator.name)
-    require_logger(cfg.logger)
-    if cfg.training.multigpu:
-        raise ConfigError("training.multigpu: got true; this version trains on one device. Leave it out.")
-
-
 def _next_steps(cfg: Config, folder: RunDir, *, finished: bool) -> str:
     """What the run has left, and what to type next."""
     left = {
@@ -152,5 +170,5 @@ def _next_steps(cfg: Config, folder: RunDir, *, finished: bool) -> str:
 
 def _print(text: str) -> None:
     """One line of the main process, at once even into a pipe."""
-    if parallel.is_main():
+    if processes.is_main():
         print(text, flush=True)

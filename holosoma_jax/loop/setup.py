@@ -15,7 +15,7 @@ from holosoma_jax.envs.env import Env
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.io import looks
 from holosoma_jax.learn import fast_sac, ppo, symmetry
-from holosoma_jax.loop import parallel
+from holosoma_jax.loop import processes
 from holosoma_jax.robots.robot import Robot
 
 
@@ -36,7 +36,7 @@ def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Rob
 
     Args:
       cfg: a validated config.
-      evaluation: ask the task for its evaluation commands.
+      evaluation: ask the task for its evaluation commands; all environments are this process'.
       adapt: last word on the robot's record (a policy file may bring its own gains).
 
     Raises:
@@ -49,7 +49,7 @@ def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Rob
         cfg.simulator,
         robot,
         ground.ground,
-        parallel.local_share(cfg.training.num_envs),
+        cfg.training.num_envs if evaluation else processes.local_share(cfg.training.num_envs),
         self_collisions=cfg.robot.enable_self_collisions,
     )
     env = envs.make(cfg, robot, ground, bridge.spec, evaluation=evaluation)

@@ -12,7 +12,7 @@ import numpy as np
 
 from bridges.protocol import Bridge
 from holosoma_jax.envs.env import Env
-from holosoma_jax.loop import guard, metrics
+from holosoma_jax.loop import guard, metrics, processes
 from holosoma_jax.loop.experience import (
     VALID,
     Algorithm,
@@ -23,7 +23,7 @@ from holosoma_jax.loop.experience import (
     learn_and_decide,
     nothing,
 )
-from holosoma_jax.loop.rollout import Step, World, placed, respond, start
+from holosoma_jax.loop.rollout import Step, World, close_window, placed, respond, start
 
 
 class Collected(NamedTuple):
@@ -54,6 +54,7 @@ class Stepped:
     def __init__(self, env: Env, bridge: Bridge, algorithm: Algorithm):
         self.env, self.bridge, self.algorithm = env, bridge, algorithm
         self.created = time.perf_counter()  # for messages about how long compiling took
+        axis_name = processes.axis()
 
         def judge_into(carry, decision, history, sim, targets):
             carry, pending, result = judge(env, decision, carry, sim)
@@ -63,17 +64,16 @@ class Stepped:
 
         def learn_into(learner, stored, carry, pending, wait, sim, keys):
             experience = Experience(stored, pending, wait)
-            return learn_and_decide(env, algorithm, learner, experience, carry, sim, keys)
+            return learn_and_decide(env, algorithm, learner, experience, carry, sim, keys, axis_name)
 
         def finish(learner, carry, sim):
-            window = {**carry.window, **metrics.recent(carry.episodes)}
-            carry = carry.replace(window=metrics.window(carry.window))
+            carry, window = close_window(carry, axis_name)
             # An infinite coefficient is meant; everything that is learnt has to be finite.
             return carry, jax.tree.map(jnp.copy, sim), window, guard.finite(learner.replace(hyper=None))
 
-        self.decide = jax.jit(learn_into, donate_argnums=(0, 1, 2))
+        self.decide = processes.program(learn_into, donate_argnums=(0, 1, 2))
         self.judge = jax.jit(judge_into, donate_argnums=(0, 1, 2))
-        self.finish = jax.jit(finish, donate_argnums=1)
+        self.finish = processes.program(finish, donate_argnums=(1,))
 
     def start(
         self, learner: Any, stored: Any, keys: Keys, *, wait: int, spread_clocks: bool = True

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 from typing import Any, NamedTuple, Protocol
 
 import jax
 
 from bridges.protocol import Bounded, Bridge, Physics
 from holosoma_jax.config import compose
-from holosoma_jax.loop import checkpoint, guard, parallel
+from holosoma_jax.loop import checkpoint, guard, processes
 from holosoma_jax.loop.rollout import Step, World
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup
@@ -134,6 +135,7 @@ def run(
         state, stretch = advance(state)
         seconds = time.perf_counter() - began
         state = state._replace(elapsed=state.elapsed + seconds)
+        stopping = _agreed(stop)  # read once, so that what ends the loop is what was saved
         samples = cfg.training.num_envs * steps_per_iteration * state.iteration
         scalars = {
             **stretch.scalars,
@@ -141,12 +143,11 @@ def run(
             "Perf/total_fps": cfg.training.num_envs * stretch.control_steps / seconds,
             **_times(stretch),
         }
-        last = state.iteration >= algo.num_learning_iterations
-        if parallel.is_main() and (last or stop.requested or state.iteration % cfg.logger.interval == 0):
+        last = stopping or state.iteration >= algo.num_learning_iterations
+        if processes.is_main() and (last or state.iteration % cfg.logger.interval == 0):
             for sink in sinks:
                 sink.write(state.iteration, scalars)
-        buffers.look(state.world.physics, last=last or stop.requested)
-        last = last or stop.requested  # read once, so that what ends the loop is what was saved
+        buffers.look(state.world.physics, last=last)
         if last or state.iteration % algo.save_interval == 0:
             try:
                 saved, unsaved = save(folder, setup, state, items(state)), False
@@ -154,11 +155,19 @@ def run(
                 say(f"WARNING: {error}. Earlier checkpoints are untouched.")
                 unsaved = True
             else:
-                if extras is not None and parallel.is_main():
+                if extras is not None and processes.is_main():
                     extras.saved(state.iteration, state.learner)
         if last:
             break
     return Result(state, saved, unsaved, scalars)
+
+
+def _agreed(stop: Stop) -> bool:
+    """Whether any process was asked to stop; then all are."""
+    number = processes.largest(stop.signal or 0)
+    if number and not stop.requested:
+        stop.signal = Signals(number)
+    return number > 0
 
 
 def _times(stretch: Stretch) -> dict[str, float]:
@@ -210,16 +219,38 @@ def save(folder: RunDir, setup: Setup, state: State, items: Mapping[str, Any]) -
         seed=cfg.training.seed,
         elapsed_s=state.elapsed,
         config=compose.to_mapping(cfg),
-        processes=jax.process_count(),
+        processes=processes.size(),
     )
-    return checkpoint.save(folder.checkpoints, items, meta)
+    return checkpoint.save(folder.checkpoints, _as_stored(items), meta)
+
+
+def load(path: Path, templates: Mapping[str, Any]) -> dict[str, Any]:
+    """This process' share of checkpoint `path`; see `checkpoint.load`."""
+    found = checkpoint.load(path, _as_stored(templates))
+    structure = jax.tree.map(jax.numpy.ndim, dict(templates))
+    return {name: processes.own(found[name], structure[name]) for name in templates}
+
+
+def _as_stored(items: Mapping[str, Any]) -> dict[str, Any]:
+    """`items` as all processes save them together: the learner once, of the rest everyone its own."""
+    return {
+        name: processes.replicated(tree) if name == "learner" else processes.joined(tree)
+        for name, tree in items.items()
+    }
 
 
 def require(path: Path, setup: Setup) -> checkpoint.Meta:
     """What checkpoint `path` says of itself; raises ConfigError unless it belongs to `setup`."""
     meta = checkpoint.read_meta(path)
     simulator, num_envs = setup.bridge.spec.simulator, setup.cfg.training.num_envs
-    checkpoint.require(path, meta, robot=setup.robot.name, simulator=simulator, num_envs=num_envs)
+    checkpoint.require(
+        path,
+        meta,
+        robot=setup.robot.name,
+        simulator=simulator,
+        num_envs=num_envs,
+        num_processes=processes.size(),
+    )
     return meta
 
 

@@ -73,7 +73,7 @@ def test_the_buffer_holds_what_happened(cfg, learner):
             jax.random.uniform(key, (16, toy.JOINTS), minval=-1.6, maxval=1.6),
             (),
         ),
-        update=lambda learner, batch, key: (learner, {}),
+        update=lambda learner, batch, key, axis_name: (learner, {}),
         write=replay.write,
         sample=partial(replay.sample, cfg=cfg.algo.fast_sac),
     )

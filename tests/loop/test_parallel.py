@@ -8,7 +8,7 @@ import pytest
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.learn import ppo
-from holosoma_jax.loop import parallel, seeding
+from holosoma_jax.loop import parallel, processes, seeding
 from holosoma_jax.loop.rollout import Stepped
 from tests import toy
 
@@ -53,13 +53,13 @@ def test_more_devices_than_there_are():
 
 
 def test_environments_are_shared_evenly(monkeypatch):
-    assert parallel.local_share(4096) == 4096
+    assert processes.local_share(4096) == 4096
     monkeypatch.setattr(jax, "process_count", lambda: 3)
-    assert parallel.local_share(12) == 4
+    assert processes.local_share(12) == 4
     with pytest.raises(
         ConfigError, match=r"num_envs is 4096, which 3 processes .* Pass --training.num-envs 4095"
     ):
-        parallel.local_share(4096)
+        processes.local_share(4096)
 
 
 def test_streams_are_unrelated_and_reproducible():

@@ -56,7 +56,8 @@ def test_compiled_halves_agree_with_the_plain_loop(setup, learner):
     second = jax.jit(partial(judge, other.env, Algorithm()))
     rows = []
     for _ in range(HORIZON):
-        learner, carry, decision, asked = first(learner, carry, sim, root)
+        learner, state, decision, asked = first(learner, carry.env, carry.step, sim, root)
+        carry = carry.replace(env=state)
         jax.block_until_ready(decision)
         physics, sim = other.bridge.step(physics, *asked)
         carry, outcome, result = jax.block_until_ready(second(learner, carry, sim))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from holosoma_jax.config.schema.fast_sac import FastSacConfig
 from holosoma_jax.config.schema.learner import AlgoConfig, PpoConfig
 from holosoma_jax.config.schema.optimizer import OptimizerConfig
-from holosoma_jax.config.schema.run import LoggerConfig, TrainingConfig, VideoConfig
+from holosoma_jax.config.schema.run import DistributedConfig, LoggerConfig, TrainingConfig, VideoConfig
 from holosoma_jax.config.schema.task import (
     CommandConfig,
     CurriculumConfig,
@@ -47,6 +47,7 @@ __all__ = [
     "Config",
     "ControlConfig",
     "CurriculumConfig",
+    "DistributedConfig",
     "FastSacConfig",
     "InitStateConfig",
     "LoggerConfig",

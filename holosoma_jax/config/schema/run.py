@@ -5,7 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from holosoma_jax.config.schema.types import FolderName, PositiveFloat, PositiveInt, Seed
+from holosoma_jax.config.schema.types import FolderName, NonNegativeInt, PositiveFloat, PositiveInt, Seed
+
+
+@dataclass(frozen=True)
+class DistributedConfig:
+    """Several processes of one run (training.multigpu). SLURM, Open MPI and Kubernetes tell all of this by
+    themselves; on one machine nothing of it is needed.
+    """
+
+    num_processes: PositiveInt | None = None
+    """Of the whole run; default: one per accelerator of this machine."""
+    coordinator_address: str | None = None
+    """host:port of process 0, for processes that you start yourself, on several machines."""
+    process_id: NonNegativeInt | None = None
+    """Which one of those this is, from 0."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +40,9 @@ class TrainingConfig:
     deterministic: bool = False
     """Bitwise reproducible on one device, at some cost in speed (also: torch-deterministic)."""
     multigpu: bool = False
-    """Start one process per local accelerator."""
+    """Train on several accelerators, one process each: starts one per accelerator of this machine, or is one
+    of those that SLURM, Open MPI or Kubernetes started."""
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
     max_eval_steps: PositiveInt | None = None
     """Control steps of an evaluation; default: one episode."""
     project: FolderName = "default_project"

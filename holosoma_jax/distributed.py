@@ -1,0 +1,105 @@
+"""Being one of several processes of a run: meeting the others, and leaving when it is over.
+
+Nothing here imports JAX before it is known which process this is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NoReturn
+
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import Config
+
+PARENT = "HOLOSOMA_PARENT"
+"""Environment variable: number of a pipe that ends when the process that started this one does."""
+_WORLDS = {"SLURM_PROCID": "SLURM_NTASKS", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE"}
+"""what a scheduler calls a process' rank -> what it calls their number"""
+
+
+def is_member(cfg: Config) -> bool:
+    """Whether this process is one of several: by its flags, or because a scheduler started it."""
+    return cfg.training.multigpu and (cfg.training.distributed.process_id is not None or _scheduled())
+
+
+def join(cfg: Config) -> Config:
+    """Meet the other processes of the run; to be called before JAX does anything else.
+
+    Returns:
+      The config without what concerns this process alone, as it is saved.
+
+    Raises:
+      ConfigError: the others cannot be reached.
+    """
+    _end_with_parent()
+    import jax
+
+    given = cfg.training.distributed
+    try:
+        if given.process_id is None:
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(
+                given.coordinator_address,
+                given.num_processes,
+                given.process_id,
+                cluster_detection_method="deactivate",
+            )
+    except (RuntimeError, ValueError) as error:
+        where = f" at {given.coordinator_address}" if given.coordinator_address else ""
+        raise ConfigError(
+            f"training.multigpu: the processes of this run did not meet{where} ({str(error).splitlines()[0]}). "
+            "Start all of them, with the same coordinator_address and num_processes, and a process_id each."
+        ) from None
+    plain = replace(given, coordinator_address=None, process_id=None)
+    return replace(cfg, training=replace(cfg.training, distributed=plain))
+
+
+def guarded(body: Callable[[], int]) -> int:
+    """`body()`, of one of several processes: where it fails, this process ends at once.
+
+    JAX lets all processes wait for each other at exit, those of a failed run for minutes.
+    """
+    try:
+        code = body()
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        _leave(2)
+    except KeyboardInterrupt:
+        _leave(130)
+    except Exception:
+        traceback.print_exc()
+        _leave(1)
+    return _leave(code) if code in (1, 2) else code
+
+
+def _leave(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _scheduled() -> bool:
+    """Whether a scheduler that JAX knows started this process as one of several."""
+    if os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("JOB_COMPLETION_INDEX"):
+        return True
+    return any(rank in os.environ and int(os.environ.get(total, "1")) > 1 for rank, total in _WORLDS.items())
+
+
+def _end_with_parent() -> None:
+    """Stop this process as by SIGTERM when the one that started it is gone, whatever ended that."""
+    pipe = os.environ.get(PARENT)
+    if pipe is None:
+        return
+
+    def watch() -> None:
+        os.read(int(pipe), 1)  # nothing is ever written: this returns at the end of the pipe
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
