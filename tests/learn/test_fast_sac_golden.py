@@ -106,6 +106,15 @@ def test_two_updates() -> None:
         target=critics(data, "before/qt/"),
         actor_metrics=state.actor_metrics,
     )
+
+    @jax.jit
+    def update(
+        learner: updates.Learner, rows: Rows, noise: dict[str, jax.Array]
+    ) -> tuple[updates.Learner, updates.Metrics]:
+        learner, metrics = updates.critic_step(learner, rows, noise["next"], hyper, state.static)
+        learner = updates.actor_step(learner, rows, noise["policy"], hyper, state.static)
+        return updates.follow(learner, hyper), metrics
+
     for u in ("0", "1"):
         batch = {k.rpartition("/")[2]: jnp.asarray(v) for k, v in data.items() if k.startswith(f"u{u}/batch")}
         done, truncated = batch["dones"] > 0, batch["truncations"] > 0
@@ -121,9 +130,7 @@ def test_two_updates() -> None:
             weight=jnp.ones(24),
         )
         noise = {name: jnp.asarray(data[f"u{u}/noise_{name}"]) for name in ("next", "policy")}
-        learner, metrics = updates.critic_step(learner, rows, noise["next"], hyper, state.static)
-        learner = updates.actor_step(learner, rows, noise["policy"], hyper, state.static)
-        learner = updates.follow(learner, hyper)
+        learner, metrics = update(learner, rows, noise)
         last = learner.actor_metrics
         ours = {
             "qf_loss": metrics["Loss/qf_loss"],
