@@ -12,6 +12,7 @@ A diverged environment (a value became non-finite or huge) does not disturb the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -19,10 +20,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from bridges import checks, mjwarp_model, mjwarp_start, mjwarp_state, mjwarp_usage
-from bridges.mjwarp_params import POSITIVE, Writer
+from bridges import (
+    checks,
+    mjwarp_model,
+    mjwarp_start,
+    mjwarp_state,
+    mjwarp_usage,
+    mujoco_readout,
+    mujoco_targets,
+)
+from bridges.mjwarp_params import Writer
 from bridges.mjwarp_programs import Programs
-from bridges.mjwarp_state import Layout, Physics, Usage
+from bridges.mjwarp_state import Physics, Usage
 from bridges.protocol import Array, BridgeSpec, Ground, PhysicsParams, Pose, SimState
 
 if TYPE_CHECKING:
@@ -75,24 +84,24 @@ class MjwarpBridge:
             traceable=True,
         )
         self._settings, self._robot, self._nominal = settings, robot, built.nominal
-        self._layout = Layout(built.host, robot)
+        self._layout = mujoco_readout.layout(built.host, robot)
         fixed = settings.foot_friction == "fixed"
-        self._writer = Writer(built.host, built.nominal, robot, fixed_foot_friction=fixed)
+        self._targets = mujoco_targets.targets(built.host, robot, fixed_foot_friction=fixed)
         self._programs = Programs(built, sim.control_decimation, graph)
         with mjwarp_start.kernels_being_loaded():
             self._programs.load()
         # Called from Python, each is one program; called inside another, it becomes part of that.
         self._step = jax.jit(self._step_arrays)
-        self._reset = jax.jit(self._reset_arrays)
-        self._push = jax.jit(self._push_arrays)
-        self._randomize = jax.jit(self._randomize_arrays)
+        self._reset = jax.jit(partial(mjwarp_state.place, self._layout))
+        self._push = jax.jit(mjwarp_state.push)
+        self._randomize = jax.jit(partial(Writer(built.nominal, self._targets).write, self._programs))
 
     def init(self) -> Physics:
         """Fresh environments: nominal parameters, robots at their initial pose and at rest."""
         e, model, robot = self.spec.num_envs, self.model, self._robot
         qpos = np.array(model.qpos0, np.float32)
         qpos[:3], qpos[3:7] = robot.init_pos, robot.init_quat
-        qpos[self._layout.qpos] = robot.default_joint_pos
+        qpos[np.array(self._layout.joint_pos)] = robot.default_joint_pos
         rows, flags = jnp.zeros((e, model.nv)), jnp.zeros(e, jnp.int32)
         return Physics(
             qpos=jnp.tile(jnp.asarray(qpos)[None], (e, 1)),
@@ -114,7 +123,7 @@ class MjwarpBridge:
         if _known(mask, rows["root_quat"]):
             ids = np.flatnonzero(mask)
             checks.unit("pose.root_quat", np.asarray(rows["root_quat"])[ids], ids)
-        return self._reset(physics, mask, Pose(**rows))
+        return self._observed(self._reset(physics, mask, Pose(**rows)))
 
     def step(
         self, physics: Physics, targets: Array, torque_offset: Array | None = None
@@ -126,7 +135,7 @@ class MjwarpBridge:
         if torque_offset is not None:
             torque_offset = self._array("torque_offset", torque_offset, (e, decimation, joints))
             checks.stiff(self.spec.joint_names, self._robot.kp)
-        return self._step(physics, targets, torque_offset)
+        return self._observed(self._step(physics, targets, torque_offset))
 
     def randomize(self, physics: Physics, params: PhysicsParams, mask: Array) -> Physics:
         """Set the given parameters where `mask`; MuJoCo Warp can change all of them."""
@@ -134,9 +143,8 @@ class MjwarpBridge:
         mask, given = self._mask(mask), {}
         for name, value in params._asdict().items():
             if value is not None:
-                low = -np.inf if name == "com_offset" else 0.0
-                shape = self._shape(name)
-                given[name] = self._array(f"params.{name}", value, shape, mask, low, name in POSITIVE)
+                shape, least = self._targets.shape(name, self.spec.num_envs), mujoco_targets.least(name)
+                given[name] = self._array(f"params.{name}", value, shape, mask, *least)
         return self._randomize(physics, PhysicsParams(**given), mask) if given else physics
 
     def set_root_velocity(
@@ -145,7 +153,8 @@ class MjwarpBridge:
         """Replace the root's world velocity where `mask`."""
         self._programs.require_open()
         mask = self._mask(mask)
-        return self._push(physics, mask, **self._rows("", {"lin": lin, "ang": ang}, mask))
+        rows = self._rows("", {"lin": lin, "ang": ang}, mask)
+        return self._observed(self._push(physics, mask, **rows))
 
     def get_state(self, physics: Physics) -> dict[str, Any]:
         """The arrays of `Physics` by name ('qpos', 'fields/body_mass', ...): all of the state."""
@@ -177,11 +186,9 @@ class MjwarpBridge:
         """Release the model's memory; later calls that need it raise RuntimeError."""
         self._programs.close()
 
-    # --- the same, for arrays that were checked -----------------------------------------------------
+    # --- for arrays that were checked ----------------------------------------------------------------
 
-    def _step_arrays(
-        self, physics: Physics, targets: jax.Array, offset: jax.Array | None
-    ) -> tuple[Physics, SimState]:
+    def _step_arrays(self, physics: Physics, targets: jax.Array, offset: jax.Array | None) -> Physics:
         """A torque offset enters as a shift of the target by offset / kp: the same torque before the clip."""
         ctrl = targets[None]
         if offset is not None:
@@ -199,32 +206,20 @@ class MjwarpBridge:
                 "diverged": physics.diverged.astype(jnp.int32),
             }
         )
-        bodies = len(self.spec.body_names)
-        physics = physics._replace(
+        return physics._replace(
             qpos=done["qpos"],
             qvel=done["qvel"],
             warmstart=done["qacc_warmstart"],
             time=done["time"],
-            contact_force=mjwarp_state.contact_forces(self._layout, bodies, done["sensordata"]),
+            contact_force=mjwarp_state.contact_forces(self._layout, done["sensordata"]),
             diverged=done["diverged"] > 0,
             usage=Usage(*(done[name] for name in Usage._fields)),
         )
-        return physics, mjwarp_state.observe(self._layout, physics, done)
-
-    def _reset_arrays(self, physics: Physics, mask: jax.Array, pose: Pose) -> tuple[Physics, SimState]:
-        return self._observed(mjwarp_state.place(self._layout, physics, mask, pose))
-
-    def _push_arrays(
-        self, physics: Physics, mask: jax.Array, lin: jax.Array, ang: jax.Array
-    ) -> tuple[Physics, SimState]:
-        return self._observed(mjwarp_state.push(physics, mask, lin, ang))
-
-    def _randomize_arrays(self, physics: Physics, params: PhysicsParams, mask: jax.Array) -> Physics:
-        return self._writer.write(self._programs, physics, params, mask)
 
     def _observed(self, physics: Physics) -> tuple[Physics, SimState]:
-        arrays = {**physics.fields._asdict(), "qpos": physics.qpos, "qvel": physics.qvel}
-        return physics, mjwarp_state.observe(self._layout, physics, self._programs.kinematics(arrays))
+        """`physics`, and the state to hand over."""
+        state = (physics.qpos, physics.qvel, physics.contact_force, physics.diverged)
+        return physics, mujoco_readout.sim_state(self._layout, *state)
 
     # --- checks -------------------------------------------------------------------------------------
 
@@ -257,12 +252,6 @@ class MjwarpBridge:
             else:
                 checks.at_least(name, rows, low, ids, exclusive=exclusive)
         return _owned(value).astype(jnp.float32)
-
-    def _shape(self, name: str) -> tuple[int, ...]:
-        """Shape of the field `name` of `PhysicsParams`."""
-        e, bodies, joints = self.spec.num_envs, len(self.spec.body_names), len(self.spec.joint_names)
-        shapes = {"mass_ratio": (e, bodies), "com_offset": (e, bodies, 3), "friction": (e,)}
-        return shapes.get(name, (e, joints))
 
 
 def _known(*values: Array | None) -> bool:

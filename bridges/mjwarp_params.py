@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import mujoco
-import numpy as np
 
 from bridges.mjwarp_model import Fields
 from bridges.mjwarp_programs import Programs
 from bridges.mjwarp_state import Physics, where
+from bridges.mujoco_targets import INERTIAL, Targets
 from bridges.protocol import PhysicsParams
-from holosoma_jax.robots.robot import Robot
-
-INERTIAL = frozenset({"mass_ratio", "com_offset", "armature_ratio"})
-"""fields of `PhysicsParams` from which MuJoCo derives constants, such as the inverse weights"""
-POSITIVE = frozenset({"mass_ratio", "kp_scale"})
-"""fields that may not be 0; the others, but for the centre of mass, may"""
 
 
 class Writer:
     """Where each parameter goes; static."""
 
-    def __init__(self, model: mujoco.MjModel, nominal: Fields, robot: Robot, *, fixed_foot_friction: bool):
-        """`fixed_foot_friction`: friction leaves the geoms of `robot.feet_bodies` as they are."""
-        self._nominal = nominal
-        self._bodies = np.array([model.body(name).id for name in robot.body_names])
-        self._dofs = np.array([model.joint(name).dofadr[0] for name in robot.joint_names])
-        feet = robot.feet_bodies if fixed_foot_friction else ()
-        kept = [0, *(model.body(name).id for name in feet)]  # 0: the ground, which never decides
-        self._geoms = np.flatnonzero(~np.isin(model.geom_bodyid, kept))
+    def __init__(self, nominal: Fields, targets: Targets):
+        self._nominal, self._targets = nominal, targets
 
     def write(self, programs: Programs, physics: Physics, params: PhysicsParams, mask: jax.Array) -> Physics:
         """Put the given parameters [E, ...] into force where `mask` [E]."""
@@ -41,7 +28,7 @@ class Writer:
 
     def _fields(self, fields: Fields, params: PhysicsParams) -> Fields:
         """`fields` with the given parameters in every environment, constants not yet derived."""
-        nominal, bodies = self._nominal, self._bodies
+        nominal, bodies = self._nominal, self._targets.bodies
         if params.mass_ratio is not None:  # the inertia tensor goes with the mass
             ratio, mass, inertia = params.mass_ratio, nominal.body_mass, nominal.body_inertia
             fields = fields._replace(
@@ -52,8 +39,9 @@ class Writer:
             moved = nominal.body_ipos[None, bodies] + params.com_offset
             fields = fields._replace(body_ipos=fields.body_ipos.at[:, bodies].set(moved))
         if params.friction is not None:
-            friction = jnp.broadcast_to(params.friction[:, None], (len(params.friction), len(self._geoms)))
-            fields = fields._replace(geom_friction=fields.geom_friction.at[:, self._geoms, 0].set(friction))
+            geoms = self._targets.geoms
+            friction = jnp.broadcast_to(params.friction[:, None], (len(params.friction), len(geoms)))
+            fields = fields._replace(geom_friction=fields.geom_friction.at[:, geoms, 0].set(friction))
         if params.kp_scale is not None:
             gain, bias = nominal.actuator_gainprm[None, :, 0], nominal.actuator_biasprm[None, :, 1]
             fields = fields._replace(
@@ -64,6 +52,7 @@ class Writer:
             damping = nominal.actuator_biasprm[None, :, 2] * params.kd_scale
             fields = fields._replace(actuator_biasprm=fields.actuator_biasprm.at[:, :, 2].set(damping))
         if params.armature_ratio is not None:
-            armature = nominal.dof_armature[None, self._dofs] * params.armature_ratio
-            fields = fields._replace(dof_armature=fields.dof_armature.at[:, self._dofs].set(armature))
+            dofs = self._targets.dofs
+            armature = nominal.dof_armature[None, dofs] * params.armature_ratio
+            fields = fields._replace(dof_armature=fields.dof_armature.at[:, dofs].set(armature))
         return fields

@@ -1,4 +1,4 @@
-"""The three calls into MuJoCo Warp: a control step, kinematics, and derived constants of the model.
+"""The two calls into MuJoCo Warp: a control step, and derived constants of the model.
 
 Each is a pure function of arrays. MuJoCo Warp works on a `Data` that is shared by all calls; what it
 leaves there is never read by a later one, and the arrays of the state are replaced by the caller's.
@@ -20,8 +20,6 @@ from bridges.mjwarp_model import Built, with_fields
 
 DERIVED = ("body_subtreemass", "body_invweight0", "dof_invweight0")
 """fields that MuJoCo computes from masses, inertias, centres of mass and armatures"""
-_PLACING = ("body_mass", "body_subtreemass", "body_inertia", "body_ipos")
-"""fields that kinematics depends on"""
 _INERTIAL = ("body_mass", "body_inertia", "body_ipos", "dof_armature")
 
 
@@ -33,20 +31,13 @@ class Programs:
         self._decimation = decimation
         e, host, fields = built.num_envs, built.host, built.kinds()
         env, nv = Kind(wp.int32, (e,)), Kind(wp.float32, (e, host.nv))
-        bodies = (e, host.nbody)
-        state = {"qpos": Kind(wp.float32, (e, host.nq)), "qvel": nv}
-        found = {
-            "xpos": Kind(wp.vec3, bodies),
-            "xquat": Kind(wp.quat, bodies),
-            "cvel": Kind(wp.spatial_vector, bodies),
-            "subtree_com": Kind(wp.vec3, bodies),
-        }
         self._step = mjwarp_call.make(
             "mjwarp_step",
             self._on_device(self._run_step),
             reads={**fields, "ctrl": Kind(wp.float32, (decimation, e, host.nu))},
             updates={
-                **state,
+                "qpos": Kind(wp.float32, (e, host.nq)),
+                "qvel": nv,
                 "qacc_warmstart": nv,
                 "time": Kind(wp.float32, (e,)),
                 "diverged": env,
@@ -54,15 +45,7 @@ class Programs:
                 "contacts": Kind(wp.int32, (1,)),
                 "overflow": env,
             },
-            writes={**found, "sensordata": Kind(wp.float32, (e, host.nsensordata))},
-            graph=graph,
-        )
-        self._kinematics = mjwarp_call.make(
-            "mjwarp_kinematics",
-            self._on_device(self._run_kinematics),
-            reads={**{name: fields[name] for name in _PLACING}, **state},
-            updates={},
-            writes=found,
+            writes={"sensordata": Kind(wp.float32, (e, host.nsensordata))},
             graph=graph,
         )
         self._constants = mjwarp_call.make(
@@ -75,21 +58,16 @@ class Programs:
         )
 
     def step(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        """`decimation` physics sub-steps, then kinematics of the state reached.
+        """`decimation` physics sub-steps.
 
         Args:
           arrays: `Fields`; ``ctrl`` [n, E, nu] rad, targets of every sub-step, or one row for all; the
             state (``qpos, qvel, qacc_warmstart, time``), ``diverged`` int32 [E], and `Usage`.
 
         Returns:
-          The state, ``diverged`` and usage anew; ``xpos, xquat, cvel, subtree_com``; ``sensordata`` of the
-          last sub-step.
+          The state, ``diverged`` and usage anew; ``sensordata`` of the last sub-step.
         """
         return self._step(arrays)
-
-    def kinematics(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        """``xpos, xquat, cvel, subtree_com`` at ``qpos, qvel``, with the `Fields` in `arrays`."""
-        return self._kinematics(arrays)
 
     def constants(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         """The `DERIVED` fields of models with these masses, inertias, centres of mass, armatures."""
@@ -104,7 +82,6 @@ class Programs:
             for model in (built.quiet, built.full):
                 mjw.step(model, data)
             _settle(built, data, wp.zeros(built.num_envs, dtype=wp.int32), rows, contacts)
-            _kinematics(built.full, data)
             _constants(_with_room(built), data)
             mjw.reset_data(built.full, data)
             wp.synchronize_device(built.device)
@@ -138,18 +115,7 @@ class Programs:
             data.ctrl = a.ctrl[min(k, a.ctrl.shape[0] - 1)]
             mjw.step(full if k == self._decimation - 1 else quiet, data)
             _settle(built, data, a.diverged, a.rows, a.contacts)
-        _kinematics(full, data)
-        _copy_out(a, data)
         wp.copy(a.sensordata, data.sensordata)
-
-    def _run_kinematics(self, a: SimpleNamespace) -> None:
-        built = self.require_open()
-        model, data = copy.copy(built.full), copy.copy(built.data)
-        for name in _PLACING:
-            setattr(model, name, getattr(a, name))
-        data.qpos, data.qvel = a.qpos, a.qvel
-        _kinematics(model, data)
-        _copy_out(a, data)
 
     def _run_constants(self, a: SimpleNamespace) -> None:
         built = self.require_open()
@@ -165,12 +131,6 @@ def _settle(built: Built, data: mjw.Data, diverged: wp.array, rows: wp.array, co
     wp.launch(mjwarp_kernels.settle, dim=built.num_envs, inputs=needs, outputs=state)
 
 
-def _kinematics(model: mjw.Model, data: mjw.Data) -> None:
-    mjw.kinematics(model, data)
-    mjw.com_pos(model, data)
-    mjw.com_vel(model, data)
-
-
 def _constants(model: mjw.Model, data: mjw.Data) -> None:
     groups = mjw.SetConstGroup.FIXED | mjw.SetConstGroup.INERT0
     mjw.set_const(model, data, groups=groups, restore=False)
@@ -182,8 +142,3 @@ def _with_room(built: Built) -> mjw.Model:
     for name in ("actuator_acc0", "tendon_invweight0", "geom_size", "geom_aabb", "geom_rbound", *DERIVED):
         setattr(model, name, wp.clone(getattr(built.full, name)))
     return model
-
-
-def _copy_out(a: SimpleNamespace, data: mjw.Data) -> None:
-    for name in ("xpos", "xquat", "cvel", "subtree_com"):
-        wp.copy(getattr(a, name), getattr(data, name))

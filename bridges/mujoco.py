@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import mujoco
 import numpy as np
 
-from bridges import checks, exchange, mujoco_model, mujoco_state
+from bridges import checks, exchange, mujoco_model, mujoco_readout, mujoco_targets
 from bridges.mujoco_engine import Engine
 from bridges.mujoco_state import Coordinates
 from bridges.protocol import (
@@ -89,10 +89,11 @@ class MujocoBridge:
         )
         self._robot = robot
         self._threads = settings.mujoco.num_threads or _cores()
-        self._fixed_foot_friction = settings.mujoco.foot_friction == "fixed"
         self._token = Token(next(_SERIAL), 0)
         self._closed = False
-        self._layout = mujoco_state.layout(self.model, robot)
+        self._layout = mujoco_readout.layout(self.model, robot)
+        fixed = settings.mujoco.foot_friction == "fixed"
+        self._targets = mujoco_targets.targets(self.model, robot, fixed_foot_friction=fixed)
         self._engine: Engine
         self._latest: Coordinates  # read-only
         self._given: SimState  # what they mean
@@ -199,13 +200,7 @@ class MujocoBridge:
             self.__dict__.pop(name, None)
 
     def _fresh_engine(self) -> Engine:
-        return Engine(
-            self.model,
-            self._robot,
-            self.spec.num_envs,
-            threads=self._threads,
-            fixed_foot_friction=self._fixed_foot_friction,
-        )
+        return Engine(self.model, self._layout, self._targets, self.spec.num_envs, threads=self._threads)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -244,8 +239,8 @@ class MujocoBridge:
     def _hand_over(self, latest: Coordinates) -> None:
         """Give `latest` away: from here on nobody writes it."""
         self._latest = latest
-        given = Coordinates(*(exchange.give(array) for array in latest))
-        self._given = mujoco_state.read(self._layout, given)
+        given = (exchange.give(array) for array in latest)
+        self._given = mujoco_readout.sim_state(self._layout, *given)
 
 
 def _keep_folders_clean() -> None:

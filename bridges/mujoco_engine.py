@@ -15,9 +15,10 @@ from mujoco.batch import Batch, SimulationError
 
 from bridges import checks
 from bridges.mujoco_params import Parameters
-from bridges.mujoco_state import Coordinates, Readout, cross
+from bridges.mujoco_readout import Layout
+from bridges.mujoco_state import BatchReader, Coordinates, cross
+from bridges.mujoco_targets import Targets
 from bridges.protocol import PhysicsParams
-from holosoma_jax.robots.robot import Robot
 
 _LOG = logging.getLogger(__name__)
 _NOTHING = int(mujoco.mjtStage.mjSTAGE_NONE)
@@ -34,17 +35,16 @@ class Engine:
     def __init__(
         self,
         model: mujoco.MjModel,
-        robot: Robot,
+        layout: Layout,
+        targets: Targets,
         num_envs: int,
         *,
         threads: int,
-        fixed_foot_friction: bool,
     ):
         self._batch = Batch(model, num_envs, min(threads, num_envs))
-        self._readout = Readout(self._batch, robot)
-        self._qpos = np.array([model.joint(name).qposadr[0] for name in robot.joint_names])
-        self._qvel = np.array([model.joint(name).dofadr[0] for name in robot.joint_names])
-        self.params = Parameters(self._batch, robot, fixed_foot_friction=fixed_foot_friction)
+        self._reader = BatchReader(self._batch, layout)
+        self._qpos, self._qvel = np.array(layout.joint_pos), np.array(layout.joint_vel)
+        self.params = Parameters(self._batch, targets)
 
     def place(self, ids: np.ndarray, pose: Mapping[str, np.ndarray]) -> None:
         """Start the environments `ids` anew at `pose`: the fields of a `Pose`, [len(ids), ...]."""
@@ -74,11 +74,11 @@ class Engine:
         else:
             control = targets.astype(np.float64)[:, None] + torque_offset / self.params.kp()[:, None]
             self._run(self._batch.rollout, nstep=decimation, control=control, record=())
-        return self._readout.coordinates()
+        return self._reader.coordinates()
 
     def observe(self, contact_force: np.ndarray) -> Coordinates:
         """The present state, with `contact_force` [E, B, 3] of the step before it."""
-        return self._readout.coordinates(contact_force)
+        return self._reader.coordinates(contact_force)
 
     def save(self) -> dict[str, np.ndarray]:
         """What `load` needs to continue bit for bit; see `bridges.mujoco.MujocoBridge.get_state`."""
@@ -107,7 +107,7 @@ class Engine:
             call(*args, **kwargs)
         except SimulationError as error:
             _LOG.warning("%s", error)
-            self._readout.mark_diverged(error.ids)
+            self._reader.mark_diverged(error.ids)
 
 
 def _to_body(quat: np.ndarray, vector: np.ndarray) -> np.ndarray:
