@@ -41,8 +41,8 @@ def run(cfg: Config, argv: Sequence[str]) -> int:
     """
     wanted = cfg.training.distributed.num_processes
     platform, devices = _accelerators()
-    number = _how_many(wanted, platform, devices)
-    command = [*_this_command(argv), f"--training.distributed.coordinator-address=127.0.0.1:{_free_port()}"]
+    number = how_many(wanted, platform, devices)
+    command = [*_this_command(argv), f"--training.distributed.coordinator-address=127.0.0.1:{free_port()}"]
     if wanted is None:
         command.append(f"--training.distributed.num-processes={number}")
     folder = Path(tempfile.mkdtemp(prefix="holosoma-"))
@@ -72,7 +72,7 @@ def _start(
     command: Sequence[str], index: int, platform: str, watched: int, folder: Path
 ) -> subprocess.Popen[bytes]:
     """Process `index`, on its own accelerator, in a session of its own: Ctrl-C reaches it through this one."""
-    env = os.environ | _device(platform, index) | {PARENT: str(watched)}
+    env = os.environ | device(platform, index) | {PARENT: str(watched)}
     command = [*command, f"--training.distributed.process-id={index}"]
     if index == 0:
         return subprocess.Popen(command, env=env, pass_fds=(watched,), start_new_session=True)
@@ -143,7 +143,7 @@ def _accelerators() -> tuple[str, int]:
     return platform, int(number)
 
 
-def _how_many(wanted: int | None, platform: str, devices: int) -> int:
+def how_many(wanted: int | None, platform: str, devices: int) -> int:
     """Processes to start; raises ConfigError if there is nothing to put them on."""
     if platform == "cpu":
         if wanted is None:
@@ -160,7 +160,7 @@ def _how_many(wanted: int | None, platform: str, devices: int) -> int:
     return wanted or devices
 
 
-def _device(platform: str, index: int) -> dict[str, str]:
+def device(platform: str, index: int) -> dict[str, str]:
     """Environment in which one accelerator is visible, so that JAX and the simulator take the same."""
     if platform == "cpu":
         return {}
@@ -177,7 +177,8 @@ def _this_command(argv: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "holosoma_jax.train", *arguments]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -54,24 +54,20 @@ def _check_relations(config: Config, sources: Sources) -> None:
 
 
 def _check_processes(training: TrainingConfig, refuse: Refuse) -> None:
-    given, total, this = (
-        training.distributed,
-        training.distributed.num_processes,
-        training.distributed.process_id,
-    )
+    given, total = training.distributed, training.distributed.num_processes
+    this, address = given.process_id, given.coordinator_address
     if this is None:
-        if given.coordinator_address is not None:
+        if address is not None:
             refuse(
-                "training.distributed.process_id",
-                None,
-                "which process this is, beside the coordinator's address",
+                "training.distributed.coordinator_address", address, "process_id beside it: which one this is"
             )
-        return
-    if not training.multigpu:
-        refuse("training.distributed.process_id", this, "null, or training.multigpu true beside it")
-    if given.coordinator_address is None:
-        refuse("training.distributed.coordinator_address", None, "host:port of process 0, the same for all")
-    if total is None or this >= total:
+    elif not training.multigpu:
+        refuse("training.distributed.process_id", this, "training.multigpu true beside it")
+    elif address is None:
+        refuse(
+            "training.distributed.process_id", this, "coordinator_address beside it: host:port of process 0"
+        )
+    elif total is None or this >= total:
         refuse("training.distributed.process_id", this, f"less than num_processes, which is {total}")
 
 

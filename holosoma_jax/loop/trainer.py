@@ -221,17 +221,17 @@ def save(folder: RunDir, setup: Setup, state: State, items: Mapping[str, Any]) -
         config=compose.to_mapping(cfg),
         processes=processes.size(),
     )
-    return checkpoint.save(folder.checkpoints, _as_stored(items), meta)
+    return checkpoint.save(folder.checkpoints, as_stored(items), meta)
 
 
 def load(path: Path, templates: Mapping[str, Any]) -> dict[str, Any]:
     """This process' share of checkpoint `path`; see `checkpoint.load`."""
-    found = checkpoint.load(path, _as_stored(templates))
+    found = checkpoint.load(path, as_stored(templates))
     structure = jax.tree.map(jax.numpy.ndim, dict(templates))
     return {name: processes.own(found[name], structure[name]) for name in templates}
 
 
-def _as_stored(items: Mapping[str, Any]) -> dict[str, Any]:
+def as_stored(items: Mapping[str, Any]) -> dict[str, Any]:
     """`items` as all processes save them together: the learner once, of the rest everyone its own."""
     return {
         name: processes.replicated(tree) if name == "learner" else processes.joined(tree)
