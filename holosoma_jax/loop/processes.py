@@ -96,7 +96,8 @@ class _Joint:
 
     def __call__(self, *args: Any) -> Any:
         given = _Structure(_structure(args))
-        return own(self._program(given, *joined(args)), self._like[given])
+        out = jax.tree.map(lambda x: x.addressable_data(0), self._program(given, *joined(args)))
+        return _scalars_back(out, self._like[given])
 
 
 class _Structure:
@@ -143,6 +144,16 @@ def joined(tree: Any) -> Any:
     return jax.tree.map(join, tree)
 
 
+def exact(tree: Any) -> Any:
+    """`tree` with NumPy's numbers of 64 bits, which JAX would round, as pairs of 32; undone by `restored`."""
+
+    def halves(x: Any) -> Any:
+        wide = isinstance(x, np.ndarray) and x.dtype.itemsize == 8
+        return np.ascontiguousarray(x)[..., None].view(np.uint32) if wide else x
+
+    return tree if size() == 1 else jax.tree.map(halves, tree)
+
+
 def replicated(tree: Any) -> Any:
     """Global arrays of which every process holds all; what they pass must be equal. One process: `tree`."""
     if size() == 1:
@@ -153,11 +164,18 @@ def replicated(tree: Any) -> Any:
     )
 
 
-def own(tree: Any, like: Any) -> Any:
-    """This process' part of the global arrays in `tree`; `like` has the dimensions that each leaf had here."""
+def restored(tree: Any, like: Any) -> Any:
+    """The inverse of `joined` and `replicated`: this process' part, in shape and kind as the leaves of `like`."""
     if size() == 1:
         return tree
-    return _scalars_back(jax.tree.map(lambda x: x.addressable_data(0), tree), like)
+
+    def part(x: jax.Array, like: Any) -> Any:
+        x = x.addressable_data(0)
+        if isinstance(like, np.ndarray):
+            return np.asarray(x).view(like.dtype).reshape(like.shape)
+        return x.reshape(like.shape)
+
+    return jax.tree.map(part, tree, like)
 
 
 def largest(number: int) -> int:

@@ -13,8 +13,6 @@ from pathlib import Path
 from signal import Signals
 from typing import Any, NamedTuple, Protocol
 
-import jax
-
 from bridges.protocol import Bounded, Bridge, Physics
 from holosoma_jax.config import compose
 from holosoma_jax.loop import checkpoint, guard, processes
@@ -226,15 +224,13 @@ def save(folder: RunDir, setup: Setup, state: State, items: Mapping[str, Any]) -
 
 def load(path: Path, templates: Mapping[str, Any]) -> dict[str, Any]:
     """This process' share of checkpoint `path`; see `checkpoint.load`."""
-    found = checkpoint.load(path, as_stored(templates))
-    structure = jax.tree.map(jax.numpy.ndim, dict(templates))
-    return {name: processes.own(found[name], structure[name]) for name in templates}
+    return processes.restored(checkpoint.load(path, as_stored(templates)), dict(templates))
 
 
 def as_stored(items: Mapping[str, Any]) -> dict[str, Any]:
     """`items` as all processes save them together: the learner once, of the rest everyone its own."""
     return {
-        name: processes.replicated(tree) if name == "learner" else processes.joined(tree)
+        name: processes.replicated(tree) if name == "learner" else processes.joined(processes.exact(tree))
         for name, tree in items.items()
     }
 

@@ -66,14 +66,16 @@ def saved(rank: int, folder: Path) -> None:
     items = {
         "learner": {"w": jnp.arange(4.0), "count": jnp.int32(7)},
         "env": {"own": jnp.full((2, 3), rank), "scalar": jnp.float32(rank), "empty": jnp.zeros((0,))},
+        "physics": {"exact": np.full((2, 3), np.pi + rank), "count": np.arange(2, dtype=np.int32)},
     }
     meta = checkpoint.Meta(
         step=1, robot="", simulator="", num_envs=4, seed=0, elapsed_s=0.0, config={}, processes=2
     )
     path = checkpoint.save(folder / "checkpoints", trainer.as_stored(items), meta)
-    fresh = jax.tree.map(jnp.zeros_like, items)
+    fresh = jax.tree.map(lambda x: 0 * x, items)
     for ours, theirs in zip(jax.tree.leaves(items), jax.tree.leaves(trainer.load(path, fresh)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+        assert ours.dtype == theirs.dtype
     try:
         checkpoint.save(folder / "file" / "checkpoints", trainer.as_stored(items), meta)
     except checkpoint.SaveError as error:
