@@ -21,13 +21,13 @@ train *ARGS:
 test *ARGS:
     python -m pytest -m "not slow and not gpu" "$@"
 
-# the slow tests
+# the slow tests, compiled as for users
 test-slow *ARGS:
-    python -m pytest -m "slow and not gpu" "$@"
+    JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest -m "slow and not gpu" "$@"
 
-# every test this machine can run
+# every test this machine can run, compiled as for users
 test-all *ARGS:
-    python -m pytest "$@"
+    JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest "$@"
 
 # format, lint, types, spelling
 check:

@@ -1,20 +1,40 @@
-"""What every test runs under: four virtual CPU devices, and JAX as strict as it gets."""
+"""What every test runs under: four virtual CPU devices, and JAX as strict as it gets.
+
+Most of the tests' time goes into compiling programs that then run for a moment, so XLA is told to
+compile quickly rather than well. ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` compiles as users do;
+`just test-slow`, whose tests train, sets it.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from importlib.metadata import version
 
-# Read by JAX when it is imported, so set before.
+# Read by JAX when it is imported, so set before; the processes that tests start inherit them.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-_DEVICES = "--xla_force_host_platform_device_count"
-if _DEVICES not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}=4".strip()
+_FLAGS = ["--xla_force_host_platform_device_count=4"]
+if os.environ["JAX_PLATFORMS"] == "cpu":
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    # Emitters of fused loops that compile in half the time. Later versions of XLA have others only, and
+    # a flag that XLA does not know ends the process.
+    if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and version("jaxlib").startswith("0.10."):
+        _FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+_given = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = " ".join([_given, *(f for f in _FLAGS if f.split("=")[0] not in _given)]).strip()
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_programs() -> Iterator[None]:
+    """Drop compiled programs with the module that needed them: all together take gigabytes."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture
