@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.machine import describe, interleave, report
 from holosoma_jax.config import compose
 from holosoma_jax.loop import seeding, setup
-from holosoma_jax.loop.rollout import respond
+from holosoma_jax.loop.control_step import respond
 
 
 def measure(num_envs: int, steps: int, rounds: int, overrides: list[str]) -> dict[str, object]:

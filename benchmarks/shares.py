@@ -25,7 +25,8 @@ from bridges.mjwarp_model import with_fields
 from bridges.mjwarp_state import Physics
 from holosoma_jax.config import compose
 from holosoma_jax.loop import fused, off_policy, on_policy, seeding, setup
-from holosoma_jax.loop.rollout import Algorithm, World, decide, judge
+from holosoma_jax.loop.control_step import World
+from holosoma_jax.loop.rollout import Algorithm, decide, judge
 from holosoma_jax.loop.setup import Setup
 
 LAYERS = ("physics", "environment", "policy", "learning")

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 
 from holosoma_jax.io import curve, video, wandb_sink
 from holosoma_jax.loop import checkpoint, evaluate, exporting
+from holosoma_jax.loop.control_step import Step
 from holosoma_jax.loop.policies import Policy
-from holosoma_jax.loop.rollout import Step
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup, build, iteration_name, learner_module
 

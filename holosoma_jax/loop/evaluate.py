@@ -16,8 +16,8 @@ from holosoma_jax.config.schema import Config
 from holosoma_jax.envs.env import Action, EnvState
 from holosoma_jax.envs.terms import commands, gait, registry
 from holosoma_jax.loop import scores
+from holosoma_jax.loop.control_step import respond
 from holosoma_jax.loop.policies import GROUP, Policy
-from holosoma_jax.loop.rollout import respond
 from holosoma_jax.loop.scores import Scores
 from holosoma_jax.loop.seeding import stream
 from holosoma_jax.loop.setup import Setup

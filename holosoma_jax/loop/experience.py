@@ -35,7 +35,7 @@ from holosoma_jax.envs.env import Action, Env, StepResult
 from holosoma_jax.learn import fast_sac, replay
 from holosoma_jax.learn.replay import Replay, Transition
 from holosoma_jax.loop import metrics, seeding
-from holosoma_jax.loop.rollout import Carry, settle
+from holosoma_jax.loop.control_step import Carry, settle
 from holosoma_jax.loop.seeding import stream
 
 VALID = "valid"

@@ -17,7 +17,7 @@ import numpy as np
 from bridges.protocol import Bridge, Physics, SimState
 from holosoma_jax.envs.env import EnvState, Reset, StepResult
 from holosoma_jax.loop import guard
-from holosoma_jax.loop.rollout import Step, respond
+from holosoma_jax.loop.control_step import Step, respond
 
 
 def require_traceable(bridge: Bridge) -> None:
@@ -65,7 +65,7 @@ def glimpse(state: EnvState, sim: SimState, result: StepResult) -> Glimpse:
 
 
 def answer(bridge: Bridge, physics: Physics, sim: SimState, reset: Reset) -> tuple[Physics, SimState]:
-    """`rollout.respond`, inside a program: the simulator is asked only if something is due."""
+    """`control_step.respond`, inside a program: the simulator is asked only if something is due."""
     physics, sim = jax.lax.cond(
         reset.mask.any(),
         lambda physics, sim: respond(bridge, physics, sim, reset, True, False),

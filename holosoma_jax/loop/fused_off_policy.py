@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from bridges.protocol import Bridge
 from holosoma_jax.envs.env import Env
 from holosoma_jax.loop import fused, guard, processes
+from holosoma_jax.loop.control_step import Step, World, close_window, placed
 from holosoma_jax.loop.experience import Algorithm, Experience, Keys, judge, learn_and_decide
-from holosoma_jax.loop.rollout import Step, World, close_window, placed
 from holosoma_jax.loop.stepped_off_policy import Collected, Stepped
 
 

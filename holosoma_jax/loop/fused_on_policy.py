@@ -14,8 +14,9 @@ from bridges.protocol import Bridge
 from holosoma_jax.envs.env import Env
 from holosoma_jax.learn import ppo
 from holosoma_jax.loop import fused, guard, metrics, processes
+from holosoma_jax.loop.control_step import Step, World, close_window, placed
 from holosoma_jax.loop.iteration import Iteration, learn
-from holosoma_jax.loop.rollout import Algorithm, Step, Stepped, World, close_window, decide, judge, placed
+from holosoma_jax.loop.rollout import Algorithm, Stepped, decide, judge
 
 
 class Fused:

@@ -14,7 +14,8 @@ from bridges.protocol import Bridge
 from holosoma_jax.envs.env import Env
 from holosoma_jax.learn import ppo
 from holosoma_jax.loop import guard, metrics, processes
-from holosoma_jax.loop.rollout import Algorithm, Step, World
+from holosoma_jax.loop.control_step import Step, World
+from holosoma_jax.loop.rollout import Algorithm
 from holosoma_jax.loop.rollout import Stepped as Rollouts
 
 

@@ -17,8 +17,8 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.io.steering import Command, Limits, clamp
 from holosoma_jax.io.viewer import Viewer, ViewerUnavailable, open_viewer
 from holosoma_jax.loop import processes
+from holosoma_jax.loop.control_step import Step
 from holosoma_jax.loop.evaluate import Moment, velocity_ranges
-from holosoma_jax.loop.rollout import Step
 from holosoma_jax.loop.setup import Setup
 from holosoma_jax.loop.stop import Stop
 from holosoma_jax.loop.trainer import Extras

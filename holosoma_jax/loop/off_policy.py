@@ -18,9 +18,9 @@ import jax
 from bridges.protocol import Bridge
 from holosoma_jax.learn import fast_sac, replay
 from holosoma_jax.loop import drivers, guard, memory, metrics, processes, seeding, trainer
+from holosoma_jax.loop.control_step import placed
 from holosoma_jax.loop.experience import VALID, Experience, algorithm, keys
 from holosoma_jax.loop.fused_off_policy import Fused
-from holosoma_jax.loop.rollout import placed
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup
 from holosoma_jax.loop.stepped_off_policy import Stepped

@@ -14,9 +14,9 @@ import numpy as np
 from bridges.protocol import Bridge
 from holosoma_jax.learn import ppo
 from holosoma_jax.loop import drivers, guard, metrics, seeding, trainer
+from holosoma_jax.loop.control_step import World
 from holosoma_jax.loop.fused_on_policy import Fused
 from holosoma_jax.loop.iteration import Stepped
-from holosoma_jax.loop.rollout import World
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup
 from holosoma_jax.loop.stop import Stop

@@ -13,6 +13,7 @@ import numpy as np
 from bridges.protocol import Bridge
 from holosoma_jax.envs.env import Env
 from holosoma_jax.loop import guard, metrics, processes
+from holosoma_jax.loop.control_step import Step, World, close_window, placed, respond, start
 from holosoma_jax.loop.experience import (
     VALID,
     Algorithm,
@@ -23,7 +24,6 @@ from holosoma_jax.loop.experience import (
     learn_and_decide,
     nothing,
 )
-from holosoma_jax.loop.rollout import Step, World, close_window, placed, respond, start
 
 
 class Collected(NamedTuple):
@@ -78,7 +78,7 @@ class Stepped:
     def start(
         self, learner: Any, stored: Any, keys: Keys, *, wait: int, spread_clocks: bool = True
     ) -> tuple[World, Experience]:
-        """The world before the first control step (`rollout.start`), and a past in which nothing happened.
+        """The world before the first control step (`control_step.start`), and a past in which nothing happened.
 
         Args:
           learner: what will act; not used up.

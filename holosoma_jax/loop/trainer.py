@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from bridges.protocol import Bounded, Bridge, Physics
 from holosoma_jax.config import compose
 from holosoma_jax.loop import checkpoint, guard, processes
-from holosoma_jax.loop.rollout import Step, World
+from holosoma_jax.loop.control_step import Step, World
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup
 from holosoma_jax.loop.stop import Stop

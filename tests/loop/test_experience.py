@@ -11,8 +11,8 @@ import pytest
 from holosoma_jax.learn import fast_sac, replay
 from holosoma_jax.learn.replay import Transition
 from holosoma_jax.loop import experience, metrics
+from holosoma_jax.loop.control_step import respond
 from holosoma_jax.loop.experience import Algorithm, Experience, Keys, judge, learn_and_decide
-from holosoma_jax.loop.rollout import respond
 from holosoma_jax.loop.stepped_off_policy import Stepped
 from tests import toy
 from tests.loop.test_rollout import compilations

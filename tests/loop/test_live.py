@@ -20,9 +20,9 @@ from holosoma_jax.config.schema import Config, ViewerConfig
 from holosoma_jax.envs.terms import gait
 from holosoma_jax.io.steering import Command, Limits
 from holosoma_jax.loop import drivers, evaluate, live, setup
+from holosoma_jax.loop.control_step import Step
 from holosoma_jax.loop.evaluate import Moment
 from holosoma_jax.loop.policies import Policy
-from holosoma_jax.loop.rollout import Step
 from holosoma_jax.loop.setup import Setup
 from holosoma_jax.loop.stop import Stop
 

@@ -12,7 +12,8 @@ import pytest
 
 from holosoma_jax.learn import ppo
 from holosoma_jax.loop import metrics, seeding
-from holosoma_jax.loop.rollout import Algorithm, Stepped, decide, judge, respond
+from holosoma_jax.loop.control_step import respond
+from holosoma_jax.loop.rollout import Algorithm, Stepped, decide, judge
 from tests import toy
 
 HORIZON = 24
