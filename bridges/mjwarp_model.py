@@ -103,6 +103,7 @@ def build(
         full = mjw.put_model(host)
         full.opt.warn_overflow = 0  # said once, by `mjwarp_usage`, not by every environment
         full.opt.contact_sensor_maxmatch = settings.max_contacts_per_body
+        # Order of contacts, of constraint rows and of sums; a processor keeps to one order anyway.
         full.opt.deterministic = settings.deterministic and device.is_cuda
         full.opt.graph_conditional = loops
         quiet = copy.copy(full)

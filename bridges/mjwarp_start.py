@@ -27,7 +27,10 @@ def say(line: str) -> None:
 
 
 def device() -> wp.Device:
-    """The Warp device that JAX computes on.
+    """The Warp device that JAX computes on in this process.
+
+    With several processes that need not be the machine's first GPU: a scheduler may show all of them to every
+    process, and JAX takes one each. Warp finds it by its number on this machine (`local_hardware_id`).
 
     Raises:
       RuntimeError: JAX has a GPU that Warp cannot use.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import bridges
 from bridges.protocol import Bridge
 from holosoma_jax import envs, robots
-from holosoma_jax.config.schema import Config
+from holosoma_jax.config.schema import Config, SimulatorConfig
 from holosoma_jax.envs import terrain
 from holosoma_jax.envs.env import Env
 from holosoma_jax.envs.terrain import Terrain
@@ -46,7 +46,7 @@ def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Rob
     robot = looks.dress(adapt(robot) if adapt else robot, cfg.viewer.robot_xml)
     ground = terrain.build(cfg.terrain, cfg.training.seed)
     bridge = bridges.make(
-        cfg.simulator,
+        simulator_config(cfg),
         robot,
         ground.ground,
         cfg.training.num_envs if evaluation else processes.local_share(cfg.training.num_envs),
@@ -54,6 +54,15 @@ def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Rob
     )
     env = envs.make(cfg, robot, ground, bridge.spec, evaluation=evaluation)
     return Setup(cfg, robot, ground, bridge, env, learner_spec(cfg, env, robot))
+
+
+def simulator_config(cfg: Config) -> SimulatorConfig:
+    """What the bridge is made from: ``training.deterministic`` goes for the physics, too."""
+    if not cfg.training.deterministic:
+        return cfg.simulator
+    settings = cfg.simulator.config
+    warp = replace(settings.mujoco_warp, deterministic=True)
+    return replace(cfg.simulator, config=replace(settings, mujoco_warp=warp))
 
 
 def learner_module(cfg: Config) -> ModuleType:

@@ -5,10 +5,12 @@ What every bridge must do is in tests/conformance.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +26,9 @@ from tests.bridges.biped import BIPED, config, everyone, numpy, only, pose, rand
 
 pytest.importorskip("mujoco_warp")
 import warp as wp
+from mujoco_warp import DeterminismType
 
-from bridges import mjwarp_start
+from bridges import mjwarp_model, mjwarp_start
 from bridges.mjwarp import MjwarpBridge
 
 NUM, JOINTS = 4, 5
@@ -252,6 +255,16 @@ def test_the_user_learns_whether_graphs_are_on(
     found = mjwarp_start.graph_mode(SimpleNamespace(is_cuda=device, name="GPU"), setting)
     assert (found[0].name, found[1]) == (mode, stops_early)
     assert line in found[2]
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_a_fixed_order_is_asked_of_mujoco_warp(monkeypatch, wanted):
+    """On a GPU, of both models; here the arrays of the model go to the processor all the same."""
+    monkeypatch.setattr(wp, "ScopedDevice", lambda device: contextlib.nullcontext())
+    gpu = cast("wp.Device", SimpleNamespace(is_cuda=True))
+    built = mjwarp_model.build(BIPED, Ground(), settings(deterministic=wanted), NUM, gpu)
+    order = DeterminismType.ALL if wanted else DeterminismType.NONE
+    assert (built.full.opt.deterministic, built.quiet.opt.deterministic) == (order, order)
 
 
 def test_starting_says_what_it_does(capsys):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import bridges
 from holosoma_jax import train
+from holosoma_jax.config import compose
+from holosoma_jax.loop import setup
 
 pytest.importorskip("mujoco_warp")
 
@@ -27,6 +31,34 @@ def run(folder: Path, *arguments: str) -> list[dict[str, float]]:
     assert train.main([*arguments, *SMALL, f"--training.output-dir={folder}"]) == 0
     (metrics,) = folder.glob("*/*/metrics.jsonl")
     return [json.loads(line) for line in metrics.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "physics"),
+    [
+        ([], False),
+        (["--training.deterministic"], True),
+        (["--simulator.config.mujoco-warp.deterministic"], True),
+        (["--training.deterministic", "--simulator.config.mujoco-warp.deterministic=False"], True),
+    ],
+)
+def test_a_deterministic_run_has_deterministic_physics(monkeypatch, arguments, physics):
+    """What the bridge is made from; tests/bridges shows what it does with that."""
+
+    class Made(Exception):
+        """Instead of a bridge."""
+
+    def make(cfg, *args, **kwargs):
+        raise Made(cfg)
+
+    monkeypatch.setattr(bridges, "make", make)
+    cfg = compose.load(["exp:g1-29dof", "simulator:mjwarp", "terrain:terrain-locomotion-plane", *arguments])
+    with pytest.raises(Made) as made:
+        setup.build(cfg)
+    (given,) = made.value.args
+    settings = cfg.simulator.config
+    wanted = replace(settings, mujoco_warp=replace(settings.mujoco_warp, deterministic=physics))
+    assert given == replace(cfg.simulator, config=wanted)
 
 
 @pytest.mark.slow

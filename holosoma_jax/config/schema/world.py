@@ -67,7 +67,8 @@ class MujocoWarpConfig:
     """How a control step becomes a CUDA graph: recorded once on buffers of its own (staged, auto), once for
     every set of addresses, by XLA, or not at all."""
     deterministic: bool = False
-    """Sum in a fixed order on a GPU too, so that equal runs are equal bit for bit, at some cost in speed."""
+    """Order contacts and sums on a GPU too, so that equal runs are equal bit for bit, at some cost in speed;
+    training.deterministic includes it."""
 
 
 @dataclass(frozen=True)
