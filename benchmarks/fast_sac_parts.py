@@ -6,6 +6,7 @@ Every comparison is made in one run, in turns. At the sizes of the G1 preset:
   as a tuple whose first layers are one wide product;
 - layer: loss and gradients of one critic with the hidden layer's written-out derivative (used), and with
   the one that JAX derives from the plain formula;
+- kernel gradient, row gradient: the two products of a layer's derivative, by the order of their axes;
 - projection: two targets by scatter (used on a CPU), by the sum over all pairs of atoms (used elsewhere),
   by that sum as a batched matrix product, and by a scan over source atoms.
 
@@ -30,6 +31,8 @@ from holosoma_jax.learn import categorical
 from holosoma_jax.learn import fast_sac_networks as networks
 
 INPUTS, HIDDEN, ATOMS = 132, 768, 101
+NARROWING = ((768, 384), (384, 192), (192, 101))
+"""Inputs and outputs of a critic's layers after the first."""
 SUPPORT = categorical.Support(-20.0, 20.0, ATOMS)
 Alternatives = dict[str, Callable[[], Any]]
 
@@ -41,22 +44,23 @@ def ensemble(rows: int) -> Alternatives:
     x, wanted = _rows(rows)
 
     def separate(nets: networks.Critics) -> jax.Array:
-        return sum(_cross_entropy(logits, wanted) for logits in networks.critics(nets, x, bf16=False))
+        ready = networks.ready(nets, turn=True)
+        losses = [_cross_entropy(logits, wanted) for logits in networks.critics(ready, x, bf16=False)]
+        return jnp.sum(jnp.stack(losses))
 
     def batched(stacked: networks.Critic) -> jax.Array:
-        logits = jax.vmap(lambda net: networks.critics((net,), x, bf16=False)[0])(stacked)
+        logits = jax.vmap(lambda net: _logits(net, x))(stacked)
         return jnp.sum(jax.vmap(lambda one: _cross_entropy(one, wanted))(logits))
 
     def wide(nets: networks.Critics) -> jax.Array:
         """The first product of both at once."""
-        first = [net.trunk[0] for net in nets]
-        kernels = [f.linear.kernel - jnp.mean(f.linear.kernel, axis=1, keepdims=True) for f in first]
-        parts = jnp.split(x @ jnp.concatenate(kernels, axis=1), len(nets), axis=1)
+        ready = networks.ready(nets, turn=True).net
+        first = [net.trunk[0] for net in ready]
+        parts = jnp.split(x @ jnp.concatenate([f.linear.kernel for f in first], axis=1), len(ready), axis=1)
         loss = jnp.zeros(())
-        for net, part in zip(nets, parts, strict=True):
-            bias, scale, offset = net.trunk[0].linear.bias, net.trunk[0].scale, net.trunk[0].offset
-            assert scale is not None and offset is not None
-            h = networks.norm_silu(part, (bias - jnp.mean(bias))[None], scale[None], offset[None])
+        for net, layer, part in zip(ready, first, parts, strict=True):
+            assert layer.scale is not None and layer.offset is not None
+            h = networks.norm_silu(part, layer.linear.bias[None], layer.scale[None], layer.offset[None])
             for hidden in net.trunk[1:]:
                 h = networks.hidden(hidden, h, bf16=False)
             loss += _cross_entropy(networks.linear(net.head, h, bf16=False), wanted)
@@ -78,15 +82,34 @@ def layer(rows: int) -> Alternatives:
     def plain(net: networks.Critic) -> jax.Array:
         h = x
         for hidden in net.trunk:
-            h = _plain_norm_silu(networks.linear(hidden.linear, h, bf16=False), hidden)
-        return _cross_entropy(networks.linear(net.head, h, bf16=False), wanted)
+            h = _plain_norm_silu(h @ hidden.linear.kernel + hidden.linear.bias[None], hidden)
+        return _cross_entropy(h @ net.head.kernel + net.head.bias[None], wanted)
 
     def used(net: networks.Critic) -> jax.Array:
-        return _cross_entropy(networks.critics((net,), x, bf16=False)[0], wanted)
+        return _cross_entropy(_logits(net, x), wanted)
 
     return {
         "written out": _compiled(jax.value_and_grad(used), net),
         "derived": _compiled(jax.value_and_grad(plain), net),
+    }
+
+
+def kernel_gradient(rows: int) -> Alternatives:
+    """The gradients by the kernels of layers that narrow, two ways round."""
+    pairs = [(_normal(rows, wide), _normal(rows, narrow)) for wide, narrow in NARROWING]
+    return {
+        "long axis last": _compiled(lambda pairs: [slope.T @ x for x, slope in pairs], pairs),
+        "short axis last": _compiled(lambda pairs: [x.T @ slope for x, slope in pairs], pairs),
+    }
+
+
+def row_gradient(rows: int) -> Alternatives:
+    """The gradients by the rows that the same layers are given, from kernels in two orders."""
+    turned = [(_normal(rows, narrow), _normal(narrow, wide)) for wide, narrow in NARROWING]
+    plain = [(slope, kernel.T) for slope, kernel in turned]
+    return {
+        "[out, in]": _compiled(lambda pairs: [slope @ kernel for slope, kernel in pairs], turned),
+        "[in, out]": _compiled(lambda pairs: [slope @ kernel.T for slope, kernel in pairs], plain),
     }
 
 
@@ -120,6 +143,14 @@ def projection(rows: int) -> Alternatives:
         "all pairs, as a product": _compiled(product, probs, positions),
         "scan over atoms": _compiled(scan, probs, positions),
     }
+
+
+def _normal(*shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(0).standard_normal(shape, np.float32))
+
+
+def _logits(net: networks.Critic, x: jax.Array) -> jax.Array:
+    return networks.critics(networks.ready((net,), turn=True), x, bf16=False)[0]
 
 
 def _rows(rows: int) -> tuple[jax.Array, jax.Array]:
@@ -181,7 +212,13 @@ def main() -> None:
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):  # JAX makes as many threads as it may use cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
-    parts = {"ensemble": ensemble, "layer": layer, "projection": projection}
+    parts = {
+        "ensemble": ensemble,
+        "layer": layer,
+        "kernel gradient": kernel_gradient,
+        "row gradient": row_gradient,
+        "projection": projection,
+    }
     result = {"benchmark": "fast_sac_parts", "rows": args.rows, "threads": args.threads}
     result |= {name: compare(make(args.rows), args.rounds) for name, make in parts.items()} | describe()
     report(result, args.out)

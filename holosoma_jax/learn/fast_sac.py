@@ -66,7 +66,9 @@ def act(state: FastSacState, obs: Observations, key: jax.Array) -> tuple[jax.Arr
     check_obs(obs, state.static.spec)
     seen = _normalized(state, obs[ACTOR_OBS])
     noise = jax.random.normal(key, (seen.shape[0], state.static.spec.action_dim))
-    return fast_sac_loss.draw(state.actor.params, seen, noise, state.static).action, FastSacExtras()
+    return fast_sac_loss.draw(
+        networks.ready(state.actor.params), seen, noise, state.static
+    ).action, FastSacExtras()
 
 
 def mode(state: FastSacState, actor_obs: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from holosoma_jax.learn import categorical, squashed
 from holosoma_jax.learn import fast_sac_networks as networks
-from holosoma_jax.learn.fast_sac_networks import Actor, Critics
+from holosoma_jax.learn.fast_sac_networks import Actor, Critics, Ready
 from holosoma_jax.learn.fast_sac_state import FastSacStatic
 from holosoma_jax.learn.pooling import weighted_mean
 
@@ -50,7 +50,7 @@ class Draw(NamedTuple):
     """[R, A] before squashing"""
 
 
-def draw(params: Actor, obs: jax.Array, noise: jax.Array, static: FastSacStatic) -> Draw:
+def draw(params: Ready[Actor], obs: jax.Array, noise: jax.Array, static: FastSacStatic) -> Draw:
     """One action for each row of normalised `obs` [R, Da], from standard normal `noise` [R, A]."""
     mean, log_std = networks.actor(params, obs, static.log_std_range, static.bf16)
     action, log_prob = squashed.sample(mean, log_std, noise, static.scale, static.log_det)
@@ -58,7 +58,7 @@ def draw(params: Actor, obs: jax.Array, noise: jax.Array, static: FastSacStatic)
 
 
 def logits(
-    params: Critics, critic_obs: jax.Array, action: jax.Array, static: FastSacStatic
+    params: Ready[Critics], critic_obs: jax.Array, action: jax.Array, static: FastSacStatic
 ) -> tuple[jax.Array, ...]:
     """Logits [R, n] of every critic, for normalised `critic_obs` [R, Dc] and `action` [R, A]."""
     if static.unit_actions and static.scale is not None:
@@ -67,7 +67,7 @@ def logits(
 
 
 def critic_targets(
-    target: Critics, rows: Rows, following: Draw, alpha: jax.Array, static: FastSacStatic
+    target: Ready[Critics], rows: Rows, following: Draw, alpha: jax.Array, static: FastSacStatic
 ) -> tuple[jax.Array, ...]:
     """The distribution [R, n] that each critic should predict (section 7).
 
@@ -88,7 +88,7 @@ def critic_targets(
 
 
 def critic_loss(
-    params: Critics, rows: Rows, targets: tuple[jax.Array, ...], static: FastSacStatic
+    params: Ready[Critics], rows: Rows, targets: tuple[jax.Array, ...], static: FastSacStatic
 ) -> jax.Array:
     """Sum over critics of the mean cross-entropy with their targets [R, n]."""
     values = logits(params, rows.critic_obs, rows.action, static)
@@ -105,7 +105,12 @@ def alpha_loss(log_alpha: jax.Array, log_prob: jax.Array, target_entropy: jax.Ar
 
 
 def actor_loss(
-    params: Actor, critics: Critics, rows: Rows, noise: jax.Array, alpha: jax.Array, static: FastSacStatic
+    params: Ready[Actor],
+    critics: Ready[Critics],
+    rows: Rows,
+    noise: jax.Array,
+    alpha: jax.Array,
+    static: FastSacStatic,
 ) -> tuple[jax.Array, Draw]:
     """Mean of alpha log pi - Q, where Q is the mean over the ensemble; and the actions it is of."""
     drawn = draw(params, rows.actor_obs, noise, static)

@@ -20,7 +20,7 @@ from holosoma_jax.learn.symmetry import Mirror, check_dims
 ACTOR_OBS, CRITIC_OBS = "actor_obs", "critic_obs"
 """The observation groups that the networks read."""
 
-CPU_CHUNK = 1024
+CPU_CHUNK = 256
 """Rows whose activations a processor keeps in its cache; docs/fast_sac.md says what that is worth."""
 
 

@@ -13,6 +13,7 @@ import optax
 
 from holosoma_jax.learn import categorical, normalizer, optim
 from holosoma_jax.learn import fast_sac_loss as losses
+from holosoma_jax.learn import fast_sac_networks as networks
 from holosoma_jax.learn.fast_sac_batch import FastSacBatch, check_batch
 from holosoma_jax.learn.fast_sac_loss import Rows
 from holosoma_jax.learn.fast_sac_networks import Critics
@@ -65,13 +66,12 @@ def update(
     """
     static = state.static
     check_batch(batch, static)
-    batch = _blanked(batch)
     state = observe(state, batch, axis_name)
     turns = actor_turns(static, state.updates)
 
     def one(learner: Learner, inputs: tuple[FastSacBatch, jax.Array, jax.Array]) -> tuple[Learner, Metrics]:
         part, key, turn = inputs
-        return step(learner, prepare(state, part), key, turn, state.hyper, static, axis_name)
+        return step(learner, prepare(state, _blanked(part)), key, turn, state.hyper, static, axis_name)
 
     learner = Learner(state.actor, state.critics, state.log_alpha, state.target, state.actor_metrics)
     keys = jax.random.split(key, static.num_updates)
@@ -187,27 +187,30 @@ def critic_step(
       axis_name: devices to pool, or None.
     """
     log_alpha = learner.log_alpha
+    actor, target = networks.ready(learner.actor.params), networks.ready(learner.target)
+    critics, pullback = jax.vjp(_ready, learner.critics.params)
 
     def part(rows: Rows, noise: jax.Array) -> tuple[Any, tuple[jax.Array, jax.Array]]:
-        following = losses.draw(learner.actor.params, rows.next_actor_obs, noise, static)
+        following = losses.draw(actor, rows.next_actor_obs, noise, static)
         alpha = jnp.exp(log_alpha.params)
-        targets = losses.critic_targets(learner.target, rows, following, alpha, static)
+        targets = losses.critic_targets(target, rows, following, alpha, static)
         gradient = jax.value_and_grad(losses.critic_loss)
-        loss = gradient(learner.critics.params, rows, targets, static)
+        loss = gradient(critics, rows, targets, static)
         log_prob = weighted_mean(following.log_prob, rows.weight)
         reward = weighted_mean(rows.reward, rows.weight)
         return (loss, log_prob, reward), _range(targets, rows.weight, static.support)
 
     means, (low, high) = _mean_of_chunks(part, rows, noise, static.chunk)
     (loss, grads), log_prob, reward = _pooled(means, rows.weight, axis_name)
+    (grads,) = pullback(grads)
     if axis_name is not None:
         low, high = jax.lax.pmin(low, axis_name), jax.lax.pmax(high, axis_name)
-    critics = optim.descend(learner.critics, grads, hyper.critic, hyper.max_grad_norm)
+    moved = optim.descend(learner.critics, grads, hyper.critic, hyper.max_grad_norm)
     gradient = jax.value_and_grad(losses.alpha_loss)
     dual, slope = gradient(log_alpha.params, log_prob, hyper.target_entropy)
     if static.autotune:
         log_alpha = optim.descend(log_alpha, slope, hyper.alpha, jnp.float32(jnp.inf))
-    return learner._replace(critics=critics, log_alpha=log_alpha), {
+    return learner._replace(critics=moved, log_alpha=log_alpha), {
         "Loss/qf_loss": loss,
         "Loss/qf_max": high,
         "Loss/qf_min": low,
@@ -228,20 +231,26 @@ def actor_step(
 ) -> Learner:
     """A step of the actor, from `noise` [R, A], with the critics and the temperature as they are now."""
     alpha = jnp.exp(learner.log_alpha.params)
+    actor, pullback = jax.vjp(_ready, learner.actor.params)
+    critics = networks.ready(learner.critics.params)
 
     def part(rows: Rows, noise: jax.Array) -> tuple[Any, None]:
         gradient = jax.value_and_grad(losses.actor_loss, has_aux=True)
-        critics = learner.critics.params
-        (loss, drawn), grads = gradient(learner.actor.params, critics, rows, noise, alpha, static)
+        (loss, drawn), grads = gradient(actor, critics, rows, noise, alpha, static)
         entropy = -weighted_mean(drawn.log_prob, rows.weight)
         std = weighted_mean(jnp.mean(jnp.exp(drawn.log_std), axis=-1), rows.weight)
         return (loss, grads, entropy, std), None
 
     means, _ = _mean_of_chunks(part, rows, noise, static.chunk)
     loss, grads, entropy, std = _pooled(means, rows.weight, axis_name)
+    (grads,) = pullback(grads)
     metrics = ActorMetrics(loss=loss, grad_norm=optax.tree.norm(grads), entropy=entropy, std=std)
-    actor = optim.descend(learner.actor, grads, hyper.actor, hyper.max_grad_norm)
-    return learner._replace(actor=actor, actor_metrics=metrics)
+    moved = optim.descend(learner.actor, grads, hyper.actor, hyper.max_grad_norm)
+    return learner._replace(actor=moved, actor_metrics=metrics)
+
+
+_ready = partial(networks.ready, turn=True)
+"""For networks that gradients are taken of."""
 
 
 def follow(learner: Learner, hyper: FastSacHyper) -> Learner:
@@ -313,7 +322,7 @@ def _blanked(batch: FastSacBatch) -> FastSacBatch:
     """`batch` with zeros for invalid rows: they may hold NaN, which no weight of 0 removes."""
 
     def blank(x: jax.Array) -> jax.Array:
-        keep = batch.valid.reshape(batch.valid.shape + (1,) * (x.ndim - 2))
+        keep = batch.valid.reshape(batch.valid.shape + (1,) * (x.ndim - batch.valid.ndim))
         return jnp.where(keep, x, jnp.zeros((), x.dtype))
 
     return jax.tree.map(blank, batch)

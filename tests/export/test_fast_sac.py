@@ -42,7 +42,7 @@ def test_the_deployment_program_takes_it(exported: Path):
 def test_what_is_exported_is_the_mean_of_what_acts():
     params = shaken_actor()
     seen = jnp.asarray(parity_observations(10, 64))
-    acting, _ = networks.actor(params, seen, (-5.0, 0.0), bf16=False)
+    acting, _ = networks.actor(networks.ready(params), seen, (-5.0, 0.0), bf16=False)
     np.testing.assert_allclose(networks.plain_mean(params, seen), acting, atol=2e-5)
     assert float(jnp.abs(acting).max()) > 0.5
 

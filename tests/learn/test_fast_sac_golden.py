@@ -47,7 +47,7 @@ def critics(data: dict[str, np.ndarray], stem: str) -> networks.Critics:
 def test_actor() -> None:
     data = golden.load("sac_actor")
     obs, scale = jnp.asarray(data["obs"]), data["w/action_scale"]
-    mean, log_std = networks.actor(actor(data, "w/"), obs, (-5.0, 0.0), bf16=False)
+    mean, log_std = networks.actor(networks.ready(actor(data, "w/")), obs, (-5.0, 0.0), bf16=False)
     np.testing.assert_allclose(mean, data["mean"], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(log_std, data["log_std"], rtol=1e-5, atol=1e-6)
     action, log_prob = squashed.sample(mean, log_std, jnp.asarray(data["noise"]), scale)
