@@ -9,14 +9,15 @@ The same on a processor, small, so that the command is known to work::
     python -m benchmarks.gpu --num-envs 16 64 --steps 4 --rounds 3 terrain:terrain-locomotion-plane
 
 Further arguments go to the config. How each figure is measured: `benchmarks.shares`. Time to the first
-update is that of the `train` command from its start to its first row of metrics, once with empty caches of
-compiled programs (cold) and once more (warm).
+update is that of the `train` command from its start to the row of metrics that reports its first update, once
+with empty caches of compiled programs and kernels (cold) and once more (warm).
+
+A measurement that fails leaves its exit code in its place, and the others go on; the exit code is then 1.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
 import subprocess
@@ -26,44 +27,69 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import machine
 from holosoma_jax import runtime
+from holosoma_jax.config import compose
 
 PRESETS = ("g1-29dof", "g1-29dof-fast-sac")
 SIZES = (1024, 2048, 4096, 8192, 16384)
 
 
-def first_update(preset: str, num_envs: int, overrides: list[str]) -> dict[str, float]:
-    """Seconds from the command to the first row of metrics, with empty caches and with full ones."""
-    seconds = {}
+def shares(preset: str, num_envs: int, steps: int, rounds: int, overrides: list[str]) -> dict[str, Any]:
+    """`benchmarks.shares` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.shares", f"--preset={preset}", f"--num-envs={num_envs}"]
+    command += [f"--steps={steps}", f"--rounds={rounds}", *overrides]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if run.returncode:
+        return {"preset": preset, "num_envs": num_envs, "exit_code": run.returncode}
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def first_update(preset: str, num_envs: int, overrides: list[str]) -> dict[str, Any]:
+    """Seconds from the command to the first update, with empty caches and with full ones."""
+    found: dict[str, Any] = {"preset": preset, "num_envs": num_envs}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("cold", "warm"):
             command = [sys.executable, "-m", "holosoma_jax.train", f"exp:{preset}", "simulator:mjwarp"]
             command += [f"--training.num-envs={num_envs}", f"--training.output-dir={folder}/{name}"]
-            command += [*overrides, "--algo.config.num-learning-iterations=1", "--logger.video.enabled=False"]
-            kept = {
-                k: v
-                for k, v in os.environ.items()
-                if k not in ("JAX_COMPILATION_CACHE_DIR", "WARP_CACHE_PATH")
-            }
-            began = time.perf_counter()
-            with open(f"{folder}/{name}.log", "w") as log:
+            command += [*overrides, *until_first_update(preset, overrides), "--logger.video.enabled=False"]
+            moved = ("JAX_COMPILATION_CACHE_DIR", "WARP_CACHE_PATH")  # where `runtime.prepare` has put them
+            env = {name: value for name, value in os.environ.items() if name not in moved}
+            began, log = time.perf_counter(), Path(folder, f"{name}.log")
+            with log.open("w") as file:
                 run = subprocess.Popen(
-                    command, stdout=log, stderr=log, env=kept | {"HOLOSOMA_CACHE_DIR": f"{folder}/cache"}
+                    command, stdout=file, stderr=file, env=env | {"HOLOSOMA_CACHE_DIR": f"{folder}/cache"}
                 )
-                while run.poll() is None and not any(_rows(Path(folder, name))):
+                while run.poll() is None and not _rows(Path(folder, name)):
                     time.sleep(0.05)
-                seconds[name] = time.perf_counter() - began
-                if run.wait():
-                    raise SystemExit(Path(folder, f"{name}.log").read_text()[-2000:])
-    return seconds
+                seconds = time.perf_counter() - began
+                code = run.wait()
+            if code or not _rows(Path(folder, name)):
+                print(log.read_text()[-2000:], file=sys.stderr)
+                return found | {"exit_code": code}
+            found[name] = seconds
+    return found
 
 
-def _rows(folder: Path) -> list[bool]:
-    return [file.stat().st_size > 0 for file in folder.glob("*/*/metrics.jsonl")]
+def until_first_update(preset: str, overrides: list[str]) -> list[str]:
+    """Arguments of the shortest run that updates, and says so in its only row of metrics.
+
+    FastSAC's iterations are control steps: the first completes no transition, the next `learning_starts`
+    only fill the buffer.
+    """
+    algo = compose.load([f"exp:{preset}", *overrides]).algo
+    iterations = 1 if algo.name == "ppo" else algo.config.learning_starts + 2
+    arguments = [f"--algo.config.num-learning-iterations={iterations}", "--training.export-onnx=False"]
+    return arguments if algo.name == "ppo" else [*arguments, f"--algo.config.logging-interval={iterations}"]
 
 
-def main() -> None:
-    """Parse, measure, print JSON."""
+def _rows(folder: Path) -> list[Path]:
+    """Files of metrics with at least one row."""
+    return [file for file in folder.glob("*/*/metrics.jsonl") if file.stat().st_size]
+
+
+def main() -> int:
+    """Parse, measure, print JSON; 1 if a measurement failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--presets", nargs="+", default=PRESETS)
     parser.add_argument("--num-envs", nargs="+", type=int, default=SIZES)
@@ -74,32 +100,24 @@ def main() -> None:
     args, overrides = parser.parse_known_args()
     overrides += [token for token in args.presets if ":" in token]  # argparse took them for presets
     args.presets = [token for token in args.presets if ":" not in token]
-    runtime.prepare()
-    from benchmarks import machine, shares  # after `prepare`: they import JAX
+    runtime.prepare()  # for the processes that are started; this one leaves the GPU to them
 
-    result: dict[str, Any] = {"benchmark": "gpu", **machine.describe(), "accelerator": accelerator()}
-    result["runs"] = []
+    result: dict[str, Any] = {"benchmark": "gpu", **machine.describe(), "runs": []}
     for preset in args.presets:
         for num_envs in args.num_envs:
-            found = shares.measure(preset, num_envs, args.steps, args.rounds, overrides)
+            found = shares(preset, num_envs, args.steps, args.rounds, overrides)
+            if "accelerator" in found:
+                result["accelerator"] = found.pop("accelerator")
             result["runs"].append(found)
             print(json.dumps(found), file=sys.stderr, flush=True)
         if not args.no_start:
             middle = sorted(args.num_envs)[len(args.num_envs) // 2]
-            start = {"preset": preset, "num_envs": middle, **first_update(preset, middle, overrides)}
+            start = first_update(preset, middle, overrides)
             result.setdefault("seconds_to_first_update", []).append(start)
+            print(json.dumps(start), file=sys.stderr, flush=True)
     machine.report(result, args.out)
-
-
-def accelerator() -> dict[str, object]:
-    """What JAX computes on."""
-    import jax
-
-    device = jax.local_devices()[0]
-    names = ("warp-lang", "mujoco-warp")
-    versions = {name: importlib.metadata.version(name) for name in names}
-    return {"platform": device.platform, "kind": device.device_kind, "versions": versions}
+    return int(any("exit_code" in x for x in (*result["runs"], *result.get("seconds_to_first_update", ()))))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,10 +3,16 @@
 Four programs, each with more in it than the one before: (a) bare `mujoco_warp.step`; (b) bridge and
 environment functions, with random actions; (c) the policy, and for FastSAC the replay buffer; (d) learning:
 what training runs. Differences of their times are the shares. They take turns, from the same state.
+
+`benchmarks.gpu` runs this once for every preset and number of environments, each time in a new process:
+peaks of memory are of a process, and what does not fit must not end the other measurements.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib.metadata
+import json
 import resource
 import time
 from collections.abc import Callable
@@ -230,6 +236,14 @@ class FastSac:
         return seconds
 
 
+def accelerator() -> dict[str, object]:
+    """What JAX computes on, and the versions of the simulator."""
+    device = jax.local_devices()[0]
+    names = ("warp-lang", "mujoco-warp")
+    versions = {name: importlib.metadata.version(name) for name in names}
+    return {"platform": device.platform, "kind": device.device_kind, "versions": versions}
+
+
 def memory() -> dict[str, int]:
     """Peak bytes so far: JAX's and Warp's on a GPU, the process' on a CPU."""
     device = jax.local_devices()[0]
@@ -240,3 +254,19 @@ def memory() -> dict[str, int]:
         "jax": int(stats.get("peak_bytes_in_use", 0)),
         "warp": int(wp.get_mempool_used_mem_high(wp.device_from_jax(device))),
     }
+
+
+def main() -> None:
+    """Parse, measure, print one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", required=True)
+    parser.add_argument("--num-envs", type=int, required=True)
+    parser.add_argument("--steps", type=int, default=24, help="control steps a program")
+    parser.add_argument("--rounds", type=int, default=7)
+    args, overrides = parser.parse_known_args()
+    found = measure(args.preset, args.num_envs, args.steps, args.rounds, overrides)
+    print(json.dumps({**found, "accelerator": accelerator()}))
+
+
+if __name__ == "__main__":
+    main()
