@@ -85,7 +85,7 @@ def test_with_one_update_the_actor_moves_in_every_kth_call() -> None:
 
 
 def test_the_target_follows_once_an_update() -> None:
-    before = small_sac.learner(tau=0.25, num_updates=1)
+    before = small_sac.learner(tau=0.25, num_updates=1, policy_frequency=3)
     after, _ = updated(before)
     mixed = jax.tree.map(lambda t, q: 0.75 * t + 0.25 * q, before.target, after.critics.params)
     chex.assert_trees_all_close(after.target, mixed, rtol=1e-5, atol=1e-7)
@@ -105,7 +105,7 @@ def test_the_temperature_grows_where_the_entropy_is_below_its_target(target: flo
 
 
 def test_gradients_are_clipped_on_request() -> None:
-    free, _ = updated(small_sac.learner(num_updates=2))
+    free, _ = updated(small_sac.learner())
     clipped, _ = updated(small_sac.learner(num_updates=2, max_grad_norm=1e-3))
     limit = (0.1 + 0.9 * 0.1) * 1e-3  # of the first moment after two gradients within the limit
     norms = [float(optax.tree.norm(state.critics.adam.mu)) for state in (free, clipped)]
@@ -196,8 +196,8 @@ def test_critics_may_see_actions_in_units_of_their_scale() -> None:
 
 def test_donated_states_come_back(recwarn: pytest.WarningsRecorder) -> None:
     update = jax.jit(fast_sac.update, donate_argnums=0)
-    state, kept = small_sac.learner(), small_sac.learner()
-    after, _ = update(state, small_sac.batch(), KEY)
+    state, kept = (small_sac.learner(num_updates=1, policy_frequency=3) for _ in range(2))
+    after, _ = update(state, small_sac.batch(1), KEY)
     chex.assert_trees_all_equal(after, updated(kept)[0])
     assert all(x.is_deleted() for x in jax.tree.leaves((state.critics, state.target, state.actor)))
     assert not recwarn.list
