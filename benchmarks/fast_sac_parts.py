@@ -29,6 +29,7 @@ from benchmarks.machine import describe, interleave, report
 from benchmarks.ppo_update import Clock
 from holosoma_jax.learn import categorical
 from holosoma_jax.learn import fast_sac_networks as networks
+from holosoma_jax.learn.fast_sac_compiling import compiler_options
 
 INPUTS, HIDDEN, ATOMS = 132, 768, 101
 NARROWING = ((768, 384), (384, 192), (192, 101))
@@ -171,7 +172,7 @@ def _plain_norm_silu(x: jax.Array, layer: networks.Hidden) -> jax.Array:
 
 
 def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-    compiled = jax.jit(function).lower(*arguments).compile()
+    compiled = jax.jit(function, compiler_options=compiler_options()).lower(*arguments).compile()
     return lambda: jax.block_until_ready(compiled(*arguments))
 
 

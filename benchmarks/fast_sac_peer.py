@@ -1,8 +1,9 @@
 """FastSAC's update in PyTorch, as the reference does it: the peer of `fast_sac_update.py`.
 
-Written from the description of its behaviour (networks, losses, AdamW, order of steps), without waste
-that PyTorch would not force on it: the actor's step computes no gradients of the critics' parameters,
-the two critics' targets share their atoms' positions, and optimisers take PyTorch's fused step.
+Written from the description of its behaviour (networks, losses, AdamW, order of steps, what is logged of
+every update), without waste that PyTorch would not force on it: the actor's step computes no gradients of
+the critics' parameters, the two critics' targets share their atoms' positions, and optimisers take
+PyTorch's fused step. Norms of gradients are not taken: the reference logs 0 where there is no limit.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Actor(nn.Module):
         self.mean, self.log_std = nn.Linear(hidden // 4, actions), nn.Linear(hidden // 4, actions)
         self.register_buffer("scale", scale)
 
-    def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """A drawn action for each row of `obs`, and its log density."""
+    def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """A drawn action for each row of `obs`, its log density, and the logarithm of the spread."""
         z = self.trunk(obs)
         log_std = -5.0 + 2.5 * (torch.tanh(self.log_std(z)) + 1.0)
         mean = self.mean(z)
@@ -42,7 +43,7 @@ class Actor(nn.Module):
         squashed = torch.tanh(mean + log_std.exp() * noise)
         log_prob = -0.5 * noise**2 - log_std - 0.5 * math.log(2 * math.pi)
         log_prob = log_prob - torch.log(1.0 - squashed**2 + 1e-6) - torch.log(self.scale + 1e-6)
-        return squashed * self.scale, log_prob.sum(-1)
+        return squashed * self.scale, log_prob.sum(-1), log_std
 
 
 def make(sizes: Any, batch: dict[str, torch.Tensor], device: str, compiled: bool) -> Callable[[], None]:
@@ -81,41 +82,51 @@ def make(sizes: Any, batch: dict[str, torch.Tensor], device: str, compiled: bool
         out.scatter_add_(1, low, probs * (1.0 - share))
         return out.scatter_add_(1, low + 1, probs * share)
 
-    def critic_loss(rows: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def critic_loss(rows: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         with torch.no_grad():
-            following, log_prob = actor(rows["next_actor_obs"])
+            following, log_prob, _ = actor(rows["next_actor_obs"])
             reward = rows["reward"] - rows["discount"] * log_alpha.exp() * log_prob
             atoms = (reward[:, None] + rows["discount"][:, None] * support).clamp(-20.0, 20.0)
             position = (atoms + 20.0) / spacing
             x = torch.cat([rows["next_critic_obs"], following], -1)
             wanted = [project(net(x).softmax(-1), position) for net in target]
+            values = torch.stack([(probs * support).sum(-1) for probs in wanted])
+            logged = values.max(), values.min(), rows["reward"].mean(), log_alpha.exp()
         x = torch.cat([rows["critic_obs"], rows["action"]], -1)
         losses = [
             -(w * F.log_softmax(net(x), -1)).sum(-1).mean() for w, net in zip(wanted, critics, strict=True)
         ]
-        return losses[0] + losses[1], log_prob
+        return losses[0] + losses[1], log_prob, *logged
 
-    def actor_loss(rows: dict[str, torch.Tensor]) -> torch.Tensor:
-        action, log_prob = actor(rows["actor_obs"])
+    def actor_loss(rows: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        action, log_prob, log_std = actor(rows["actor_obs"])
         x = torch.cat([rows["critic_obs"], action], -1)
         value = torch.stack([(net(x).softmax(-1) * support).sum(-1) for net in critics]).mean(0)
-        return (log_alpha.exp().detach() * log_prob - value).mean()
+        loss = (log_alpha.exp().detach() * log_prob - value).mean()
+        return loss, -log_prob.detach().mean(), log_std.detach().exp().mean()
 
     if compiled:
         critic_loss, actor_loss = torch.compile(critic_loss), torch.compile(actor_loss)
 
     def call() -> None:
+        metrics: list[list[torch.Tensor]] = []
+        policy_loss, policy_logged = torch.zeros((), device=device), [torch.zeros((), device=device)] * 2
         for i in range(sizes.updates):
             rows = {name: x[i] for name, x in batch.items()}
-            loss, log_prob = critic_loss(rows)
+            loss, log_prob, *logged = critic_loss(rows)
             step("critics", loss)
-            step("alpha", -(log_alpha.exp() * log_prob.detach()).mean())
+            dual = -(log_alpha.exp() * log_prob.detach()).mean()
+            step("alpha", dual)
             if i % 4 == 1:
                 critics.requires_grad_(False)
-                step("actor", actor_loss(rows))
+                policy_loss, *policy_logged = actor_loss(rows)
+                step("actor", policy_loss)
                 critics.requires_grad_(True)
             with torch.no_grad():
                 torch._foreach_lerp_(list(target.parameters()), list(critics.parameters()), 0.125)
+            metrics.append([x.detach() for x in (loss, dual, policy_loss, *logged, *policy_logged)])
+        for values in zip(*metrics, strict=True):
+            torch.stack(values).mean()
         if device != "cpu":
             torch.cuda.synchronize()
 

@@ -2,7 +2,8 @@
 
 One measurement is what follows sampling: four updates of critics and temperature, one of them with a
 step of the actor, in float32, without mirror images. Both have the networks of the G1 preset, the same
-losses and AdamW; the peer (`fast_sac_peer.py`) runs eagerly, or compiled with `--peer-compile`.
+losses and AdamW, and log the same; ours is compiled with the options that the training loop gives to XLA.
+The peer (`fast_sac_peer.py`) runs eagerly, or compiled with `--peer-compile`.
 Compilation is reported apart. On a machine that does other things too, use `--threads 1` and read the
 processor seconds: threads that wait for each other inflate everything else.
 
@@ -31,6 +32,7 @@ from benchmarks.machine import describe, interleave, report
 from benchmarks.ppo_update import Clock
 from holosoma_jax.config.schema import FastSacConfig
 from holosoma_jax.learn import fast_sac
+from holosoma_jax.learn.fast_sac_compiling import compiler_options
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ def ours(sizes: Sizes, clock: Clock) -> tuple[Callable[[], float], float]:
     valid = jnp.ones((sizes.updates, sizes.batch), bool)
     batch = fast_sac.FastSacBatch(**jax.tree.map(jnp.asarray, transitions(sizes)), valid=valid)
     began = time.perf_counter()
-    update = jax.jit(fast_sac.update, donate_argnums=0).lower(state, batch, jax.random.key(0)).compile()
+    options = compiler_options()
+    update = jax.jit(fast_sac.update, donate_argnums=0, compiler_options=options)
+    update = update.lower(state, batch, jax.random.key(0)).compile()
     compilation = time.perf_counter() - began
 
     def measure() -> float:
