@@ -6,9 +6,9 @@ from functools import cache
 
 import jax
 
-CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
-"""No product goes to XLA's YNN library: the other one, Eigen, is quicker in the form that
-`fast_sac_networks` gives to its products (docs/fast_sac.md)."""
+CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_width": "512"}
+"""No product goes to XLA's YNN library: Eigen is quicker at those that `fast_sac_networks` makes. And
+loops take the widest vectors that the processor has. Both are in docs/fast_sac.md, with figures."""
 
 
 @cache

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from bridges.protocol import Bridge
 from holosoma_jax.envs.env import Env
+from holosoma_jax.learn.fast_sac_compiling import compiler_options
 from holosoma_jax.loop import fused, guard, processes
 from holosoma_jax.loop.control_step import Step, World, close_window, placed
 from holosoma_jax.loop.experience import Algorithm, Experience, Keys, judge, learn_and_decide
@@ -60,7 +61,7 @@ class Fused:
             finite = guard.finite(learner.replace(hyper=None))
             return learner, experience, world._replace(carry=carry), window, finite, seen, incident
 
-        self.program = processes.program(advance, donate_argnums=(0, 1, 2))
+        self.program = processes.program(advance, (0, 1, 2), compiler_options())
 
     def start(
         self, learner: Any, stored: Any, keys: Keys, *, wait: int, spread_clocks: bool = True

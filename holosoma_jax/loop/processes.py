@@ -60,7 +60,11 @@ def local_share(total: int) -> int:
     return total // size()
 
 
-def program(function: Callable[..., Any], donate_argnums: tuple[int, ...] = ()) -> Callable[..., Any]:
+def program(
+    function: Callable[..., Any],
+    donate_argnums: tuple[int, ...] = (),
+    compiler_options: dict[str, str] | None = None,
+) -> Callable[..., Any]:
     """`jax.jit(function)`, in which the processes can reach each other by collectives over `AXIS`.
 
     Every process calls it at the same point with arguments of its own, and gets results of its own; all
@@ -69,16 +73,22 @@ def program(function: Callable[..., Any], donate_argnums: tuple[int, ...] = ()) 
     Args:
       function: of pytrees of arrays, to pytrees of arrays.
       donate_argnums: arguments that are used up.
+      compiler_options: for XLA, by name.
     """
-    return (
-        jax.jit(function, donate_argnums=donate_argnums) if size() == 1 else _Joint(function, donate_argnums)
-    )
+    if size() > 1:
+        return _Joint(function, donate_argnums, compiler_options)
+    return jax.jit(function, donate_argnums=donate_argnums, compiler_options=compiler_options)
 
 
 class _Joint:
     """A `program` of several processes. Scalars travel as [1], as parts of an array [processes]."""
 
-    def __init__(self, function: Callable[..., Any], donate_argnums: tuple[int, ...]):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        donate_argnums: tuple[int, ...],
+        compiler_options: dict[str, str] | None,
+    ):
         self._like: dict[_Structure, Any] = {}
         """structure of the arguments -> that of the results; filled when a program is traced"""
 
@@ -92,7 +102,9 @@ class _Joint:
             return jax.shard_map(body, mesh=_mesh(), in_specs=each, out_specs=each, check_vma=False)(*args)
 
         donated = tuple(number + 1 for number in donate_argnums)
-        self._program = jax.jit(run, static_argnums=0, donate_argnums=donated)
+        self._program = jax.jit(
+            run, static_argnums=0, donate_argnums=donated, compiler_options=compiler_options
+        )
 
     def __call__(self, *args: Any) -> Any:
         given = _Structure(_structure(args))

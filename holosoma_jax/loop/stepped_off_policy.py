@@ -12,6 +12,7 @@ import numpy as np
 
 from bridges.protocol import Bridge
 from holosoma_jax.envs.env import Env
+from holosoma_jax.learn.fast_sac_compiling import compiler_options
 from holosoma_jax.loop import guard, metrics, processes
 from holosoma_jax.loop.control_step import Step, World, close_window, placed, respond, start
 from holosoma_jax.loop.experience import (
@@ -71,7 +72,7 @@ class Stepped:
             # An infinite coefficient is meant; everything that is learnt has to be finite.
             return carry, jax.tree.map(jnp.copy, sim), window, guard.finite(learner.replace(hyper=None))
 
-        self.decide = processes.program(learn_into, donate_argnums=(0, 1, 2))
+        self.decide = processes.program(learn_into, (0, 1, 2), compiler_options())
         self.judge = jax.jit(judge_into, donate_argnums=(0, 1, 2))
         self.finish = processes.program(finish, donate_argnums=(1,))
 
@@ -136,8 +137,9 @@ class Stepped:
             if not go_on(t) and t > 0:
                 break
             began = time.perf_counter()
+            # Bridges do not commit what they hand over to a device, a restored state is: see `placed`.
             learner, stored, carry, decision, asked = self.decide(
-                learner, stored, carry, pending, wait, sim, keys
+                learner, stored, carry, pending, wait, placed(sim), keys
             )
             jax.block_until_ready(asked)
             learned = time.perf_counter()

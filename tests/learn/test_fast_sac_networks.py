@@ -71,6 +71,7 @@ def test_bf16_rounds_factors_but_not_results() -> None:
 
 def test_compiler_options_are_accepted() -> None:
     options = fast_sac_compiling.compiler_options()
+    assert options == fast_sac_compiling.CPU_OPTIONS
     net, x = critic()
     got = jax.jit(textbook, compiler_options=options)(net, x)
     np.testing.assert_allclose(got, textbook(net, x), rtol=1e-5, atol=1e-5)
