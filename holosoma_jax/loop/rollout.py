@@ -189,8 +189,9 @@ class Stepped:
         decisions, outcomes = placed(self.storage(learner, carry, sim, root))
         physics_seconds = 0.0
         for t in range(self.horizon):
+            # Bridges do not commit what they hand over to a device, a restored state is: see `placed`.
             state, decisions, changed, asked = self.decide(
-                carry.env, decisions, learner, carry.step, sim, root, t
+                carry.env, decisions, learner, carry.step, placed(sim), root, t
             )
             learner = jax.tree.map(lambda old, new: old if new is None else new, learner, changed)
             carry = carry.replace(env=state)
