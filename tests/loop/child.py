@@ -55,13 +55,21 @@ def fast_sac_arguments(output: Path, **more: object) -> list[str]:
     return ["exp:g1-29dof-fast-sac", "logger:console", *(f"--{k}={v}" for k, v in (settings | more).items())]
 
 
+def quickly(program_cache: str) -> dict[str, str]:
+    """The environment of a process whose programs are compiled in haste, and once for all that share the cache."""
+    return os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": program_cache,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
+
+
 def toy_training(argv: Sequence[str], program_cache: str) -> subprocess.Popen[str]:
     """The train command in a process of its own, on programs that are compiled already."""
-    cache = {"JAX_COMPILATION_CACHE_DIR": program_cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.loop.child", *argv],
         cwd=ROOT,
-        env=os.environ | cache,
+        env=quickly(program_cache),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

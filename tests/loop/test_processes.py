@@ -21,7 +21,7 @@ from holosoma_jax.learn import fast_sac, ppo
 from holosoma_jax.loop import checkpoint, parallel
 from tests import toy
 from tests.learn import small
-from tests.loop.child import ROOT, arguments, fast_sac_arguments, toy_training
+from tests.loop.child import ROOT, arguments, fast_sac_arguments, quickly, toy_training
 
 TWO = {"training.multigpu": True, "training.distributed.num-processes": 2}
 
@@ -31,12 +31,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory, program_cache: str) -> list[d
     """What the two processes of `tests.loop.pair` found out."""
     folder, port = tmp_path_factory.mktemp("pair"), str(launch.free_port())
     (folder / "file").touch()
-    cache = {"JAX_COMPILATION_CACHE_DIR": program_cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.loop.pair", port, str(rank), str(folder)],
             cwd=ROOT,
-            env=os.environ | cache,
+            env=quickly(program_cache),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -93,7 +92,7 @@ def test_a_run_of_two_processes_resumes_bit_for_bit(tmp_path, program_cache, mak
     np.testing.assert_equal(*(learner(path / "checkpoints" / str(whole)) for path in (once, twice)))
     alone = subprocess.run(
         [sys.executable, "-m", "tests.loop.child", *resumed, "--training.multigpu=False"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=ROOT, env=quickly(program_cache), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert alone.returncode == 2
     assert "of 2 process(es), this run has 1. Pass --training.multigpu True" in alone.stderr
