@@ -43,7 +43,7 @@ def join(cfg: Config) -> Config:
     given = cfg.training.distributed
     try:
         if given.process_id is None:
-            jax.distributed.initialize()
+            jax.distributed.initialize(local_device_ids=_only_device())
         else:
             jax.distributed.initialize(
                 given.coordinator_address,
@@ -83,6 +83,12 @@ def _leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _only_device() -> list[int] | None:
+    """[0] where a scheduler shows this process one GPU alone; JAX would look for that of its rank."""
+    shown = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
+    return [0] if len(shown) == 1 else None
 
 
 def _scheduled() -> bool:

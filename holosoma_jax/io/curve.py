@@ -147,7 +147,9 @@ def _draw_panel(axis: Axes, panel: Panel, steps: np.ndarray, rows: Sequence[dict
         more_handles, more_labels = other.get_legend_handles_labels()
         handles, labels = handles + more_handles, labels + more_labels
     if any(labels):
-        axis.legend(handles, labels, fontsize=axes.TICKS, frameon=False, labelcolor=axes.INK)
+        # "best" knows nothing of the right axis; below two lines that start from zero there is room.
+        place = "best" if panel.right is None else "lower left"
+        axis.legend(handles, labels, loc=place, fontsize=axes.TICKS, frameon=False, labelcolor=axes.INK)
 
 
 def _draw_line(

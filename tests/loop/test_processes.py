@@ -164,6 +164,31 @@ def test_who_starts_processes_and_who_is_one(monkeypatch):
     assert not distributed.is_member(compose.load(["exp:g1-29dof"]))
 
 
+def test_a_scheduler_that_shows_one_gpu_to_each_process(monkeypatch):
+    """JAX takes the GPU of the process' rank, which is not there if only one is shown."""
+    asked = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **given: asked.append(given))
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    for shown in ("0", "0,1,2,3"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+        distributed.join(compose.load(["exp:g1-29dof", "--training.multigpu", "True"]))
+    assert asked == [{"local_device_ids": [0]}, {"local_device_ids": None}]
+
+
+def test_processes_that_do_not_meet_are_one_line(monkeypatch):
+    def never(*given, **named):
+        raise RuntimeError("DEADLINE_EXCEEDED: no answer\nmore")
+
+    monkeypatch.setattr(jax.distributed, "initialize", never)
+    flags = ["coordinator-address=host:1", "num-processes=2", "process-id=1"]
+    cfg = compose.load(
+        ["exp:g1-29dof", "--training.multigpu", *(f"--training.distributed.{f}" for f in flags)]
+    )
+    with pytest.raises(ConfigError, match=r"did not meet at host:1 \(DEADLINE_EXCEEDED: no answer\)"):
+        distributed.join(cfg)
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
