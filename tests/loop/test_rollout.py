@@ -144,6 +144,24 @@ def test_everything_compiles_once(learner):
     assert len(ours) == 5
 
 
+def test_arrays_that_belong_to_no_device_do_not_compile_it_again(learner, monkeypatch):
+    """Simulators hand over uncommitted arrays; what a program or a checkpoint gave is committed."""
+    setup = toy.setup()
+    step = setup.bridge.step
+
+    def handing_over(physics, *asked):
+        physics, sim = step(physics, *asked)
+        return physics, jax.device_put(jax.tree.map(np.array, sim))
+
+    monkeypatch.setattr(setup.bridge, "step", handing_over)
+    driver, root = Stepped(setup.env, setup.bridge, 4), seeding.root(4)
+    world = driver.start(learner, root)
+    with compilations() as names:
+        for _ in range(2):
+            learner, world, *_ = driver.collect(learner, world, root)
+    assert sum("decide_into" in name for name in names) == 1
+
+
 def test_same_seed_same_numbers(learner):
     def run(seed: int):
         setup = toy.setup()
