@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,8 +21,8 @@ from holosoma_jax.learn.symmetry import Mirror, check_dims
 ACTOR_OBS, CRITIC_OBS = "actor_obs", "critic_obs"
 """The observation groups that the networks read."""
 
-CPU_CHUNK = 256
-"""Rows whose activations a processor keeps in its cache; docs/fast_sac.md says what that is worth."""
+CPU_CHUNKS = {"one core": 256, "more": 1024}
+"""Rows at a time on a processor: few stay in a core's cache, more can be shared out among cores."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,12 @@ def _static(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacStatic:
         autotune=cfg.use_autotune,
         normalize=cfg.obs_normalization,
         variance_merge=cfg.variance_merge,
-        chunk=CPU_CHUNK if jax.default_backend() == "cpu" else None,
+        chunk=_cpu_chunk() if jax.default_backend() == "cpu" else None,
         bf16=jax.default_backend() != "cpu" if cfg.bf16 is None else cfg.bf16,
     )
+
+
+def _cpu_chunk() -> int:
+    """Rows at a time on the cores that this process may use; docs/fast_sac.md has the figures."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return CPU_CHUNKS["one core" if cores == 1 else "more"]
