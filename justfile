@@ -4,6 +4,9 @@ set positional-arguments
 
 export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
 
+# Most tests keep one core busy, compiling; each file stays in one process, for the programs it shares.
+two := "-n 2 --dist loadfile"
+
 # list the recipes
 default:
     @just --list --unsorted
@@ -19,11 +22,11 @@ train *ARGS:
 
 # the fast tests
 test *ARGS:
-    python -m pytest -m "not slow and not gpu" "$@"
+    python -m pytest {{ two }} -m "not slow and not gpu" "$@"
 
 # the slow tests, compiled as for users
 test-slow *ARGS:
-    JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest -m "slow and not gpu" "$@"
+    JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest {{ two }} -m "slow and not gpu" "$@"
 
 # every test this machine can run, compiled as for users
 test-all *ARGS:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -44,10 +45,11 @@ def on_signal(say: Callable[[str], None]) -> Iterator[Stop]:
         stop.signal = signal.Signals(number)
         for each in NAMES:
             signal.signal(each, signal.SIG_DFL)
-        with suppress(RuntimeError):  # the signal came in the middle of another line
-            say(
-                f"{NAMES[stop.signal]}: stopping after this iteration, then saving. Once more to quit at once."
-            )
+        text = f"{NAMES[stop.signal]}: stopping after this iteration, then saving. Once more to quit at once."
+        try:
+            say(text)
+        except RuntimeError:  # the signal came while another line was being written
+            os.write(1, f"\n{text}\n".encode())
 
     before = {number: signal.signal(number, handle) for number in NAMES}
     try:

@@ -13,6 +13,7 @@ import pytest
 from holosoma_jax import train
 from holosoma_jax.config import compose
 from holosoma_jax.loop import session
+from holosoma_jax.loop.stop import on_signal
 from tests import toy
 from tests.loop.child import arguments, fast_sac_arguments, toy_training
 
@@ -209,3 +210,15 @@ def test_ctrl_c_saves_and_the_printed_command_resumes(tmp_path, program_cache):
     assert resumed.returncode == 0, out
     assert f"{step.name} of {int(step.name) + 1} iterations are done" in out
     assert (step.parent / str(int(step.name) + 1)).is_dir()
+
+
+def test_a_signal_in_the_middle_of_a_line_is_answered_too(capfd):
+    """Python refuses to write to a stream from a handler that interrupted a write to it."""
+
+    def busy(text: str) -> None:
+        raise RuntimeError("reentrant call")
+
+    with on_signal(busy) as stop:
+        signal.raise_signal(signal.SIGINT)
+    assert stop.requested
+    assert "\nCtrl-C: stopping after this iteration, then saving." in capfd.readouterr().out
