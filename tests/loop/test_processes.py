@@ -23,6 +23,8 @@ from tests import toy
 from tests.learn import small
 from tests.loop.child import ROOT, arguments, fast_sac_arguments, quickly, toy_training
 
+needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks processes up in /proc")
+
 TWO = {"training.multigpu": True, "training.distributed.num-processes": 2}
 
 
@@ -109,6 +111,7 @@ def test_one_signal_stops_all_of_them_and_the_run_is_saved(tmp_path, program_cac
 
 
 @pytest.mark.slow
+@needs_proc
 def test_losing_one_process_ends_all_of_them(tmp_path, program_cache):
     process = started(tmp_path, program_cache)
     victim = member(process.pid, 1)
@@ -120,6 +123,7 @@ def test_losing_one_process_ends_all_of_them(tmp_path, program_cache):
 
 
 @pytest.mark.slow
+@needs_proc
 def test_processes_end_with_the_one_that_started_them(tmp_path, program_cache):
     process = started(tmp_path, program_cache)
     process.kill()
