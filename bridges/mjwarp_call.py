@@ -48,7 +48,7 @@ def make(
       reads: arrays that are only read.
       updates: arrays that are replaced.
       writes: arrays that are made.
-      graph: how a CUDA graph is recorded; on the CPU JAX or NONE, which is the same there.
+      graph: how a CUDA graph is recorded; on the CPU NONE.
     """
     kinds = {**reads, **updates, **writes}
 

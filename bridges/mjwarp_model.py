@@ -90,8 +90,8 @@ def build(
       cfg: rates and settings.
       num_envs: environments.
       device: to compute on.
-      loops: let the solver stop iterating once every environment has converged; not every kind of CUDA
-        graph can do that.
+      loops: let the solver stop iterating once every environment has converged; CUDA graphs
+        of old drivers cannot.
       **options: those of `mujoco_model.build`.
 
     Raises:

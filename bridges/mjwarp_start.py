@@ -14,10 +14,12 @@ import warp as wp
 _MODES = {
     "auto": wp.JaxCallableGraphMode.WARP_STAGED,
     "staged": wp.JaxCallableGraphMode.WARP_STAGED,
+    "staged_ex": wp.JaxCallableGraphMode.WARP_STAGED_EX,
     "addresses": wp.JaxCallableGraphMode.WARP,
-    "xla": wp.JaxCallableGraphMode.JAX,
     "off": wp.JaxCallableGraphMode.NONE,
 }
+"""Setting -> mode. XLA's own graphs (`JaxCallableGraphMode.JAX`) are none: MuJoCo Warp allocates memory and loops
+in its graph, and a graph with either cannot become part of another."""
 
 
 def say(line: str) -> None:
@@ -66,13 +68,9 @@ def graph_mode(device: wp.Device, setting: str) -> tuple[wp.JaxCallableGraphMode
                 f"CUDA graphs: off, {device.name} has no memory pools (a driver older than CUDA 12, or a virtual GPU)."
             ),
         )
-    mode, why = _MODES[setting], ""
-    if mode is wp.JaxCallableGraphMode.JAX:
-        why = "XLA's graphs hold no loops"
-    elif not wp.is_conditional_graph_supported():
-        why = "loops in graphs need CUDA 12.4"
-    note = f"; the solver always runs all its iterations: {why}" if why else ""
-    return mode, not why, f"CUDA graphs: on ({mode.name.lower()}){note}."
+    mode, loops = _MODES[setting], wp.is_conditional_graph_supported()
+    note = "" if loops else "; the solver always runs all its iterations: loops in graphs need CUDA 12.4"
+    return mode, loops, f"CUDA graphs: on ({mode.name.lower()}){note}."
 
 
 def describe(device: wp.Device, graphs: str) -> str:

@@ -241,7 +241,7 @@ def test_high_water_marks_are_the_most_that_was_needed(bridge):
         (False, "auto", True, True, "NONE", True, "off, the physics runs on the processor"),
         (True, "auto", True, True, "WARP_STAGED", True, "on (warp_staged)."),
         (True, "addresses", True, True, "WARP", True, "on (warp)."),
-        (True, "xla", True, True, "JAX", False, "on (jax); the solver always runs all its iterations: XLA"),
+        (True, "staged_ex", True, True, "WARP_STAGED_EX", True, "on (warp_staged_ex)."),
         (True, "off", True, True, "NONE", True, "off, as simulator.config.mujoco_warp.cuda_graph says"),
         (True, "auto", False, True, "NONE", True, "off, GPU has no memory pools"),
         (True, "auto", True, False, "WARP_STAGED", False, "loops in graphs need CUDA 12.4"),

@@ -63,9 +63,9 @@ class MujocoWarpConfig:
     """Line-search iterations at most."""
     foot_friction: Literal["randomized", "fixed"] = "randomized"
     """Whether friction randomisation reaches the feet (reference: fixed at 0.8)."""
-    cuda_graph: Literal["auto", "staged", "addresses", "xla", "off"] = "auto"
-    """How a control step becomes a CUDA graph: recorded once on buffers of its own (staged, auto), once for
-    every set of addresses, by XLA, or not at all."""
+    cuda_graph: Literal["auto", "staged", "staged_ex", "addresses", "off"] = "auto"
+    """How a control step becomes a CUDA graph: recorded once on buffers of its own (staged, auto; staged_ex
+    copies into them outside of the graph), once for every set of addresses, or not at all."""
     deterministic: bool = False
     """Order contacts and sums on a GPU too, so that equal runs are equal bit for bit, at some cost in speed;
     training.deterministic includes it."""
