@@ -189,11 +189,12 @@ def require(
     meta: Meta,
     *,
     robot: str,
+    learner: str | None = None,
     simulator: str | None = None,
     num_envs: int | None = None,
     num_processes: int | None = None,
 ) -> None:
-    """Check that a checkpoint belongs to this robot and, if given, simulator and numbers.
+    """Check that a checkpoint belongs to this robot and, if given, learner, simulator and numbers.
 
     Raises:
       ConfigError: names both values, and what to pass instead.
@@ -201,7 +202,13 @@ def require(
     if meta.robot != robot:
         raise ConfigError(
             f"checkpoint {path} is of robot '{meta.robot}', this run is of '{robot}'. "
-            f"Pass --robot.asset {meta.robot}, or another checkpoint."
+            f"Leave out exp:, robot: and --robot.asset to go on with '{meta.robot}', or pass another checkpoint."
+        )
+    saved = meta.config.get("algo", {}).get("name", learner)
+    if learner is not None and saved != learner:
+        raise ConfigError(
+            f"checkpoint {path} is of learner '{saved}', this run uses '{learner}'. "
+            "Leave out exp: and algo: to go on with the run's own, or start without the checkpoint."
         )
     if simulator is not None and meta.simulator != simulator:
         raise ConfigError(

@@ -27,8 +27,8 @@ from holosoma_jax.loop.stepped_off_policy import Stepped
 from holosoma_jax.loop.stop import Stop
 from holosoma_jax.loop.trainer import Extras, Result, Sink, State, Stretch
 
-REPLAY = "replay"
-"""Item of a checkpoint that only some have."""
+REPLAY, WAIT = "replay", "wait"
+"""Items of a checkpoint that only some have: the replay buffer, and what learning from it waits for."""
 
 
 def begin(
@@ -138,7 +138,6 @@ def train(
         run,
         advance,
         lambda state: _items(setup.bridge, state, algo.save_buffer),
-        steps_per_iteration=1,
         sinks=sinks,
         extras=extras,
         say=say,
@@ -151,7 +150,8 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
 
     With the replay buffer in it the run goes on bit for bit. Without, it starts with an empty one, and
     learns from ``resume_learning_starts`` fresh control steps on: the first few alone would be replayed
-    many times over. Coefficients of the learner (`FastSacHyper`) are those of this session's config.
+    many times over. Coefficients of the learner (`FastSacHyper`) and its learning rates are those of this
+    session's config.
 
     Args:
       path: a checkpoint folder.
@@ -170,14 +170,19 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), templates[REPLAY]
         )
     items = trainer.load(path, templates)
-    wait = algo.learning_starts if remembered else max(algo.learning_starts, algo.resume_learning_starts)
+    wait = jax.numpy.int32(max(algo.learning_starts, algo.resume_learning_starts))
     experience = Experience(
         replay=items[REPLAY] if remembered else fresh.experience.replay,
         pending=items["pending"],
-        wait=jax.numpy.int32(wait),
+        wait=items[WAIT]["steps"] if remembered else wait,
     )
     world = trainer.restore_world(setup.bridge, items, fresh.world)
-    learner = items["learner"].replace(hyper=fresh.learner.hyper)
+    learner, fixed = items["learner"].replace(hyper=fresh.learner.hyper), fresh.learner
+    learner = learner.replace(
+        actor=learner.actor.replace(lr=fixed.actor.lr),
+        critics=learner.critics.replace(lr=fixed.critics.lr),
+        log_alpha=learner.log_alpha.replace(lr=fixed.log_alpha.lr),
+    )
     return State(learner, world, meta.step, meta.elapsed_s, experience)
 
 
@@ -193,7 +198,9 @@ def _items(bridge: Bridge, state: State, with_replay: bool) -> dict[str, Any]:
         "pending": state.experience.pending,
         **trainer.world_items(bridge, state.world),
     }
-    return items | ({REPLAY: state.experience.replay} if with_replay else {})
+    if with_replay:
+        items |= {REPLAY: state.experience.replay, WAIT: {"steps": state.experience.wait}}
+    return items
 
 
 def _smaller(setup: Setup, size: int, free: int | None) -> str:

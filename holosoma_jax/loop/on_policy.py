@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bridges.protocol import Bridge
+from holosoma_jax.config.schema import PpoConfig
 from holosoma_jax.learn import ppo
 from holosoma_jax.loop import drivers, guard, metrics, seeding, trainer
 from holosoma_jax.loop.control_step import World
@@ -82,7 +84,7 @@ def train(
         """One iteration."""
         if extras is not None:
             extras.begin(state.iteration)
-        on_step = trainer.onlooker(watch, extras, check, state.iteration * driver.horizon)
+        on_step = trainer.onlooker(watch, extras, check, int(state.world.carry.step))
         key = seeding.stream(shared, "update", state.iteration)
         done = driver.iterate(state.learner, state.world, root, key, on_step)
         losses, learner = dict(done.losses), done.learner
@@ -104,7 +106,6 @@ def train(
         run,
         advance,
         lambda state: _items(setup.bridge, state.learner, state.world),
-        steps_per_iteration=driver.horizon,
         sinks=sinks,
         extras=extras,
         say=say,
@@ -116,7 +117,8 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
     """The run as checkpoint `path` holds it.
 
     Coefficients of the learner (`PpoHyper`) are those of this session's config; so a resumed run may
-    be given others, and one that is not goes on bit for bit.
+    be given others, and one that is not goes on bit for bit. Learning rates are as they were, unless the
+    config gives other initial ones than it did, or fixed ones, or narrower bounds.
 
     Args:
       path: a checkpoint folder.
@@ -128,11 +130,26 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
     """
     meta = trainer.require(path, setup)
     items = trainer.load(path, _items(setup.bridge, fresh.learner, fresh.world))
-    learner = items["learner"].replace(hyper=fresh.learner.hyper)
-    if not setup.cfg.algo.ppo.load_optimizer:
-        learner = ppo.reset_optimizer(learner, setup.cfg.algo.ppo)
+    algo, learner = setup.cfg.algo.ppo, items["learner"].replace(hyper=fresh.learner.hyper)
+    if algo.load_optimizer:
+        before = meta.config["algo"]["config"]
+        rates = {role: _rate(role, learner, fresh.learner, algo, before) for role in ("actor", "critic")}
+        learner = learner.replace(**{r: getattr(learner, r).replace(lr=lr) for r, lr in rates.items()})
+    else:
+        learner = ppo.reset_optimizer(learner, algo)
     world = trainer.restore_world(setup.bridge, items, fresh.world)
     return State(learner, world, meta.step, meta.elapsed_s)
+
+
+def _rate(
+    role: str, saved: ppo.PpoState, fresh: ppo.PpoState, algo: PpoConfig, before: Mapping[str, Any]
+) -> jax.Array:
+    """The learning rate that the actor or the critic of `saved` goes on with; `before`: its old settings."""
+    name = f"{role}_learning_rate"
+    if algo.schedule == "fixed" or before.get(name) != getattr(algo, name):
+        return getattr(fresh, role).lr
+    bounds = getattr(fresh.hyper, role)
+    return jnp.clip(getattr(saved, role).lr, bounds.lr_min, bounds.lr_max)
 
 
 def _items(bridge: Bridge, learner: ppo.PpoState, world: World) -> dict[str, Any]:

@@ -159,7 +159,9 @@ def _next_steps(cfg: Config, folder: RunDir, *, finished: bool) -> str:
     lines = [f"  {name:<12} {path}" for name, path in left.items() if path is not None and path.exists()]
     again = f"python -m holosoma_jax.train --training.checkpoint {shlex.quote(str(folder.path))}"
     if finished:
-        again += f" --algo.config.num-learning-iterations {2 * cfg.algo.config.num_learning_iterations}"
+        done = int(left["checkpoints"].name) if left["checkpoints"] is not None else 0
+        budget = 2 * max(done, cfg.algo.config.num_learning_iterations)
+        again += f" --algo.config.num-learning-iterations {budget}"
     lines += [f"{'Train on:' if finished else 'Resume:':<14} {again}"]
     if left["checkpoints"] is not None:
         where = f"--checkpoint {shlex.quote(str(folder.path))}"

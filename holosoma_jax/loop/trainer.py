@@ -102,7 +102,6 @@ def run(
     advance: Advance,
     items: Items,
     *,
-    steps_per_iteration: int,
     sinks: Sequence[Sink] = (),
     extras: Extras | None = None,
     say: Callable[[str], None] = print,
@@ -116,7 +115,6 @@ def run(
       folder: where checkpoints go.
       advance: ends at every multiple of ``save_interval``, at the budget, and soon after a stop.
       items: what to save of a state.
-      steps_per_iteration: control steps of one iteration.
       sinks: get the numbers of every stretch.
       extras: what else the run leaves.
       say: gets messages, one line each.
@@ -134,7 +132,8 @@ def run(
         seconds = time.perf_counter() - began
         state = state._replace(elapsed=state.elapsed + seconds)
         stopping = _agreed(stop)  # read once, so that what ends the loop is what was saved
-        samples = cfg.training.num_envs * steps_per_iteration * state.iteration
+        # Counted, not multiplied out: a resumed run may have another horizon.
+        samples = cfg.training.num_envs * int(state.world.carry.step)
         scalars = {
             **stretch.scalars,
             "Train/num_samples": float(samples),
@@ -243,6 +242,7 @@ def require(path: Path, setup: Setup) -> checkpoint.Meta:
         path,
         meta,
         robot=setup.robot.name,
+        learner=setup.cfg.algo.name,
         simulator=simulator,
         num_envs=num_envs,
         num_processes=processes.size(),

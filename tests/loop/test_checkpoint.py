@@ -115,8 +115,13 @@ def test_array_that_only_one_side_has_is_named(saved):
 def test_other_robot_simulator_or_size_is_named_with_the_fix(saved):
     meta = checkpoint.read_meta(saved)
     checkpoint.require(saved, meta, robot="g1", simulator="mujoco", num_envs=3)
-    with pytest.raises(ConfigError, match=r"robot 'g1', this run is of 't1'.*--robot.asset g1"):
+    with pytest.raises(ConfigError, match=r"robot 'g1', this run is of 't1'. Leave out exp:, robot:"):
         checkpoint.require(saved, meta, robot="t1")
+    with pytest.raises(
+        ConfigError, match=r"learner 'ppo', this run uses 'fast_sac'. Leave out exp: and algo:"
+    ):
+        ppo = replace(meta, config={"algo": {"name": "ppo"}})
+        checkpoint.require(saved, ppo, robot="g1", learner="fast_sac")
     with pytest.raises(ConfigError, match=r"'mujoco', this run uses 'mjwarp'. Pass simulator:mujoco"):
         checkpoint.require(saved, meta, robot="g1", simulator="mjwarp")
     with pytest.raises(ConfigError, match=r"3 environments, this run has 64. Pass --training.num-envs 3"):

@@ -99,6 +99,15 @@ def test_without_the_buffer_learning_waits_for_fresh_steps(tmp_path):
     assert int(learning.state.experience.replay.ptr) == 8
 
 
+def test_a_wait_for_fresh_steps_is_not_cut_short_by_saving_the_buffer_meanwhile(tmp_path):
+    first = go(toy.setup(toy.fast_sac(num_learning_iterations=12)), tmp_path)
+    options = {"resume_learning_starts": 9, "save_buffer": True}
+    cfg = toy.fast_sac(num_learning_iterations=17, **options)
+    waiting = go(toy.setup(cfg), tmp_path / "second", first.checkpoint)
+    _, state = off_policy.begin(toy.setup(toy.fast_sac(**options)), waiting.checkpoint)
+    assert (int(state.experience.wait), int(state.experience.replay.ptr)) == (9, 5)
+
+
 def test_a_changed_buffer_does_not_fit_a_saved_one(tmp_path):
     cfg = toy.fast_sac(num_learning_iterations=4, save_buffer=True)
     saved = go(toy.setup(cfg), tmp_path).checkpoint
@@ -267,6 +276,9 @@ def test_coefficients_are_those_of_the_resuming_config(tmp_path):
     _, state = off_policy.begin(toy.setup(toy.fast_sac(tau=0.5)), saved)
     assert float(state.learner.hyper.tau) == 0.5
     assert state.iteration == 4
+    _, state = off_policy.begin(toy.setup(toy.fast_sac(critic_learning_rate=0.125)), saved)
+    assert float(state.learner.critics.lr) == 0.125
+    assert float(state.learner.actor.lr) == pytest.approx(3e-4)
 
 
 def live_arrays() -> int:

@@ -222,6 +222,31 @@ def test_coefficients_are_those_of_the_resuming_config(tmp_path):
     assert state.iteration == 1
 
 
+def test_learning_rates_go_on_unless_the_config_gives_others(tmp_path):
+    trained = go(toy.setup(toy.config(num_learning_iterations=2)), tmp_path)
+    left = float(trained.state.learner.actor.lr)
+
+    def rates(**changes) -> list[float]:
+        learner = on_policy.begin(toy.setup(toy.config(**changes)), trained.checkpoint)[1].learner
+        return [float(learner.actor.lr), float(learner.critic.lr)]
+
+    assert left != pytest.approx(1e-3)  # the KL rule has moved it
+    assert rates() == [left, left]
+    assert rates(actor_learning_rate=2e-4) == [pytest.approx(2e-4), left]
+    assert rates(schedule="fixed") == [pytest.approx(1e-3)] * 2
+    low, high = 1.1 * left, 0.9 * left
+    bounds = {"min_critic_learning_rate": low} if low < 1e-3 else {"max_critic_learning_rate": high}
+    assert rates(**bounds) == [left, pytest.approx(next(iter(bounds.values())))]
+
+
+def test_samples_are_counted_over_sessions_of_different_horizons(tmp_path):
+    rows = Rows()
+    saved = go(toy.setup(toy.config(num_learning_iterations=1)), tmp_path, sinks=[rows]).checkpoint
+    other = toy.config(num_learning_iterations=3, num_steps_per_env=4)
+    go(toy.setup(other), tmp_path, saved, sinks=[rows])
+    assert [scalars["Train/num_samples"] for _, scalars in rows] == [16 * 8, 16 * 12, 16 * 16]
+
+
 def test_optimizer_can_be_left_behind(tmp_path):
     trained = go(toy.setup(toy.config(num_learning_iterations=2)), tmp_path)
     _, state = on_policy.begin(toy.setup(toy.config(load_optimizer=False)), trained.checkpoint)

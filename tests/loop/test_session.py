@@ -118,6 +118,8 @@ def test_finished_run_has_nothing_left_to_do(command, tmp_path):
     code, out, _ = command("--training.checkpoint", run)
     assert code == 0
     assert "Nothing was left to do: all 4 iterations were done before." in out
+    _, out, _ = command("--training.checkpoint", run, "--algo.config.num-learning-iterations", "1")
+    assert "--algo.config.num-learning-iterations 8\n" in out  # more than what is done
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["2", "4"]
 
 
