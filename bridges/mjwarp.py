@@ -68,7 +68,7 @@ class MjwarpBridge:
         settings, sim = cfg.config.mujoco_warp, cfg.config.sim
         device = mjwarp_start.device()
         graph, loops, graphs = mjwarp_start.graph_mode(device, settings.cuda_graph)
-        mjwarp_start.say(mjwarp_start.describe(device, graphs))
+        mjwarp_start.say(mjwarp_start.describe(device, graphs, deterministic=settings.deterministic))
         built = mjwarp_model.build(
             robot, ground, cfg, num_envs, device, loops=loops, self_collisions=self_collisions
         )
@@ -82,6 +82,7 @@ class MjwarpBridge:
             decimation=sim.control_decimation,
             randomizes=frozenset(PhysicsParams._fields),
             traceable=True,
+            repeatable=not device.is_cuda,  # a GPU lists contacts in the order in which it finds them
         )
         self._settings, self._robot, self._nominal = settings, robot, built.nominal
         self._layout = mujoco_readout.layout(built.host, robot)

@@ -73,9 +73,15 @@ def graph_mode(device: wp.Device, setting: str) -> tuple[wp.JaxCallableGraphMode
     return mode, loops, f"CUDA graphs: on ({mode.name.lower()}){note}."
 
 
-def describe(device: wp.Device, graphs: str) -> str:
-    """One line about what the physics runs on."""
-    return f"MuJoCo Warp on {device.name} (Warp {wp.__version__}). {graphs}"
+def describe(device: wp.Device, graphs: str, *, deterministic: bool = False) -> str:
+    """One line about what the physics runs on, and another if it cannot be as `deterministic` as was asked."""
+    said = f"MuJoCo Warp on {device.name} (Warp {wp.__version__}). {graphs}"
+    if deterministic and device.is_cuda:
+        said += (
+            "\nEqual runs will differ in rounding once robots touch something: sums are kept in order, contacts are "
+            "not, which MuJoCo Warp cannot do on a GPU yet."
+        )
+    return said
 
 
 @contextmanager

@@ -127,6 +127,8 @@ class BridgeSpec:
     """names of the `PhysicsParams` fields that this simulator can change"""
     traceable: bool = False
     """True: every method may be called inside jit, and ``physics`` is the whole state"""
+    repeatable: bool = True
+    """True: equal calls give equal bits; False: up to rounding, which contacts magnify"""
 
     @property
     def control_dt(self) -> float:

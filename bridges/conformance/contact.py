@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bridges.conformance.frames import GRAVITY
-from bridges.conformance.result import Result, Subject
+from bridges.conformance.result import GRAVITY, Result, Subject
 from bridges.protocol import PhysicsParams
 
 SETTLING = 0.5
@@ -44,13 +43,16 @@ def check_weight(subject: Subject) -> list[Result]:
 
 
 def check_friction(subject: Subject) -> list[Result]:
-    """Where a pushed robot slides, tangential over normal force is the coefficient that was set."""
+    """Where a pushed robot slides, tangential over normal force is the coefficient that was set last, and where."""
     if "friction" not in subject.bridge.spec.randomizes:
         return []
     bridge, spec, e = subject.bridge, subject.bridge.spec, subject.num_envs
     friction = np.resize(np.array(FRICTIONS, np.float32), e)
     pose = subject.pose(height=subject.robot.init_pos[2])
     physics = bridge.randomize(bridge.init(), PhysicsParams(friction=friction), subject.everyone)
+    again = friction[::-1].copy()
+    physics = bridge.randomize(physics, PhysicsParams(friction=again), subject.only(0))
+    friction[0] = again[0]
     physics, _ = bridge.reset(physics, subject.everyone, pose)
     physics, _ = subject.hold(physics, pose.joint_pos, round(SETTLING / spec.control_dt))
     push = np.tile(np.array([0.0, 1.0, 0.0], np.float32), (e, 1))

@@ -8,11 +8,8 @@ import mujoco
 import numpy as np
 
 from bridges.conformance.reference import Reference
-from bridges.conformance.result import Result, Subject, numpy
+from bridges.conformance.result import GRAVITY, Result, Subject, numpy
 from bridges.protocol import Pose, SimState
-
-GRAVITY = 9.81
-"""m/s^2"""
 
 
 def check_layout(subject: Subject) -> list[Result]:

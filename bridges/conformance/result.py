@@ -10,6 +10,8 @@ import numpy as np
 from bridges.protocol import Bridge, Physics, Pose, SimState
 from holosoma_jax.robots.robot import Robot
 
+GRAVITY = 9.81
+"""m/s^2"""
 HEIGHT = 20.0
 """m above the ground, for whatever must not touch it"""
 
@@ -97,6 +99,23 @@ class Subject:
         """New environments, all at `pose`."""
         return self.bridge.reset(self.bridge.init(), self.everyone, pose)
 
+    def slack(self, tolerance: float) -> float:
+        """How far two runs may be apart that should be equal: 0, or `tolerance` if the simulator rounds anew."""
+        return 0.0 if self.bridge.spec.repeatable else tolerance
+
+    def gap(self, a: SimState, b: SimState, rows: np.ndarray | slice = slice(None)) -> float:
+        """The largest difference of two states in the environments `rows`; infinite if only one is NaN.
+
+        In the states' units, and forces as shares of the robot's weight.
+        """
+        weight = float(self.robot.body_mass.sum()) * GRAVITY
+        largest = 0.0
+        for name, x, y in zip(SimState._fields, a, b, strict=True):
+            x, y = x[rows], y[rows]
+            apart = np.where(np.isnan(x) & np.isnan(y), 0.0, np.nan_to_num(np.abs(x - y), nan=np.inf))
+            largest = max(largest, float(apart.max()) / (weight if name == "contact_force" else 1.0))
+        return largest
+
     def hold(self, physics: Physics, targets: np.ndarray, steps: int) -> tuple[Physics, list[SimState]]:
         """Control steps with constant targets [E, J]; the states on the way, as NumPy arrays."""
         states = []
@@ -109,14 +128,3 @@ class Subject:
 def numpy(sim: SimState) -> SimState:
     """Copies in NumPy, finished before the simulator's next call."""
     return SimState(*(np.array(jax.device_get(x)) for x in sim))
-
-
-def worst(a: SimState, b: SimState, rows: np.ndarray | slice = slice(None)) -> float:
-    """The largest difference of two states in the environments `rows`; infinite if only one is NaN."""
-    gaps = [np.abs(x[rows] - y[rows]) for x, y in zip(a, b, strict=True)]
-    same = [np.isnan(x[rows]) & np.isnan(y[rows]) for x, y in zip(a, b, strict=True)]
-    gap = max(
-        float(np.where(s, 0.0, np.where(np.isnan(g), np.inf, g)).max())
-        for g, s in zip(gaps, same, strict=True)
-    )
-    return gap

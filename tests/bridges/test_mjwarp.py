@@ -67,6 +67,7 @@ def test_it_is_a_traceable_bridge_with_buffers(bridge):
     assert isinstance(bridge, Bounded)
     assert bridge.spec.traceable
     assert bridge.spec.simulator == "mjwarp"
+    assert bridge.spec.repeatable  # on a processor
 
 
 def test_a_rollout_inside_a_program_is_the_one_outside(bridge):
@@ -259,12 +260,22 @@ def test_the_user_learns_whether_graphs_are_on(
 
 @pytest.mark.parametrize("wanted", [False, True])
 def test_a_fixed_order_is_asked_of_mujoco_warp(monkeypatch, wanted):
-    """On a GPU, of both models; here the arrays of the model go to the processor all the same."""
+    """Of what it can keep in order on a GPU, and of both models; here their arrays go to the processor all the same."""
     monkeypatch.setattr(wp, "ScopedDevice", lambda device: contextlib.nullcontext())
     gpu = cast("wp.Device", SimpleNamespace(is_cuda=True))
     built = mjwarp_model.build(BIPED, Ground(), settings(deterministic=wanted), NUM, gpu)
     order = DeterminismType.ALL if wanted else DeterminismType.NONE
     assert (built.full.opt.deterministic, built.quiet.opt.deterministic) == (order, order)
+
+
+@pytest.mark.parametrize(("cuda", "asked", "lines"), [(True, True, 2), (True, False, 1), (False, True, 1)])
+def test_a_gpu_does_not_keep_to_one_order_and_that_is_said(cuda, asked, lines):
+    """Contacts are found in any order there, so equal runs cannot be promised, whatever is asked for."""
+    said = mjwarp_start.describe(
+        cast("wp.Device", SimpleNamespace(is_cuda=cuda, name="GPU")), "", deterministic=asked
+    )
+    assert len(said.splitlines()) == lines
+    assert ("differ in rounding" in said) == (lines == 2)
 
 
 def test_starting_says_what_it_does(capsys):

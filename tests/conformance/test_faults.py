@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -66,6 +67,10 @@ def friction_of_the_ground(original, physics, params, mask):
     return original(physics, params._replace(friction=None), mask)
 
 
+def friction_without_the_mask(original, physics, params, mask):
+    return original(physics, params, np.ones_like(mask) if params.friction is not None else mask)
+
+
 def masses_without_the_mask(original, physics, params, mask):
     return original(physics, params, np.ones_like(mask))
 
@@ -77,14 +82,30 @@ def one_mass_for_all(original, physics, params, mask):
     )
 
 
+def masses_upon_masses(original, physics, params, mask):
+    """Ratios to what is there, not to the nominal masses."""
+    if params.mass_ratio is not None:
+        masses_upon_masses.now = masses_upon_masses.now * params.mass_ratio
+        params = params._replace(mass_ratio=masses_upon_masses.now)
+    return original(physics, params, mask)
+
+
 def pushes_everyone(original, physics, mask, lin, ang):
     return original(physics, np.ones_like(mask), lin, ang)
 
 
-def forgets_parameters_and_warm_start(original, physics, state):
-    state = {name: array for name, array in state.items() if not name.startswith("params")}
-    state["integration"] = state["integration"].astype(np.float32).astype(np.float64)
-    return original(physics, state)
+def forgets_parameters(original, physics, state):
+    return original(physics, {name: x for name, x in state.items() if not name.startswith("params")})
+
+
+def forgets_digits(original, physics, state):
+    rounded = state["integration"].astype(np.float32).astype(np.float64)
+    return original(physics, {**state, "integration": rounded})
+
+
+def rounds_anew(original, physics, targets, offset=None):
+    rounds_anew.calls += 1
+    return original(physics, np.asarray(targets) + np.float32(1e-6 * (rounds_anew.calls % 7)), offset)
 
 
 @pytest.mark.parametrize(
@@ -98,16 +119,35 @@ def forgets_parameters_and_warm_start(original, physics, state):
         ("step", half_the_torque_offset, "torque"),
         ("step", late_targets, "pd_response"),
         ("randomize", friction_of_the_ground, "friction"),
+        ("randomize", friction_without_the_mask, "friction"),
         ("randomize", masses_without_the_mask, "randomization"),
         ("randomize", one_mass_for_all, "randomization"),
         ("set_root_velocity", pushes_everyone, "push"),
-        ("set_state", forgets_parameters_and_warm_start, "saved_state"),
+        ("randomize", masses_upon_masses, "randomization"),
+        ("set_state", forgets_parameters, "saved_state"),
+        ("set_state", forgets_digits, "saved_state"),
+        ("step", rounds_anew, "determinism"),
     ],
 )
 def test_fault_is_found(method, fault, check):
     late_targets.waiting = [np.zeros((NUM_ENVS, BIPED.num_joints))]
+    masses_upon_masses.now, rounds_anew.calls = np.float32(1.0), 0
     results = CHECKS[check](Subject(Faulty(method, fault), BIPED))
     assert [result for result in results if not result.passed]
+
+
+@pytest.mark.parametrize("check", ["masked_reset", "determinism", "ownership", "saved_state", "divergence"])
+def test_a_simulator_may_say_that_it_rounds_anew(check):
+    """Then equal runs need to be nearly equal only; what is wrong is found all the same."""
+    rounds_anew.calls = 0
+    rounding = Faulty("step", rounds_anew)
+    rounding.spec = replace(rounding.spec, repeatable=False)
+    assert [str(result) for result in CHECKS[check](Subject(rounding, BIPED)) if not result.passed] == []
+    faults = {"masked_reset": ("reset", resets_everyone), "saved_state": ("set_state", forgets_parameters)}
+    if check in faults:
+        wrong = Faulty(*faults[check])
+        wrong.spec = rounding.spec
+        assert [result for result in CHECKS[check](Subject(wrong, BIPED)) if not result.passed]
 
 
 def test_a_check_that_raises_has_failed():

@@ -38,7 +38,8 @@ class TrainingConfig:
     export_onnx: bool = True
     """Write policies/<step>.onnx beside every checkpoint."""
     deterministic: bool = False
-    """Bitwise reproducible on one device, at some cost in speed (also: torch-deterministic)."""
+    """Bitwise reproducible on one device, at some cost in speed (also: torch-deterministic). With simulator:mjwarp on
+    a GPU only as far as MuJoCo Warp is; see docs/mjwarp.md."""
     multigpu: bool = False
     """Train on several accelerators, one process each: starts one per accelerator of this machine, or is one
     of those that SLURM, Open MPI or Kubernetes started."""

@@ -67,8 +67,8 @@ class MujocoWarpConfig:
     """How a control step becomes a CUDA graph: recorded once on buffers of its own (staged, auto; staged_ex
     copies into them outside of the graph), once for every set of addresses, or not at all."""
     deterministic: bool = False
-    """Order contacts and sums on a GPU too, so that equal runs are equal bit for bit, at some cost in speed;
-    training.deterministic includes it."""
+    """Keep sums in a fixed order on a GPU too, at some cost in speed. MuJoCo Warp cannot do that for contacts yet, so
+    equal runs still differ in rounding there; training.deterministic includes it."""
 
 
 @dataclass(frozen=True)
