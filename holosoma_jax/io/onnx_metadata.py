@@ -32,6 +32,9 @@ UNITS: Mapping[str, str] = {
 }
 """Unit or formula of each numeric key."""
 
+REQUIRED = ("dof_names", "kp", "kd")
+"""Without these the reference's deployment program cannot run a policy."""
+
 _PER_JOINT = ("kp", "kd", "action_scale", "default_joint_pos", "torque_limit")
 _WINDOWS_PATH = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
 
@@ -113,32 +116,24 @@ def encode(meta: Mapping[str, Any]) -> dict[str, str]:
     return encoded
 
 
-def decode(raw: Mapping[str, str]) -> dict[str, Any]:
-    """Inverse of `encode`; raises ValueError naming the key whose text is not JSON."""
-    decoded = {}
-    for key, text in raw.items():
-        try:
-            decoded[key] = json.loads(text, parse_constant=_reject_constant)
-        except ValueError as error:
-            shown = text if len(text) <= 40 else text[:37] + "..."
-            raise ValueError(f"metadata '{key}' is not JSON ({shown!r}): {error}.") from None
-    return decoded
-
-
 def check_metadata(
-    meta: Mapping[str, Any], *, obs_dim: int | None = None, action_dim: int | None = None
+    meta: Mapping[str, Any],
+    *,
+    obs_dim: int | None = None,
+    action_dim: int | None = None,
+    required: Sequence[str] = REQUIRED,
 ) -> list[str]:
     """What is wrong with decoded metadata, one line each; empty when nothing is.
 
-    Required are ``dof_names``, ``kp`` and ``kd``; every other known key is checked when present,
-    unknown keys are ignored.
+    Every known key is checked when present, unknown keys are ignored.
 
     Args:
       meta: decoded values.
       obs_dim: entries of the policy's input; compared with the layout when both are there.
       action_dim: entries of the policy's output; compared with ``dof_names``.
+      required: keys that have to be there; the default is what a file for a robot needs.
     """
-    problems = [f"'{key}' is missing" for key in ("dof_names", "kp", "kd") if meta.get(key) is None]
+    problems = [f"'{key}' is missing" for key in required if meta.get(key) is None]
     names = meta.get("dof_names")
     joints = action_dim
     if names is not None:
@@ -244,10 +239,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     return value
-
-
-def _reject_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _is_number(value: Any) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.io import onnx_metadata
+from holosoma_jax.io import onnx_metadata, onnx_reading
 from holosoma_jax.robots.robot import Robot
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ class OnnxPolicy:
     obs_dim: int
     action_dim: int
     metadata: Mapping[str, Any]
-    """decoded; a reference file may hold nothing but names, gains and command ranges"""
+    """as `onnx_reading.harmonize` returns it; a reference file may hold little but names and gains"""
     dof_names: tuple[str, ...]
     """[J] order of the action"""
-    kp: np.ndarray
-    """[J] N m/rad"""
-    kd: np.ndarray
-    """[J] N m s/rad"""
+    kp: np.ndarray | None
+    """[J] N m/rad; None where the file does not say"""
+    kd: np.ndarray | None
+    """[J] N m s/rad; None where the file does not say"""
     action_scale: np.ndarray | None
     """[J] rad per unit of action; None where the file does not say"""
     observation_layout: tuple[Mapping[str, Any], ...] | None
@@ -71,8 +71,8 @@ class OnnxPolicy:
         """Read and check a policy file.
 
         Args:
-          path: an ``.onnx`` file with one input ``actor_obs`` [1 or any, n] float32 and the action as
-            first output.
+          path: an ``.onnx`` file with one input [1 or any, n] float32, which the reference calls
+            ``actor_obs``, and the action as first output. Weights may lie in a file beside it.
           robot: where given, its joints must be the file's, in the same order.
           obs_dim: where given, the file's n must equal it.
 
@@ -98,18 +98,21 @@ class OnnxPolicy:
             _check_names(path, names, robot)
         batched = _batched_session(model, session, size, actions)
         run = partial(run_rows, session) if batched is None else partial(run_batch, batched)
-        scale, layout = meta.get("action_scale"), meta.get("observation_layout")
-        if scale is not None:
-            scale = np.broadcast_to(np.asarray(scale, np.float32), (actions,))
+        layout = meta.get("observation_layout")
+
+        def per_joint(key: str) -> np.ndarray | None:
+            value = meta.get(key)
+            return None if value is None else np.broadcast_to(np.asarray(value, np.float32), (actions,))
+
         return OnnxPolicy(
             path=path,
             obs_dim=size,
             action_dim=actions,
             metadata=meta,
             dof_names=names,
-            kp=np.asarray(meta["kp"], np.float32),
-            kd=np.asarray(meta["kd"], np.float32),
-            action_scale=scale,
+            kp=per_joint("kp"),
+            kd=per_joint("kd"),
+            action_scale=per_joint("action_scale"),
             observation_layout=None if layout is None else tuple(layout),
             iteration=meta.get("iteration"),
             batched=batched is not None,
@@ -154,25 +157,29 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise OnnxPolicyError(f"{path}: not an ONNX file, or cut short.") from None
     if not model.graph.node or not model.graph.output:
         raise OnnxPolicyError(f"{path}: not an ONNX file, or cut short: it holds no graph with an output.")
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise OnnxPolicyError(f"{path}: its weights lie in another file: {_first_line(error)}") from None
     return model
 
 
 def _input_size(path: Path, model: onnx.ModelProto) -> int:
-    """The n of the only input `actor_obs` [1 or symbolic, n] float32."""
+    """The n of the only input [1 or symbolic, n] float32, whatever it is called."""
     import onnx
 
     constants = {item.name for item in model.graph.initializer}
     inputs = [item for item in model.graph.input if item.name not in constants]
-    if [item.name for item in inputs] != [INPUT_NAME]:
+    if len(inputs) != 1:
         found = ", ".join(f"'{item.name}'" for item in inputs) or "none"
         raise OnnxPolicyError(f"{path}: its inputs are {found}; a locomotion policy has one, '{INPUT_NAME}'.")
     tensor = inputs[0].type.tensor_type
     shape = [d.dim_value if d.HasField("dim_value") else (d.dim_param or "?") for d in tensor.shape.dim]
     if len(shape) != 2 or not isinstance(shape[1], int) or not (isinstance(shape[0], str) or shape[0] == 1):
-        raise OnnxPolicyError(f"{path}: input '{INPUT_NAME}' is {shape}, wanted [1, n] or [batch, n].")
+        raise OnnxPolicyError(f"{path}: input '{inputs[0].name}' is {shape}, wanted [1, n] or [batch, n].")
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise OnnxPolicyError(f"{path}: input '{INPUT_NAME}' is {kind}, wanted float (32 bit).")
+        raise OnnxPolicyError(f"{path}: input '{inputs[0].name}' is {kind}, wanted float (32 bit).")
     return shape[1]
 
 
@@ -191,10 +198,13 @@ def _output_size(path: Path, session: onnxruntime.InferenceSession, obs_dim: int
 
 def _read_metadata(path: Path, model: onnx.ModelProto, obs_dim: int, action_dim: int) -> dict[str, Any]:
     try:
-        meta = onnx_metadata.decode({item.key: item.value for item in model.metadata_props})
+        raw = {item.key: item.value for item in model.metadata_props}
+        meta = onnx_reading.harmonize(onnx_reading.decode(raw), INPUT_NAME)
     except ValueError as error:
         raise OnnxPolicyError(f"{path}: {error}") from None
-    problems = onnx_metadata.check_metadata(meta, obs_dim=obs_dim, action_dim=action_dim)
+    problems = onnx_metadata.check_metadata(
+        meta, obs_dim=obs_dim, action_dim=action_dim, required=("dof_names",)
+    )
     if problems:
         more = f" ({len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise OnnxPolicyError(f"{path}: metadata {problems[0]}{more}.")

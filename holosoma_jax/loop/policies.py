@@ -131,8 +131,12 @@ def _preset_for(file: OnnxPolicy) -> dict[str, Any]:
     cfg = compose.load([f"exp:{PRESETS[asset]}", "simulator:mujoco", "terrain:terrain-locomotion-plane"])
     config = compose.to_mapping(cfg)
     if file.observation_layout is not None:
-        group = config["observation"]["groups"][GROUP]
-        config["observation"]["groups"][GROUP] = group | _observed(file, group["terms"])
+        groups = config["observation"]["groups"]
+        known = {name: term for group in groups.values() for name, term in group["terms"].items()}
+        known |= groups[GROUP]["terms"]
+        groups[GROUP] = groups[GROUP] | _observed(file, known)
+    if clip := file.metadata.get("observation_clip"):
+        config["observation"]["clip_observations"] = float(clip)
     if ranges := file.metadata.get("command_ranges"):
         config["command"]["setup_terms"]["locomotion_command"]["params"]["command_ranges"] = dict(ranges)
     return config
@@ -179,12 +183,12 @@ def _check_layout(file: OnnxPolicy, spec: EnvSpec) -> None:
     """Raise ConfigError at the first term that the environment observes differently from the file."""
     here = [(t.name, t.dim, t.history_length, t.scale) for t in spec.layout if t.group == GROUP]
     layout = file.observation_layout or ()
-    there = [(t["name"], t["dim"], t["history_length"], t.get("scale", 1.0)) for t in layout]
+    stated = {t.name: t.scale for t in spec.layout if t.group == GROUP}  # for files that state no scale
+    there = [
+        (t["name"], t["dim"], t["history_length"], t.get("scale", stated.get(t["name"], 1.0))) for t in layout
+    ]
     if file.obs_dim != spec.obs_dims[GROUP] and not there:
-        raise ConfigError(
-            f"{file.path}: the policy reads {file.obs_dim} observations, this configuration gives "
-            f"{spec.obs_dims[GROUP]}; give --observation.* what the policy was trained with."
-        )
+        raise ConfigError(_other_size(file, spec))
     for index in range(max(len(here), len(there))):
         ours, theirs = (rows[index] if index < len(rows) else None for rows in (here, there))
         if ours is None or theirs is None or ours[:3] != theirs[:3] or not np.isclose(ours[3], theirs[3]):
@@ -192,6 +196,19 @@ def _check_layout(file: OnnxPolicy, spec: EnvSpec) -> None:
                 f"{file.path}: observation term {index} is {_said(theirs)} for the policy, {_said(ours)} in "
                 "this configuration; leave --observation.* as the policy's."
             )
+
+
+def _other_size(file: OnnxPolicy, spec: EnvSpec) -> str:
+    """What to do about a file of another size that does not list its observations."""
+    frame = sum(term.dim for term in spec.layout if term.group == GROUP)
+    frames, rest = divmod(file.obs_dim, frame)
+    fix = "give --observation.* what the policy was trained with."
+    if frames and not rest:
+        fix = f"for a history of {frames} frames, --observation.groups.{GROUP}.history-length={frames}."
+    return (
+        f"{file.path}: the policy reads {file.obs_dim} observations, this configuration gives "
+        f"{spec.obs_dims[GROUP]}; {fix}"
+    )
 
 
 def _said(term: tuple[str, int, int, float] | None) -> str:

@@ -97,6 +97,10 @@ def test_other_observations_are_refused(capsys: pytest.CaptureFixture[str], poli
     longer = "--observation.groups.actor-obs.history-length=2"
     line = failure(capsys, f"--checkpoint={policy_file()}", longer)
     assert "the policy reads 100 observations, this configuration gives 200" in line
+    line = failure(capsys, f"--checkpoint={policy_file(obs_dim=300)}")
+    assert "for a history of 3 frames, --observation.groups.actor_obs.history-length=3." in line
+    line = failure(capsys, f"--checkpoint={policy_file(obs_dim=154)}")
+    assert "reads 154 observations, this configuration gives 100; give --observation.*" in line
 
 
 def test_a_changed_scale_is_refused_where_the_file_states_it(

@@ -69,6 +69,22 @@ def test_scales_and_history_of_the_file_are_observed(policy_file: PolicyFile) ->
     assert group.terms["dof_pos"].scale == 1.0
 
 
+def test_what_a_file_leaves_out_is_the_presets(policy_file: PolicyFile) -> None:
+    terms = [{k: v for k, v in term.items() if k not in ("scale", "clip")} for term in layout()]
+    file = str(policy_file(kp=None, kd=None, observation_layout=terms, observation_clip=5.0))
+    source = policies.find(file)
+    observation = compose.load([], base=source.config).observation
+    assert observation.groups["actor_obs"].terms["dof_vel"].scale == 0.05
+    assert observation.clip_observations == 5.0
+    np.testing.assert_array_equal(source.adapt(robots.load("g1")).kp, robots.load("g1").kp)
+
+
+def test_a_term_of_the_critic_may_be_the_policys(policy_file: PolicyFile) -> None:
+    terms = layout(base_ang_vel={"name": "base_lin_vel"})
+    base = policies.find(str(policy_file(observation_layout=terms))).config
+    assert "base_lin_vel" in compose.load([], base=base).observation.groups["actor_obs"].terms
+
+
 def test_command_ranges_of_the_file_are_drawn_from(policy_file: PolicyFile) -> None:
     ranges = {"lin_vel_x": [0.0, 2.0], "lin_vel_y": [0.0, 0.0], "ang_vel_yaw": [-0.5, 0.5]}
     cfg = compose.load([], base=policies.find(str(policy_file(command_ranges=ranges))).config)

@@ -16,8 +16,9 @@ from holosoma_jax import __version__
 from holosoma_jax.envs.env import EnvSpec, ObservationTerm
 from holosoma_jax.io import onnx as export
 from holosoma_jax.io.onnx import OnnxParityError, export_policy, parity_error, parity_observations
-from holosoma_jax.io.onnx_metadata import check_metadata, decode, encode, policy_metadata, strip_paths
+from holosoma_jax.io.onnx_metadata import check_metadata, encode, policy_metadata, strip_paths
 from holosoma_jax.io.onnx_policy import OnnxPolicy
+from holosoma_jax.io.onnx_reading import decode
 from tests.io.robots import stick_robot
 
 OBS, JOINTS = 12, 4

@@ -32,6 +32,7 @@ def test_shipped_graphs_load_and_run_on_many_rows(tmp_path: Path, build, output)
 def test_shipped_metadata_is_enough(tmp_path: Path):
     policy = OnnxPolicy.load(files.ppo_graph().save(tmp_path / "p.onnx", files.shipped_metadata()))
     assert policy.dof_names == tuple(files.joint_names())
+    assert policy.kp is not None and policy.kd is not None
     np.testing.assert_allclose(policy.kp, 40.179238471)
     np.testing.assert_allclose(policy.kd, 2.557889765)
     assert policy.action_scale is None and policy.observation_layout is None and policy.iteration is None
@@ -67,6 +68,38 @@ def test_graphs_tied_to_one_row_fall_back_to_a_loop(tmp_path: Path, make, factor
     expected = factor * files.numpy_run(files.ppo_graph(), ROWS)
     np.testing.assert_allclose(policy(ROWS), expected, rtol=2e-5, atol=2e-5)
     assert policy(ROWS[:0]).shape == (0, files.ACTIONS)
+
+
+@pytest.mark.parametrize("make", [lambda t: _renamed(t), lambda t: _outside(t)])
+def test_other_exporters_are_understood(tmp_path: Path, make):
+    policy = OnnxPolicy.load(make(tmp_path))
+    np.testing.assert_allclose(policy(ROWS), files.numpy_run(files.ppo_graph(), ROWS), rtol=2e-5, atol=2e-5)
+
+
+def test_metadata_of_other_exporters_is_understood(tmp_path: Path):
+    gains = dict.fromkeys(reversed(files.joint_names()), 3.0) | {"joint_1": 5.0}
+    terms = [
+        _term(dim=40, scale=None, clip=100.0),
+        {"name": "bare", "dim": 60, "scale": [0.5] * 60},
+        _term(group="critic_obs"),
+    ]
+    stated = _without("kd", "dof_names") | {
+        "kp": gains,
+        "action_scale": 0.5,
+        "iteration": 5e4,
+        "observation_layout": terms,
+    }
+    raw = {"experiment_config": '{"limit": Infinity}', "author": "A. N. Other"}
+    raw["dof_names"] = repr(files.joint_names())  # a Python literal, not JSON
+    policy = OnnxPolicy.load(_save(tmp_path, stated, raw=raw))
+    assert policy.kd is None  # the robot's own
+    assert policy.kp is not None and policy.kp[:3].tolist() == [3.0, 5.0, 3.0]
+    assert policy.iteration == 50_000 and policy.metadata["author"] == "A. N. Other"
+    assert policy.action_scale is not None and set(policy.action_scale.tolist()) == {0.5}
+    assert [(t["dim"], t["history_length"], t["scale"]) for t in policy.observation_layout or ()] == [
+        (40, 1, 1.0),
+        (60, 1, 0.5),
+    ]
 
 
 def test_wrong_observation_width_is_refused_at_the_call(tmp_path: Path):
@@ -109,6 +142,21 @@ def _renamed(tmp_path: Path) -> Path:
     return path
 
 
+def _term(**changes) -> dict:
+    return {"group": "actor_obs", "name": "all", "dim": files.OBS, "history_length": 1} | changes
+
+
+def _outside(tmp_path: Path, keep: bool = True) -> Path:
+    """A file that keeps its weights beside it, as newer exporters of PyTorch write it."""
+    path = _save(tmp_path, files.shipped_metadata())
+    onnx.save(
+        onnx.load(str(path)), str(path), save_as_external_data=True, location="w.data", size_threshold=0
+    )
+    if not keep:
+        (tmp_path / "w.data").unlink()
+    return path
+
+
 def _three_dims(tmp_path: Path) -> Path:
     graph = files.Graph()
     graph.add("ReduceMean", "actor_obs", axes=[2], keepdims=0, output="action")
@@ -123,16 +171,26 @@ BAD = {
     "cut in half": (lambda t: _truncated(t, 0.5), "not an ONNX file, or cut short"),
     "cut near its end": (lambda t: _truncated(t, 0.999), "not an ONNX file, or cut short"),
     "two inputs": (_two_inputs, r"inputs are 'obs', 'time_step'; a locomotion policy has one, 'actor_obs'"),
-    "other name": (_renamed, r"inputs are 'obs'; a locomotion policy has one, 'actor_obs'"),
     "three dimensions": (_three_dims, r"input 'actor_obs' is \[1, 29, 4\], wanted \[1, n\]"),
-    "no kp": (lambda t: _save(t, _without("kp")), r"metadata 'kp' is missing\."),
-    "no gains": (lambda t: _save(t, _without("kp", "kd")), r"'kp' is missing \(1 more problems\)"),
     "no names": (lambda t: _save(t, _without("dof_names")), "'dof_names' is missing"),
-    "not JSON": (
-        lambda t: _save(t, _without(), raw={"robot_urdf": "<?xml version"}),
-        "metadata 'robot_urdf' is not JSON",
+    "not JSON": (lambda t: _save(t, _without("kd"), raw={"kd": "1 2"}), "metadata 'kd' is not JSON"),
+    "NaN gain": (
+        lambda t: _save(t, _without("kp"), raw={"kp": "[NaN]"}),
+        r"'kp' is \[nan\], wanted one finite",
     ),
-    "NaN gain": (lambda t: _save(t, _without("kp"), raw={"kp": "[NaN]"}), "metadata 'kp' is not JSON"),
+    "gains of other joints": (
+        lambda t: _save(t, _without("kp") | {"kp": {"knee": 1.0}}),
+        r"'kp' is \{'knee': 1.0\}, wanted one finite number per joint",
+    ),
+    "scale per entry": (
+        lambda t: _save(t, _without() | {"observation_layout": [_term(scale=[1.0, 2.0])]}),
+        "term 'all' has 2 different scales",
+    ),
+    "clipped term": (
+        lambda t: _save(t, _without() | {"observation_layout": [_term(clip=[-18.0, 18.0])]}),
+        r"term 'all' is clipped to \[-18.0, 18.0\]; terms are not clipped one by one",
+    ),
+    "weights elsewhere": (lambda t: _outside(t, keep=False), "its weights lie in another file: "),
     "short kd": (
         lambda t: _save(t, _without("kd") | {"kd": [1.0] * 28}),
         "'kd' has 28 entries, wanted 29",
