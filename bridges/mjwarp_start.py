@@ -75,7 +75,10 @@ def graph_mode(device: wp.Device, setting: str) -> tuple[wp.JaxCallableGraphMode
 
 def describe(device: wp.Device, graphs: str, *, deterministic: bool = False) -> str:
     """One line about what the physics runs on, and another if it cannot be as `deterministic` as was asked."""
-    said = f"MuJoCo Warp on {device.name} (Warp {wp.__version__}). {graphs}"
+    where = device.name
+    if device.is_cuda:  # what JAX has not taken
+        where += f", {device.free_memory / 1e9:.1f} of {device.total_memory / 1e9:.1f} GB free"
+    said = f"MuJoCo Warp on {where} (Warp {wp.__version__}). {graphs}"
     if deterministic and device.is_cuda:
         said += (
             "\nEqual runs will differ in rounding once robots touch something: sums are kept in order, contacts are "

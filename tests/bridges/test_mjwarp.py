@@ -271,9 +271,9 @@ def test_a_fixed_order_is_asked_of_mujoco_warp(monkeypatch, wanted):
 @pytest.mark.parametrize(("cuda", "asked", "lines"), [(True, True, 2), (True, False, 1), (False, True, 1)])
 def test_a_gpu_does_not_keep_to_one_order_and_that_is_said(cuda, asked, lines):
     """Contacts are found in any order there, so equal runs cannot be promised, whatever is asked for."""
-    said = mjwarp_start.describe(
-        cast("wp.Device", SimpleNamespace(is_cuda=cuda, name="GPU")), "", deterministic=asked
-    )
+    device = SimpleNamespace(is_cuda=cuda, name="GPU", free_memory=34.9e9, total_memory=140e9)
+    said = mjwarp_start.describe(cast("wp.Device", device), "", deterministic=asked)
+    assert ("34.9 of 140.0 GB free" in said) == cuda
     assert len(said.splitlines()) == lines
     assert ("differ in rounding" in said) == (lines == 2)
 
