@@ -4,7 +4,7 @@ set positional-arguments
 
 export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
 
-# The fast tests keep one core busy each, compiling; each file stays in one process, for the programs it shares.
+# Tests keep one core busy each, compiling; each file stays in one process, for the programs it shares.
 two := "-n 2 --dist loadfile"
 
 # list the recipes
@@ -26,7 +26,7 @@ test *ARGS:
 
 # the slow tests, compiled as for users
 test-slow *ARGS:
-    JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest -m "slow and not gpu" "$@"
+    JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest {{ two }} -m "slow and not gpu" "$@"
 
 # every test this machine can run, compiled as for users
 test-all *ARGS:
