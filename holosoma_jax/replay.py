@@ -44,9 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def with_flag(argv: Sequence[str]) -> list[str]:
     """`argv` with ``--file=`` before an argument that is a file's name and no flag's value."""
+
+    def is_file(before: str | None, argument: str) -> bool:
+        leads = before in (None, "--file") and not argument.startswith("exp:")
+        return not argument.startswith("-") and (leads or argument.endswith(".npz"))
+
     return [
-        f"--file={argument}" if argument.endswith(".npz") and not argument.startswith("--") else argument
-        for argument in argv
+        f"--file={argument}" if is_file(before, argument) else argument
+        for before, argument in zip((None, *argv), argv, strict=False)
         if argument != "--file"
     ]
 

@@ -5,6 +5,7 @@ Every variable is a default: what the user has set stays.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -35,6 +36,10 @@ def prepare(*, deterministic: bool = False) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # A simulator on the same GPU needs memory too; JAX would take three quarters of it at the start.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    # ONNX Runtime reports to its makers, unless told not to.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    # Where the home folder cannot be written, matplotlib says so at length and takes another folder.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     _keep_compiled_programs()
     if deterministic and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
@@ -44,15 +49,24 @@ def _keep_compiled_programs() -> None:
     """Let JAX keep what took over a second to compile, for the next start of the same run.
 
     Warp keeps its kernels by itself, below ~/.cache/warp. HOLOSOMA_CACHE_DIR moves both caches into one
-    folder; empty, it switches JAX's off.
+    folder; empty, it switches JAX's off. So does a home that is not there or cannot be written, as many
+    containers have.
     """
     chosen = os.environ.get("HOLOSOMA_CACHE_DIR")
     if chosen == "":
         return
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holosoma_jax"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(chosen or default) / "jax"))
     if chosen:
         os.environ.setdefault("WARP_CACHE_PATH", str(Path(chosen) / "warp"))
+        folder = Path(chosen)
+    else:
+        try:
+            folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holosoma_jax"
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, RuntimeError):  # the latter: nobody knows where home is
+            return
+        if not os.access(folder, os.W_OK):
+            return
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "jax"))
 
 
 def command(body: Callable[[], int], interrupted: str) -> int:

@@ -43,8 +43,10 @@ def parse(argv: Sequence[str], args: type[Args]) -> Args:
     values, left = compose.split_extra(argv, args, alone=True)
     if left:
         flag = left[0].partition("=")[0]
-        known = [keys.as_flag((name,)) for name in keys.hints(args)]
-        match = closest(flag, known)
+        paths = [path for path, _ in keys.walk(args, {})]
+        known = [keys.as_flag(path) for path in paths]
+        same = (keys.as_flag(path) for path in paths if keys.as_flag(path[-1:]) == flag.replace("_", "-"))
+        match = next(same, None) or closest(flag, known)
         hint = f" Did you mean {match}?" if match else ""
         raise ConfigError(f"{flag}: this command does not take it.{hint} Flags: {', '.join(known)}.")
     return values

@@ -26,6 +26,19 @@ ALIASES: Mapping[Path, str] = {
     ("terrain", "terrain_term", "slope_treshold"): "slope_threshold",
 }
 """The reference's names of two keys (the second is its spelling)."""
+ELSEWHERE: Mapping[str, Path] = {
+    "max_iterations": ("algo", "config", "num_learning_iterations"),
+    "num_iterations": ("algo", "config", "num_learning_iterations"),
+    "iterations": ("algo", "config", "num_learning_iterations"),
+    "resume": ("training", "checkpoint"),
+    "resume_from": ("training", "checkpoint"),
+    "load_run": ("training", "checkpoint"),
+    "run_name": ("training", "name"),
+    "experiment_name": ("training", "project"),
+    "log_dir": ("training", "output_dir"),
+    "logdir": ("training", "output_dir"),
+}
+"""What other frameworks call some keys; for suggestions only."""
 
 
 class Source(NamedTuple):
@@ -201,10 +214,12 @@ def overlay(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]
 def suggest(path: Path, known: Iterable[Path]) -> Path | None:
     """The known path that was most likely meant.
 
-    In this order: one wrong name among right ones, a path with names left out, the same last name
-    elsewhere; where the first name is wrong already, the most similar path as a whole.
+    In this order: a name that other frameworks use, one wrong name among right ones, a path with names
+    left out, the same last name elsewhere; where the first name is wrong already, the most similar path as a whole.
     """
     known = list(known)
+    if (meant := ELSEWHERE.get(path[-1])) in known:
+        return meant
     right = next(n for n in range(len(path) + 1) if not any(p[: n + 1] == path[: n + 1] for p in known))
     names = {p[right] for p in known if len(p) > right and p[:right] == path[:right]}
     if match := closest(path[right], names):

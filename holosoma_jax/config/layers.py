@@ -40,6 +40,9 @@ def compose(tokens: Tokens, base: Base, also: Mapping[keys.Path, Any] | None = N
     if base is not None and exp:
         raise ConfigError(f"{' '.join(exp.raw)}: the config comes from the checkpoint; leave it out.")
     if base is None and exp is None:
+        for flag in tokens.overrides:
+            if flag.path[0] not in keys.hints(Config):  # what is wrong even with a preset comes first
+                overrides.layer(Config, {}, [flag], also)
         known = ", ".join(files.names("exp"))
         raise ConfigError(f"no preset chosen: give exp:NAME or --config FILE. Presets: {known}.")
     groups = {c.group: c for c in tokens.choices if c.group != "exp"}

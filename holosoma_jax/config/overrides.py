@@ -29,7 +29,7 @@ def layer(
     Raises:
       ConfigError: unknown key, missing value, a value that is not YAML.
     """
-    known = {**dict(keys.walk(root, mapping)), **(also or {})}
+    known = {**(also or {}), **dict(keys.walk(root, mapping))}
     out: dict[str, Any] = {}
     sources: dict[Path, Source] = {}
     for override in overrides:
@@ -96,6 +96,9 @@ def _unknown(
     override: Override, depth: int, inside: Sequence[str], known: Mapping[Path, Any], is_term: bool
 ) -> str:
     path = override.path
+    if depth == 0:
+        own = dict.fromkeys(p[0] for p in known if p[0] not in inside)  # the command's flags
+        inside = (*own, *inside)
     match = keys.suggest(path, known)
     if is_term and not closest(path[depth], inside):
         match = None  # a name like no other is a new term, not a key of another one

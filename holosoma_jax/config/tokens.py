@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from holosoma_jax.config import keys
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.files import GROUPS, names
-from holosoma_jax.config.keys import Path, canonical
+from holosoma_jax.config.keys import canonical
 
 CHOICES = ("exp", *GROUPS)
 _OPTIONS_HINT = "Options read --section.key=value, presets group:name."
@@ -25,7 +28,7 @@ class Choice(NamedTuple):
 class Override(NamedTuple):
     """`--a.b.c=value`, `--a.b.c value` or a bare `--a.b.c`."""
 
-    path: Path
+    path: keys.Path
     """canonical"""
     flag: str
     """as typed, without the value"""
@@ -65,7 +68,7 @@ def parse(argv: Sequence[str]) -> Tokens:
     while rest:
         first = rest.pop(0)
         if not first.startswith("--"):
-            choices.append(_choice(first, overrides))
+            choices.append(_choice(first, overrides, rest))
             continue
         flag, equals, text = first.partition("=")
         raw, value = (first,), (text if equals else None)
@@ -89,7 +92,7 @@ def _is_choice(argument: str) -> bool:
     return bool(colon) and group.lower() in CHOICES and not name.startswith("//")
 
 
-def _choice(argument: str, before: Sequence[Override]) -> Choice:
+def _choice(argument: str, before: Sequence[Override], after: Sequence[str]) -> Choice:
     if _is_choice(argument):
         group, _, name = argument.partition(":")
         if not name:
@@ -103,9 +106,18 @@ def _choice(argument: str, before: Sequence[Override]) -> Choice:
         raise ConfigError(f"'{argument}': unexpected. Did you mean --config {argument}?")
     if argument.startswith("-"):
         raise ConfigError(f"'{argument}': unexpected; options start with two dashes. {_OPTIONS_HINT}")
+    group, equals, name = argument.partition("=")
+    if equals and group.lower() in CHOICES:
+        raise ConfigError(f"'{argument}': presets are chosen with a colon. Did you mean {group}:{name}?")
+    if "/" in argument or os.path.exists(argument):
+        raise ConfigError(
+            f"'{argument}': unexpected; a path comes after its flag, as in --checkpoint {argument} "
+            f"(in train: --training.checkpoint {argument}). {_OPTIONS_HINT}"
+        )
     if before and before[-1].text is not None:
-        text = before[-1].text
-        value = f"{text} {argument}" if text.startswith(("[", "{")) else f"[{text}, {argument}]"
+        bare = itertools.takewhile(lambda a: not a.startswith("--") and not _is_choice(a), after)
+        text, more = before[-1].text, [argument, *bare]
+        value = " ".join([text, *more]) if text.startswith(("[", "{")) else f"[{', '.join([text, *more])}]"
         example = f"{before[-1].flag}='{value}'"
         raise ConfigError(f"'{argument}': unexpected after {before[-1].flag}. A list is written {example}.")
     raise ConfigError(f"'{argument}': unexpected. {_OPTIONS_HINT}{_as_preset(argument)}")
@@ -121,7 +133,7 @@ def _path(value: str | None) -> str:
     return value if "/" in value or value.endswith((".yaml", ".yml")) else f"./{value}"
 
 
-def _key(flag: str) -> Path:
+def _key(flag: str) -> keys.Path:
     if _is_choice(flag[2:]):
         raise ConfigError(f"'{flag}': presets are chosen without dashes. Did you mean {flag[2:]}?")
     parts = tuple(flag[2:].split("."))
@@ -130,9 +142,9 @@ def _key(flag: str) -> Path:
     return canonical(parts)
 
 
-def _once(given: Sequence[tuple[Path, str]]) -> None:
+def _once(given: Sequence[tuple[keys.Path, str]]) -> None:
     """Raise for the first key that comes twice, quoting both spellings, or lies inside another."""
-    seen: dict[Path, str] = {}
+    seen: dict[keys.Path, str] = {}
     for path, text in given:
         if path in seen:
             both = f"{seen[path]} and {text}" if seen[path] != text else text

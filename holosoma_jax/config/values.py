@@ -51,7 +51,16 @@ def check(value: Any, tp: Any) -> Any:
 def wanted(value: Any, tp: Any) -> str:
     """'wanted ...' for a value that `check` refuses, with the nearest option where there are some."""
     hint = nearest(value, options(tp)) if isinstance(value, str) else ""
-    return f"wanted {describe(tp)}.{hint}"
+    return f"wanted {describe(tp)}.{hint or _as_list(value, tp)}"
+
+
+def _as_list(value: Any, tp: Any) -> str:
+    """How to write `value`, where a list is wanted and somebody left out the brackets."""
+    plain = _without_none(tp)[0]
+    if typing.get_origin(plain) is not tuple or not isinstance(value, (str, int, float)):
+        return ""
+    ends = typing.get_args(plain)[-1] is Ellipsis  # of any length
+    return f" A list is written [{value}]." if ends or "," in str(value) else ""
 
 
 def options(tp: Any) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ def dress(robot: Robot, robot_xml: str | None) -> Robot:
     path = menagerie(robot.name) if robot_xml == MENAGERIE else Path(robot_xml).expanduser()
     if not path.is_file():
         raise ConfigError(f"{KEY}: '{robot_xml}' is no file; give an MJCF file or 'menagerie'.")
+    if path.suffix.lower() not in (".xml", ".mjcf", ".urdf"):  # else MuJoCo prints lines of its own
+        raise ConfigError(f"{KEY}: '{robot_xml}' is no MJCF file; its name has to end in .xml.")
     try:
         figure.check(path, robot.joint_names, robot.mjcf)
     except figure.MisfitError as error:

@@ -154,6 +154,7 @@ class Recorder:
         return path
 
 
+_WANTED = "wanted an .npz that eval --record has written, or a motion clip"
 _LIMITS = ("kp", "kd", "torque_limit", "velocity_limit", "joint_lower", "joint_upper", "default_joint_pos")
 
 
@@ -169,8 +170,12 @@ def read(path: str | os.PathLike[str]) -> Recording:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file.") from None
-    except Exception as error:  # a zip error, a pickle, a folder, ...
-        raise ConfigError(f"{path}: not an .npz file of arrays ({str(error).splitlines()[0]}).") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder; {_WANTED}.") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    except Exception:  # a zip error, a pickle, an early end, ...
+        raise ConfigError(f"{path}: not an .npz file of arrays, or cut short; {_WANTED}.") from None
     found = _recording(path, arrays) if METADATA in arrays else _motion(path, arrays)
     lengths = {name: len(array) for name, array in found.arrays.items()}
     if len(set(lengths.values())) != 1 or not found.num_frames:

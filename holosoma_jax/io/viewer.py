@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FRAMES_PER_S = 30.0
 """as often is a pose handed over, at most"""
+_WINDOW_NEEDS = "it needs a display with OpenGL, the page does not: --viewer.mode web"
 START_S = 90.0
 """s within which the viewer has to appear"""
 
@@ -233,7 +234,7 @@ def open_viewer(
         try:
             viewer = Viewer(job)
         except (ViewerUnavailable, OSError) as error:
-            causes.append(f"{kind}: {error}")
+            causes.append(f"{kind}: {error}" if kind == "web" else f"{kind}: {error}; {_WINDOW_NEEDS}")
             continue
         say(f"Viewer: {viewer.url}" if viewer.url else "Viewer: a window of its own.")
         return viewer
@@ -250,7 +251,7 @@ def _python(kind: str) -> str:
         return sys.executable
     found = shutil.which("mjpython", path=str(Path(sys.executable).parent)) or shutil.which("mjpython")
     if found is None:
-        raise ViewerUnavailable("macOS needs mjpython, which comes with mujoco; or --viewer.mode web")
+        raise ViewerUnavailable("macOS opens it by mjpython, which comes with mujoco and is not found")
     return found
 
 

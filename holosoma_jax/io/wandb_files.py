@@ -63,7 +63,10 @@ def cache_folder() -> Path:
     """Where downloads are kept: HOLOSOMA_CACHE_DIR, else the user's cache folder."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holosoma_jax"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holosoma_jax"
+    except RuntimeError:  # a user without an entry in the system's list, and no HOME
+        raise ConfigError(f"no home folder to keep downloads in: set {CACHE_VARIABLE} to a folder.") from None
 
 
 def fetch(uri: str, say: Callable[[str], None] | None = None, *, api: Any = None) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -20,6 +19,7 @@ from holosoma_jax.config import compose, keys
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.evaluation import EvalArgs
 from holosoma_jax.config.schema import Config, ViewerConfig
+from holosoma_jax.io.files import replacing, require_writable
 from holosoma_jax.loop import conditions, evaluate, exporting, live, policies, report, seeding, setup
 from holosoma_jax.loop.evaluate import Moment
 from holosoma_jax.loop.policies import Policy
@@ -111,7 +111,11 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
     console.print(report.tables(scores))
     files = []
     if cfg.training.headless:
-        target.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+        try:
+            with replacing(target) as hidden:
+                hidden.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+        except OSError as error:
+            raise _unwritten(target, error) from None
         files.append(target)
     try:
         shown = watch.finish(
@@ -122,7 +126,7 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
             seed=cfg.training.seed,
         )
     except OSError as error:
-        raise ConfigError(f"--record: cannot write {args.record} ({error.strerror or error}).") from None
+        raise _unrecorded(str(args.record), error) from None
     if cfg.training.export_onnx:
         shown.append(exporting.from_checkpoint(source))
     for path in [*files, *shown]:
@@ -187,8 +191,17 @@ def _require_writable(cfg: Config, args: EvalArgs, source: policies.Source) -> N
     """Raise ConfigError for outputs that cannot be made, before the work."""
     if args.record and not args.record.endswith(".npz"):
         raise ConfigError(f"--record: got '{args.record}'; wanted a file that ends in .npz.")
+    if args.record:
+        try:
+            require_writable(Path(args.record).parent)
+        except OSError as error:
+            raise _unrecorded(args.record, error) from None
     if cfg.training.export_onnx and source.path.suffix == ".onnx":
         raise ConfigError(f"--training.export-onnx: {source.path} is an ONNX file already; leave it out.")
+
+
+def _unrecorded(path: str, error: OSError) -> ConfigError:
+    return ConfigError(f"--record: cannot write {path} ({error.strerror or error}); choose another file.")
 
 
 def _long_enough(cfg: Config) -> Config:
@@ -205,8 +218,11 @@ def _target(folder: Path, stem: str) -> Path:
     """The file to write, in a folder that exists and can be written: seen before the work, not after."""
     target = folder / f"{stem}.json"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        require_writable(folder)
     except OSError as error:
-        raise ConfigError(f"{target} cannot be written ({error.strerror}); choose --output FOLDER.") from None
+        raise _unwritten(target, error) from None
     return target
+
+
+def _unwritten(target: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{target} cannot be written ({error.strerror or error}); choose --output FOLDER.")

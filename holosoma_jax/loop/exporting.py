@@ -12,6 +12,7 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.io import onnx, onnx_metadata, wandb_sink
+from holosoma_jax.io.files import require_writable
 from holosoma_jax.loop.policies import GROUP, Source
 from holosoma_jax.loop.setup import Setup, build
 from holosoma_jax.robots.urdf import urdf
@@ -83,6 +84,10 @@ def from_checkpoint(
         raise ConfigError(f"--checkpoint {source.path}: is an ONNX file already; pass a run or a checkpoint.")
     target = target or source.folder / FOLDER / f"{source.path.name}.onnx"
     trained = compose.from_mapping(source.config, str(source.path))
+    try:
+        require_writable(target.parent)
+    except OSError as error:
+        raise _unwritten(target, error) from None
     setup = build(_bench(trained), evaluation=True, adapt=source.adapt)
     try:
         policy = source.policy(setup)
@@ -96,11 +101,13 @@ def from_checkpoint(
             wandb_run_path=wandb_sink.run_path(source.folder),
         )
     except OSError as error:
-        raise ConfigError(
-            f"{target}: cannot be written ({error.strerror or error}); choose --output FILE."
-        ) from None
+        raise _unwritten(target, error) from None
     finally:
         setup.bridge.close()
+
+
+def _unwritten(target: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{target}: cannot be written ({error.strerror or error}); choose --output FILE.")
 
 
 def _bench(cfg: Config) -> Config:

@@ -17,6 +17,7 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.io import wandb_files
+from holosoma_jax.io.files import replacing, require_writable
 from holosoma_jax.loop import checkpoint
 
 
@@ -94,6 +95,23 @@ def begin(cfg: Config) -> Start:
     return Start(_run_of(Path(wanted)), found)
 
 
+def require(cfg: Config) -> None:
+    """See, before anything is built, that `begin` will find what it needs.
+
+    Raises:
+      ConfigError: as `begin`; what is at Weights & Biases is not looked at.
+    """
+    wanted = cfg.training.checkpoint
+    if wanted is not None and not wandb_files.is_uri(wanted):
+        checkpoint.resolve(wanted)
+    if wanted is None:
+        project = Path(cfg.training.output_dir) / cfg.training.project
+        try:
+            require_writable(project)
+        except OSError as error:
+            raise _unwritable(project, error) from None
+
+
 def reopen(run: RunDir, cfg: Config) -> None:
     """Prepare `run` for another session: clear interrupted saves, record the settings now in force.
 
@@ -103,10 +121,11 @@ def reopen(run: RunDir, cfg: Config) -> None:
     try:
         checkpoint.clean(run.checkpoints)
         plain = replace(cfg, training=replace(cfg.training, checkpoint=None))
-        hidden = run.path / f".config.{os.getpid()}.tmp"
-        compose.save_yaml(plain, hidden)
-        os.replace(hidden, run.config)
+        with replacing(run.config) as hidden:
+            compose.save_yaml(plain, hidden)
     except OSError as error:
+        if cfg.training.checkpoint is None:
+            raise _unwritable(run.path, error) from None
         raise ConfigError(
             f"training.checkpoint: cannot write to {run.path} ({error.strerror or error}). To continue "
             f"elsewhere, pass one of its checkpoints/<step> folders and --training.output-dir."
@@ -149,10 +168,14 @@ def create(cfg: Config) -> RunDir:
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
     except OSError as error:
-        raise ConfigError(
-            f"training.output_dir: cannot write to {project} ({error.strerror or error}). "
-            "Pass --training.output-dir with a folder that you may write to."
-        ) from None
+        raise _unwritable(project, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"training.output_dir: cannot write to {path} ({error.strerror or error}). "
+        "Pass --training.output-dir with a folder that you may write to."
+    )
 
 
 def _claim(hidden: Path, project: Path, stem: str) -> Path:

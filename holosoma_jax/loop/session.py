@@ -39,6 +39,7 @@ def run(cfg: Config) -> int:
     Raises:
       ConfigError: something in `cfg` is wrong, or its checkpoint does not fit.
     """
+    processes.from_main(lambda: run_dir.require(cfg) or "")
     setup = build(cfg)
     try:
         with live.watching(setup, f"{setup.robot.name}: {cfg.training.name}", _print) as viewer:

@@ -101,19 +101,23 @@ class Watch:
                 self._recorder.save(path, control_dt=spec.control_dt, decimation=spec.decimation, **facts)
             )
         if self._args.pictures and self._measured:
-            files.append(self._plot(title))
-            files += self._sheet()
+            files += [*self._plot(title), *self._sheet()]
         return files + self._video.close()
 
-    def _plot(self, title: str) -> Path:
-        return tracking_plot.draw(
-            self._beside("velocity"),
-            self._host_command,
-            np.stack(self._measured),
-            np.stack(self._first),
-            self._parts.env.spec.control_dt,
-            title,
-        )
+    def _plot(self, title: str) -> list[Path]:
+        try:
+            path = tracking_plot.draw(
+                self._beside("velocity"),
+                self._host_command,
+                np.stack(self._measured),
+                np.stack(self._first),
+                self._parts.env.spec.control_dt,
+                title,
+            )
+        except OSError as error:
+            self._warn(f"no picture of the velocities: {error.strerror or error}.")
+            return []
+        return [path]
 
     def _sheet(self) -> list[Path]:
         columns = zip(*self._frames, strict=True)

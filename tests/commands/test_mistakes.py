@@ -83,6 +83,25 @@ def test_the_other_commands(capsys: pytest.CaptureFixture[str], main, argv: list
     refused(capsys, main, argv)
 
 
+@pytest.mark.parametrize(
+    ("main", "argv", "expected"),
+    [
+        (train.main, ["--checkpoint", "logs/a"], "Did you mean --training.checkpoint?"),
+        (train.main, ["--resume", "logs/a"], "Did you mean --training.checkpoint?"),
+        (train.main, ["exp:g1-29dof", "simulator=mujoco"], "Did you mean simulator:mujoco?"),
+        (train.main, ["exp:g1-29dof", "logs/a"], "a path comes after its flag, as in --checkpoint logs/a"),
+        (eval_command.main, ["--checkpoint=x", "--velocity", "0.5", "0", "-1"], "--velocity='[0.5, 0, -1]'."),
+        (replay.main, ["x.npz", "--headless=False"], "Did you mean --training.headless?"),
+        (replay.main, ["nowhere"], "nowhere: no such file."),
+        (replay.main, ["--file", "nowhere"], "nowhere: no such file."),
+    ],
+)
+def test_what_people_type_out_of_habit(
+    capsys: pytest.CaptureFixture[str], main, argv: list[str], expected: str
+):
+    assert expected in refused(capsys, main, argv)
+
+
 def in_a_process(command: str, *argv: str) -> tuple[subprocess.CompletedProcess[str], float]:
     """The finished process, and the processor time that it took."""
     before = os.times()

@@ -35,6 +35,10 @@ FLAGS = [
     ("--terrain.terrain-term.terrain-config.ruogh=1", "ruogh", "terrain-config.rough?"),
     ("--logger.vidoe.width=3", "--logger.vidoe.width", "--logger.video.width?"),
     ("--colour=red", "--colour", "unknown key"),
+    ("--checkpoint=logs/a", "--checkpoint", "Did you mean --training.checkpoint?"),
+    # what other frameworks call it
+    ("--max_iterations=3", "--max_iterations", "Did you mean --algo.config.num-learning-iterations?"),
+    ("--training.resume=logs/a", "--training.resume", "Did you mean --training.checkpoint?"),
     # terms and their parameters
     ("--reward.terms.feet-fase.weight=1", "feet-fase", "Did you mean --reward.terms.feet-phase.weight?"),
     ("--reward.feet-phase.weight=1", "--reward.feet-phase.weight", "--reward.terms.feet-phase.weight?"),
@@ -71,10 +75,11 @@ FLAGS = [
     ("--training.headless=1", "got '1'", "wanted true or false."),
     ("--algo.config.gamma=high", "got 'high'", "wanted a number from 0 to 1."),
     ("--algo.config.gamma=true", "got 'true'", "wanted a number from 0 to 1."),
-    ("--algo.config.actor-hidden=64", "got '64'", "wanted a list of integers >= 1."),
+    ("--algo.config.actor-hidden=64", "got '64'", "wanted a list of integers >= 1. A list is written [64]."),
     ("--algo.config.actor-hidden=[64,x]", "got '[64,x]'", "wanted a list of integers >= 1."),
     ("--robot.init-state.pos=[0,0]", "got '[0,0]'", "wanted a list of 3 numbers, or null."),
-    ("--logger.tags=a", "got 'a'", "wanted a list of text."),
+    ("--logger.tags=a", "got 'a'", "wanted a list of text. A list is written [a]."),
+    ("--robot.init-state.pos=0,0,1", "got '0,0,1'", "or null. A list is written [0,0,1]."),
     # out of range
     ("--training.num-envs=-3", "got '-3'", "wanted an integer >= 1."),
     ("--training.num-envs=0", "got '0'", "wanted an integer >= 1."),

@@ -126,7 +126,14 @@ def test_a_clip_that_is_wrong(tmp_path: Path, g1, changes: dict[str, Any], expec
 
 def test_what_is_no_recording(tmp_path: Path):
     (tmp_path / "x.npz").write_text("no zip")
-    for name, expected in (("none.npz", "no such file"), ("x.npz", "not an .npz file of arrays")):
+    (tmp_path / "empty.npz").touch()
+    (tmp_path / "run").mkdir()
+    for name, expected in (
+        ("none.npz", "no such file"),
+        ("x.npz", "not an .npz file of arrays, or cut short; wanted an .npz that eval --record has written"),
+        ("empty.npz", "not an .npz file of arrays"),
+        ("run", "is a folder; wanted an .npz"),
+    ):
         with pytest.raises(ConfigError, match=expected) as error:
             read(tmp_path / name)
         assert "\n" not in str(error.value)

@@ -102,6 +102,13 @@ def test_folder_without_write_permission(cfg, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(ConfigError, match=r"training.output_dir: cannot write to .*\(Permission denied\)"):
         run_dir.begin(cfg)
+    with pytest.raises(ConfigError, match=r"training.output_dir: cannot write to .*\(Permission denied\)"):
+        run_dir.require(cfg)
     monkeypatch.setattr(run_dir.os, "replace", refuse)
+    with pytest.raises(ConfigError, match=r"training.output_dir: cannot write to .*\(Permission denied\)"):
+        run_dir.reopen(run, cfg)  # a new run: there is nothing to continue elsewhere
+    resumed = replace(cfg, training=replace(cfg.training, checkpoint=str(run.path)))
+    run_dir.require(resumed)
     with pytest.raises(ConfigError, match=r"training.checkpoint: cannot write to .*checkpoints/<step>"):
-        run_dir.reopen(run, cfg)
+        run_dir.reopen(run, resumed)
+    assert not list(run.path.glob(".config*"))
