@@ -6,6 +6,7 @@ Nothing here imports JAX before it is known which process this is.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -19,6 +20,12 @@ from holosoma_jax.config.schema import Config
 
 PARENT = "HOLOSOMA_PARENT"
 """Environment variable: number of a pipe that ends when the process that started this one does."""
+LOST = 3
+"""Exit code of a process that ended because another one was gone: what went wrong is said there."""
+_GONE = re.compile(
+    r"gloo|nccl|closed by peer|coordination ?service|heartbeat|barrier|sync_global_devices", re.IGNORECASE
+)
+"""how JAX says so, whatever the processes talk over"""
 _WORLDS = {"SLURM_PROCID": "SLURM_NTASKS", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE"}
 """what a scheduler calls a process' rank -> what it calls their number"""
 
@@ -64,7 +71,8 @@ def join(cfg: Config) -> Config:
 def guarded(body: Callable[[], int]) -> int:
     """`body()`, of one of several processes: where it fails, this process ends at once.
 
-    JAX lets all processes wait for each other at exit, those of a failed run for minutes.
+    JAX lets all processes wait for each other at exit, those of a failed run for minutes. Where another
+    process failed, what JAX makes of that is one line here, so that the cause stands out.
     """
     try:
         code = body()
@@ -73,7 +81,14 @@ def guarded(body: Callable[[], int]) -> int:
         _leave(2)
     except KeyboardInterrupt:
         _leave(130)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ValueError | RuntimeError | AssertionError) and _GONE.search(str(error)):
+            reason = str(error).splitlines()[0]
+            print(
+                f"error: another process of this run is gone, so this one ends too ({reason})",
+                file=sys.stderr,
+            )
+            _leave(LOST)
         traceback.print_exc()
         _leave(1)
     return _leave(code) if code in (1, 2) else code

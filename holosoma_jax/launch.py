@@ -16,7 +16,7 @@ from pathlib import Path
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
-from holosoma_jax.distributed import PARENT
+from holosoma_jax.distributed import LOST, PARENT
 
 GRACE = 10.0
 """s that the other processes have to end by themselves when one has failed"""
@@ -104,19 +104,26 @@ def _forwarded(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int | None:
-    """Until all have ended; returns the first that failed, whose fellows then get `GRACE` seconds."""
-    failed, deadline = None, float("inf")
-    stopped = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # saved and ended, as asked
-    while any(child.poll() is None for child in children):
+    """Until all have ended, or `GRACE` seconds after the first failed; returns whose failure it was.
+
+    That is the first one that failed, except that those which noticed the loss of another (`LOST`, or JAX's
+    abort) come last: they may be seen before it.
+    """
+    failed, deadline = list[int](), float("inf")
+    saved = {0, 128 + signal.SIGINT, 128 + signal.SIGTERM}  # and ended, as asked
+    while True:
+        running = False
         for index, child in enumerate(children):
-            if failed is None and child.poll() not in (None, 0, *stopped):
-                failed, deadline = index, time.monotonic() + GRACE
-        if time.monotonic() > deadline:
-            return failed
+            code = child.poll()
+            running |= code is None
+            if code is not None and code not in saved and index not in failed:
+                failed.append(index)
+                deadline = min(deadline, time.monotonic() + GRACE)
+        if not running or time.monotonic() > deadline:
+            break
         time.sleep(0.1)
-    codes = [child.returncode for child in children]
-    ended_badly = (index for index, code in enumerate(codes) if code not in (0, *stopped))
-    return failed if failed is not None else next(ended_badly, None)
+    noticed = {LOST, -signal.SIGABRT}
+    return min(failed, key=lambda index: children[index].returncode in noticed, default=None)
 
 
 def _report(failed: int, child: subprocess.Popen[bytes], folder: Path) -> None:

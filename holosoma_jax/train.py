@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code.
 
     0: the budget is spent. 1: the run failed, or its last iterations could not be saved. 2: the
-    configuration is wrong. 128 + n: signal n stopped the run, and it was saved.
+    configuration is wrong. 3: of several processes another one failed. 128 + n: signal n stopped the run, and it
+    was saved.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     runtime.prepare()

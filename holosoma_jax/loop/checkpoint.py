@@ -10,6 +10,7 @@ digests are checked first, so that damage is one sentence.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -35,6 +36,10 @@ _META = "meta.json"
 
 class SaveError(RuntimeError):
     """A checkpoint could not be written; earlier ones are untouched."""
+
+
+class BrokenSave(RuntimeError):
+    """A process failed in the middle of a save that several write together; it cannot meet the others again."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ def save(folder: Path, items: Mapping[str, Any], meta: Meta) -> Path:
 
     Raises:
       SaveError: the disk is full or not writable. Nothing that was there is harmed.
+      BrokenSave: likewise, of several processes in this one alone, while they were writing. The run must end;
+        the others notice that this one has gone.
     """
     final = folder / str(meta.step)
     if final.exists():
@@ -78,6 +85,12 @@ def save(folder: Path, items: Mapping[str, Any], meta: Meta) -> Path:
     def prepare() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         clean(folder)
+
+    def room() -> None:
+        needed = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(items))
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise OSError(errno.ENOSPC, f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free")
 
     def write() -> None:
         with _orbax(items) as orbax:
@@ -96,8 +109,13 @@ def save(folder: Path, items: Mapping[str, Any], meta: Meta) -> Path:
         pass
 
     main = processes.is_main()
-    for part in (prepare if main else nothing, write, seal if main else nothing):
-        _attempt(part, folder, final)
+    _attempt(prepare if main else nothing, folder, final)
+    if processes.size() == 1:
+        _attempt(write, folder, final)
+    else:
+        _attempt(room, folder, final)  # found out before they write: from there they can go on
+        _together(write, final)
+    _attempt(seal if main else nothing, folder, final)
     return final
 
 
@@ -115,6 +133,20 @@ def _attempt(part: Callable[[], None], folder: Path, final: Path) -> None:
         clean(folder)
         reason = reason or "another process could not"
         raise SaveError(f"could not write checkpoint {final}: {reason}") from cause
+
+
+def _together(write: Callable[[], None], final: Path) -> None:
+    """The part in which Orbax lets the processes meet: one that fails leaves the others in one of its meetings."""
+    try:
+        write()
+    except (OSError, ValueError) as error:
+        reason = _system_error(error)
+        if reason is None:
+            raise
+        raise BrokenSave(
+            f"process {processes.index()} could not write its part of checkpoint {final}: {reason}. Resume from the "
+            "checkpoint before it."
+        ) from error
 
 
 def load(path: Path, templates: Mapping[str, Any]) -> dict[str, Any]:

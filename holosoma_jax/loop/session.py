@@ -76,7 +76,7 @@ def _run(cfg: Config, setup: Setup, viewer: Viewer | None) -> int:
         console.close()
         if artifacts is not None:
             _finish(cfg, artifacts, None if stop.requested else result.state.learner)
-    except (guard.NonFiniteError, CapacityError) as error:
+    except (guard.NonFiniteError, CapacityError, checkpoint.BrokenSave) as error:
         console.close()
         print(f"error: {error}", file=sys.stderr)
         _print(_next_steps(cfg, folder, finished=False))

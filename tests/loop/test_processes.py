@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import signal
@@ -9,6 +11,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -18,7 +22,7 @@ from holosoma_jax import distributed, launch
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.learn import fast_sac, ppo
-from holosoma_jax.loop import checkpoint, parallel
+from holosoma_jax.loop import checkpoint, parallel, processes
 from tests import toy
 from tests.learn import small
 from tests.loop.child import ROOT, arguments, fast_sac_arguments, quickly, toy_training
@@ -191,6 +195,89 @@ def test_processes_that_do_not_meet_are_one_line(monkeypatch):
     )
     with pytest.raises(ConfigError, match=r"did not meet at host:1 \(DEADLINE_EXCEEDED: no answer\)"):
         distributed.join(cfg)
+
+
+class Ended:
+    """A process that has ended."""
+
+    def __init__(self, code: int) -> None:
+        self.returncode = code
+
+    def poll(self) -> int:
+        return self.returncode
+
+
+@pytest.mark.parametrize(
+    ("codes", "culprit"),
+    [
+        ([0, 0], None),
+        ([130, 143], None),
+        ([distributed.LOST, 1, 2], 1),
+        ([-signal.SIGABRT, distributed.LOST, -signal.SIGKILL], 2),
+        ([distributed.LOST, 0], 0),
+    ],
+)
+def test_the_process_to_blame_is_not_one_that_lost_another(codes, culprit):
+    assert launch._wait(cast(Any, [Ended(code) for code in codes])) == culprit
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (
+            ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer\nmore"),
+            distributed.LOST,
+            "is gone",
+        ),
+        (
+            AssertionError("sync_global_devices name mismatch ('Checkpointer:save')"),
+            distributed.LOST,
+            "is gone",
+        ),
+        (RuntimeError("NCCL operation failed: remote process exited"), distributed.LOST, "is gone"),
+        (ValueError("a defect"), 1, "Traceback"),
+        (ConfigError("no such thing"), 2, "error: no such thing"),
+    ],
+)
+def test_what_a_process_says_when_it_fails(monkeypatch, capsys, error, code, said):
+    """One line where another one failed: what went wrong is said there."""
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    def body() -> int:
+        raise error
+
+    monkeypatch.setattr(distributed, "_leave", leave)
+    with pytest.raises(SystemExit) as left:
+        distributed.guarded(body)
+    text = capsys.readouterr().err
+    assert left.value.code == code
+    assert said in text
+    assert (len(text.splitlines()) == 1) == (code != 1)
+
+
+def test_a_save_of_several_that_fails_in_one(monkeypatch, tmp_path):
+    """Before they write they go on together, without the checkpoint; in the middle the run ends in one line."""
+    meta = checkpoint.Meta(step=1, robot="", simulator="", num_envs=4, seed=0, elapsed_s=0.0, config={})
+    items = {"learner": {"w": np.zeros(1000)}}
+    monkeypatch.setattr(processes, "size", lambda: 2)
+    monkeypatch.setattr(processes, "largest", lambda number: number)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: SimpleNamespace(free=7999))
+    with pytest.raises(checkpoint.SaveError, match=r"could not write .* GB are needed, .* GB are free"):
+        checkpoint.save(tmp_path, items, meta)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: SimpleNamespace(free=8000))
+
+    @contextlib.contextmanager
+    def full(items):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        yield
+
+    monkeypatch.setattr(checkpoint, "_orbax", full)
+    with pytest.raises(
+        checkpoint.BrokenSave, match=r"^process 0 could not write its part .*: No space left on"
+    ):
+        checkpoint.save(tmp_path, items, meta)
 
 
 @pytest.mark.parametrize(
