@@ -1,8 +1,11 @@
-"""Training in MuJoCo Warp: speed by layer, memory, time to the first update; one command, JSON out.
+"""Training in MuJoCo Warp: speed by layer, memory, time to the first update, curves; one command, JSON out.
 
 On a GPU, for G1 with PPO and FastSAC and 1,024 to 16,384 environments::
 
-    python -m benchmarks.gpu --out gpu.json
+    python -m benchmarks.gpu --out gpu.json --train-minutes 60
+
+Without ``--train-minutes`` it trains no longer than until the first update. The file is written after every
+measurement, so that little is lost where a machine is lent for a short time.
 
 The same on a processor, small, so that the command is known to work::
 
@@ -10,7 +13,8 @@ The same on a processor, small, so that the command is known to work::
 
 Further arguments go to the config. How each figure is measured: `benchmarks.shares`. Time to the first
 update is that of the `train` command from its start to the row of metrics that reports its first update, once
-with empty caches of compiled programs and kernels (cold) and once more (warm).
+with empty caches of compiled programs and kernels (cold) and once more (warm). Curves are those of the same command
+with the preset as it is, stopped by Ctrl-C; its folder stays in ``--train-dir``.
 
 A measurement that fails leaves its exit code in its place, and the others go on; the exit code is then 1.
 """
@@ -20,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +38,10 @@ from holosoma_jax.config import compose
 
 PRESETS = ("g1-29dof", "g1-29dof-fast-sac")
 SIZES = (1024, 2048, 4096, 8192, 16384)
+POINTS = 200
+"""rows of a curve"""
+LOGGED = ("step", "Train/", "Env/", "Perf/total_fps")
+"""beginnings of what a curve holds"""
 
 
 def shares(preset: str, num_envs: int, steps: int, rounds: int, overrides: list[str]) -> dict[str, Any]:
@@ -83,6 +92,30 @@ def until_first_update(preset: str, overrides: list[str]) -> list[str]:
     return arguments if algo.name == "ppo" else [*arguments, f"--algo.config.logging-interval={iterations}"]
 
 
+def training(preset: str, num_envs: int, minutes: float, folder: str, overrides: list[str]) -> dict[str, Any]:
+    """A run of so many minutes, start and compilation included, and what it logged: about `POINTS` rows."""
+    command = [sys.executable, "-m", "holosoma_jax.train", f"exp:{preset}", "simulator:mjwarp"]
+    command += [
+        f"--training.num-envs={num_envs}",
+        f"--training.output-dir={folder}",
+        f"--training.project={preset}",
+    ]
+    run = subprocess.Popen([*command, "--logger.video.enabled=False", *overrides], stdout=sys.stderr)
+    began = time.perf_counter()
+    try:
+        run.wait(60 * minutes)
+    except subprocess.TimeoutExpired:
+        run.send_signal(signal.SIGINT)
+    found: dict[str, Any] = {"preset": preset, "num_envs": num_envs}
+    if (code := run.wait()) not in (0, 128 + signal.SIGINT):
+        return found | {"exit_code": code}
+    file = max(Path(folder, preset).glob("*/metrics.jsonl"))  # folders begin with the time
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    kept = [*rows[: -1 : -(-len(rows) // POINTS)], rows[-1]]
+    curve = [{n: v for n, v in row.items() if n.startswith(LOGGED)} for row in kept]
+    return found | {"seconds": time.perf_counter() - began, "folder": str(file.parent), "curve": curve}
+
+
 def _rows(folder: Path) -> list[Path]:
     """Files of metrics with at least one row."""
     return [file for file in folder.glob("*/*/metrics.jsonl") if file.stat().st_size]
@@ -96,6 +129,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=24, help="control steps a program")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--no-start", action="store_true", help="leave out the time to the first update")
+    parser.add_argument("--train-minutes", type=float, default=0.0, help="for a curve of each preset")
+    parser.add_argument("--train-dir", default="logs", help="where these runs stay")
     parser.add_argument("--out")
     args, overrides = parser.parse_known_args()
     overrides += [token for token in args.presets if ":" in token]  # argparse took them for presets
@@ -103,20 +138,28 @@ def main() -> int:
     runtime.prepare()  # for the processes that are started; this one leaves the GPU to them
 
     result: dict[str, Any] = {"benchmark": "gpu", **machine.describe(), "runs": []}
+
+    def note(kind: str, found: dict[str, Any]) -> None:
+        if "accelerator" in found:
+            result["accelerator"] = found.pop("accelerator")
+        result.setdefault(kind, []).append(found)
+        print(
+            json.dumps({name: x for name, x in found.items() if name != "curve"}), file=sys.stderr, flush=True
+        )
+        if args.out:
+            Path(args.out).write_text(json.dumps(result, indent=1) + "\n")
+
+    middle = sorted(args.num_envs)[len(args.num_envs) // 2]
     for preset in args.presets:
         for num_envs in args.num_envs:
-            found = shares(preset, num_envs, args.steps, args.rounds, overrides)
-            if "accelerator" in found:
-                result["accelerator"] = found.pop("accelerator")
-            result["runs"].append(found)
-            print(json.dumps(found), file=sys.stderr, flush=True)
+            note("runs", shares(preset, num_envs, args.steps, args.rounds, overrides))
         if not args.no_start:
-            middle = sorted(args.num_envs)[len(args.num_envs) // 2]
-            start = first_update(preset, middle, overrides)
-            result.setdefault("seconds_to_first_update", []).append(start)
-            print(json.dumps(start), file=sys.stderr, flush=True)
+            note("seconds_to_first_update", first_update(preset, middle, overrides))
+    for preset in args.presets if args.train_minutes else ():
+        note("training", training(preset, middle, args.train_minutes, args.train_dir, overrides))
     machine.report(result, args.out)
-    return int(any("exit_code" in x for x in (*result["runs"], *result.get("seconds_to_first_update", ()))))
+    measured = (x for found in result.values() if isinstance(found, list) for x in found)
+    return int(any("exit_code" in x for x in measured))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from types import SimpleNamespace
 
@@ -34,6 +35,35 @@ def test_what_does_not_fit_ends_no_other_measurement(monkeypatch, tmp_path):
         "accelerator": {"kind": "fast"},
     }
     assert all("terrain:terrain-locomotion-plane" in command for command in asked)
+
+
+def test_a_curve_is_what_a_run_logged_until_it_was_stopped(monkeypatch, tmp_path):
+    rows = [{"step": i, "Train/mean_reward": 0.1 * i, "Loss/KL": 0.0} for i in range(1, 1001)]
+    metrics = tmp_path / "g1-29dof" / "20260101_000000-g1-29dof" / "metrics.jsonl"
+    sent = []
+
+    class Run:
+        """The train command, which never ends by itself."""
+
+        def __init__(self, command, **kwargs):
+            metrics.parent.mkdir(parents=True)
+            metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+        def wait(self, timeout=None):
+            if timeout is not None:
+                raise subprocess.TimeoutExpired("train", timeout)
+            return 130 if sent else -9
+
+        def send_signal(self, number):
+            sent.append(number)
+
+    monkeypatch.setattr(subprocess, "Popen", Run)
+    found = gpu.training("g1-29dof", 64, 1.0, str(tmp_path), [])
+    assert sent == [signal.SIGINT]
+    steps = [row["step"] for row in found["curve"]]
+    assert (steps[0], steps[-1], len(steps)) == (1, 1000, 201)
+    assert set(found["curve"][0]) == {"step", "Train/mean_reward"}
+    assert found["folder"] == str(metrics.parent)
 
 
 @pytest.mark.parametrize(
