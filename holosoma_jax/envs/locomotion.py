@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from bridges.protocol import PhysicsParams, SimState
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs import observe as observation
 from holosoma_jax.envs.env import Action, Observations, Reset, StepResult
 from holosoma_jax.envs.state import Draws, LocomotionState
@@ -214,7 +215,7 @@ def _reward(
 def _shaped(kind: str, name: str, value: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """The value of a term, or an error that names the term whose shape is wrong."""
     if value.shape != shape:
-        raise ValueError(
+        raise ConfigError(
             f"{kind} '{name}' returned shape {value.shape}, expected {shape}: one value per environment. "
             "Reduce over joints, e.g. `.sum(-1)`."
         )

@@ -15,7 +15,7 @@ import numpy as np
 from flax import struct
 
 from bridges.protocol import Bridge, Physics, SimState
-from holosoma_jax.envs.env import Env, EnvState, Reset, StepResult
+from holosoma_jax.envs.env import Action, Env, EnvState, Reset, StepResult
 from holosoma_jax.learn import pooling
 from holosoma_jax.loop import guard, metrics
 from holosoma_jax.loop.seeding import stream
@@ -71,6 +71,26 @@ def respond(
     if pushes:
         physics, sim = bridge.set_root_velocity(physics, reset.push_mask, reset.push_lin, reset.push_ang)
     return physics, sim
+
+
+def simulate(bridge: Bridge, physics: Physics, asked: Action) -> tuple[Physics, SimState]:
+    """`bridge.step`; where the simulator refuses targets that are not finite, it is said whose fault that is.
+
+    Raises:
+      NonFiniteError: names the environments.
+    """
+    try:
+        return bridge.step(physics, *asked)
+    except ValueError as error:
+        rows = np.flatnonzero(~np.isfinite(np.asarray(asked.targets)).all(axis=1))
+        if not rows.size:
+            raise
+        shown = ", ".join(map(str, rows[: guard.MAX_ENVS]))
+        raise guard.NonFiniteError(
+            f"the actions of {len(rows)} environment(s) are not finite ({shown}), though the learner was when it "
+            "was last looked at: an observation term gives such numbers. Mend it, and resume from the last "
+            "checkpoint."
+        ) from error
 
 
 def start(

@@ -114,7 +114,7 @@ class Guard:
         """Report a learner that is no longer finite.
 
         Args:
-          losses: of the last updates.
+          losses: of the last updates, with the other numbers of that log line.
           state: all that is learnt.
           batch: what it last learned from, name -> [N, ...] with the environments first.
           iteration: iterations completed.
@@ -135,11 +135,10 @@ class Guard:
             env_ids=rows,
             **{name: x[rows] for name, x in arrays.items()},
         )
-        what = [*leaves, *(name for name, value in losses.items() if not np.isfinite(value))]
+        numbers = [name for name, value in losses.items() if not np.isfinite(value)]
         raise NonFiniteError(
-            f"the learner is not finite after iteration {iteration} (first: {', '.join(what[:3])}); what it "
-            f"learned from last is in {path}. Lower the learning rate or max_grad_norm, and resume from the "
-            f"last checkpoint."
+            f"the learner is not finite after iteration {iteration} (first: {', '.join([*leaves, *numbers][:3])}); "
+            f"what it learned from last is in {path}. {_remedy(numbers, arrays)}, and resume from the last checkpoint."
         )
 
     def simulator(self, share: float) -> None:
@@ -162,6 +161,20 @@ class Guard:
         except OSError as error:
             self._warn(f"could not write the report {path}: {error}")
         return path
+
+
+def _remedy(numbers: list[str], batch: Mapping[str, np.ndarray]) -> str:
+    """What to do, given the non-finite `numbers` of a log line and the `batch` learned from."""
+    terms = sorted({name.split("/rew_")[1] for name in numbers if "/rew_" in name})
+    if terms:
+        return f"Reward term {', '.join(terms)} was not finite: mend it"
+    valid = np.asarray(batch.get("valid", True), bool)
+    replayed = {"Loss/env_rewards", "Loss/buffer_rewards"} & set(numbers)
+    for name in ("reward", "actor_obs", "critic_obs"):
+        seen = batch.get(name, np.zeros(valid.shape))[valid]
+        if not np.isfinite(seen).all() or (name == "reward" and replayed):
+            return f"Some '{name}' of a sound simulator state was not finite: mend the term that makes it"
+    return "Lower the learning rate or max_grad_norm"
 
 
 def _oldest_first(state: History, rows: np.ndarray) -> dict[str, np.ndarray]:

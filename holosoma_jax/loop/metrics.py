@@ -100,9 +100,10 @@ def pool(state: Mapping[str, Mean], metrics: Mapping[str, Any]) -> dict[str, Mea
 
 
 def averages(window: Mapping[str, Mean]) -> dict[str, float]:
-    """Means on the host; what was never counted in this window is left out."""
+    """Means on the host; what was never counted in this window is left out, unless it is not finite."""
     fetched = jax.device_get(dict(window))
-    return {name: float(m.total / m.weight) for name, m in fetched.items() if m.weight > 0}
+    counted = {name: m for name, m in fetched.items() if m.weight > 0 or not np.isfinite(m.total)}
+    return {name: float(m.total / m.weight) for name, m in counted.items()}
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -107,24 +107,25 @@ def train(
                 extras.begin(state.iteration + taken)
             return processes.size() > 1 or not stop.requested  # several agree on a stop between stretches
 
+        wanted = _until_log_line(state.iteration, algo.logging_interval, algo.save_interval, budget)
         began = time.perf_counter()
         done = driver.advance(
             state.learner,
             state.experience,
             state.world,
-            _until_log_line(state.iteration, algo.logging_interval, algo.save_interval, budget),
+            wanted,
             roots,
             trainer.onlooker(watch, extras, check, state.iteration),
             go_on,
         )
         scalars = metrics.averages(done.window)  # waits for the last update
-        valid = scalars.pop(VALID)
+        valid = scalars.pop(VALID, 1.0)
         iteration = state.iteration + done.steps
+        if not done.finite and (check or done.steps < wanted):
+            watch.learner(
+                scalars, done.learner.replace(hyper=None), done.experience.pending._asdict(), iteration
+            )
         if check:
-            if not done.finite:
-                watch.learner(
-                    scalars, done.learner.replace(hyper=None), done.experience.pending._asdict(), iteration
-                )
             watch.simulator(1.0 - valid)
         learning = done.learning_seconds
         collection = None if learning is None else time.perf_counter() - began - learning

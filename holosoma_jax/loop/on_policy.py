@@ -91,12 +91,12 @@ def train(
         if state.iteration == first:
             say(f"Compiled, and the first iteration done, in {time.perf_counter() - driver.created:.1f} s.")
         finite, valid = losses.pop("finite"), losses.pop("valid")
+        scalars = {**metrics.averages(done.window), **losses}
         if check:
             if not finite:
                 rows = _by_environment(done.batch)
-                watch.learner(losses, learner.replace(hyper=None), rows, state.iteration + 1)
+                watch.learner(scalars, learner.replace(hyper=None), rows, state.iteration + 1)
             watch.simulator(1.0 - valid)
-        scalars = {**metrics.averages(done.window), **losses}
         state = state._replace(learner=learner, world=done.world, iteration=state.iteration + 1)
         return state, Stretch(scalars, driver.horizon, done.collection, done.learning, done.physics)
 

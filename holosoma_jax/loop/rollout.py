@@ -20,7 +20,17 @@ from bridges.protocol import Bridge, SimState
 from holosoma_jax.envs.env import Action, Env, EnvState, StepResult
 from holosoma_jax.learn import ppo
 from holosoma_jax.loop import guard, metrics, processes
-from holosoma_jax.loop.control_step import Carry, Step, World, close_window, placed, respond, settle, start
+from holosoma_jax.loop.control_step import (
+    Carry,
+    Step,
+    World,
+    close_window,
+    placed,
+    respond,
+    settle,
+    simulate,
+    start,
+)
 from holosoma_jax.loop.seeding import stream
 
 
@@ -197,7 +207,7 @@ class Stepped:
             carry = carry.replace(env=state)
             jax.block_until_ready(asked)
             began = time.perf_counter()
-            physics, sim = self.bridge.step(physics, *asked)
+            physics, sim = simulate(self.bridge, physics, asked)
             physics_seconds += time.perf_counter() - began
             carry, outcomes, history, reset, bad, due = self.judge(
                 learner, carry, outcomes, history, sim, asked.targets, t

@@ -14,7 +14,7 @@ from bridges.protocol import Bridge
 from holosoma_jax.envs.env import Env
 from holosoma_jax.learn.fast_sac_compiling import compiler_options
 from holosoma_jax.loop import guard, metrics, processes
-from holosoma_jax.loop.control_step import Step, World, close_window, placed, respond, start
+from holosoma_jax.loop.control_step import Step, World, close_window, placed, respond, simulate, start
 from holosoma_jax.loop.experience import (
     VALID,
     Algorithm,
@@ -128,6 +128,8 @@ class Stepped:
           on_step: an onlooker, called once per control step; what it keeps it must copy.
           go_on: asked before every step, with those taken so far; False ends the stretch, after one
             step at the earliest.
+
+        A learner whose actions are no longer finite ends the stretch before its step: `Collected.finite`.
         """
         carry, physics, sim, history = world
         learner, keys, wait = placed((learner, keys, experience.wait))
@@ -143,7 +145,12 @@ class Stepped:
             )
             jax.block_until_ready(asked)
             learned = time.perf_counter()
-            physics, sim = self.bridge.step(physics, *asked)
+            try:
+                physics, sim = simulate(self.bridge, physics, asked)
+            except guard.NonFiniteError:
+                if guard.finite(learner.replace(hyper=None)):
+                    raise
+                break  # it is the learner, and whoever asked for the stretch will say so
             stepped = time.perf_counter()
             carry, pending, history, reset, bad, due = self.judge(
                 carry, decision, history, sim, asked.targets

@@ -92,6 +92,19 @@ def test_learner_report_names_parameters_losses_and_environments(tmp_path: Path)
         assert report["actor_obs"].shape == (1, 4, 2)
 
 
+def test_the_term_that_was_not_finite_is_blamed_before_the_learning_rate(tmp_path: Path):
+    def said(numbers: dict[str, float], **changes: np.ndarray) -> str:
+        with pytest.raises(NonFiniteError) as error:
+            Guard(tmp_path, print).learner(numbers, {"w": jnp.zeros(1)}, batch_of(3, **changes), 2)
+        return str(error.value)
+
+    bad, valid = np.full((3, 4), np.nan, np.float32), np.ones((3, 4), bool)
+    named = {"Episode/rew_pose": np.nan, "PerSecond/rew_pose": np.nan, "Loss/KL": np.nan}
+    assert "Reward term pose was not finite: mend it, and resume" in said(named, reward=bad, valid=valid)
+    assert "Some 'reward' of a sound simulator state was not" in said({}, reward=bad, valid=valid)
+    assert "Lower the learning rate" in said({"Loss/KL": np.nan}, reward=bad, valid=~valid)  # placeholders
+
+
 def test_learner_report_without_a_culprit_keeps_some_environments(tmp_path: Path):
     with pytest.raises(NonFiniteError):
         Guard(tmp_path, print).learner({"Loss/KL": np.inf}, {"w": jnp.zeros(1)}, batch_of(30), 2)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bridges import checks
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
@@ -250,6 +251,36 @@ def test_non_finite_learner_stops_and_the_good_checkpoint_stays(tmp_path):
     assert checkpoint.latest(tmp_path / "checkpoints") == good.checkpoint
     with np.load(tmp_path / "nonfinite" / "learner-9.npz") as report:
         assert report["next_critic_obs"].shape == (16, 13)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_learner_that_breaks_within_a_stretch_never_reaches_the_simulator(check, tmp_path):
+    """Simulators refuse targets that are not finite; the run ends with a report, not with their error."""
+    setup = toy.setup(toy.fast_sac(num_learning_iterations=16, logging_interval=8, check_finite=check))
+    post_step = setup.env.post_step
+
+    def spoilt(state, sim):
+        state, result = post_step(state, sim)
+        return state, result._replace(reward=jnp.where(result.episode_length == 6, jnp.nan, result.reward))
+
+    setup = replace(setup, bridge=Refusing(setup.bridge), env=setup.env._replace(post_step=spoilt))
+    with pytest.raises(guard.NonFiniteError, match="Some 'reward' of a sound simulator state was not finite"):
+        go(setup, tmp_path)
+    assert list((tmp_path / "nonfinite").glob("learner-*.npz"))
+
+
+class Refusing:
+    """A bridge that takes finite targets only."""
+
+    def __init__(self, bridge):
+        self._bridge = bridge
+
+    def __getattr__(self, name):
+        return getattr(self._bridge, name)
+
+    def step(self, physics, targets, torque_offset=None):
+        checks.finite("targets", np.asarray(targets))
+        return self._bridge.step(physics, targets, torque_offset)
 
 
 def test_a_buffer_that_cannot_fit_is_refused_before_it_is_made(monkeypatch):

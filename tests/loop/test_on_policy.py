@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bridges import checks
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
@@ -203,6 +204,23 @@ def test_non_finite_learner_stops_and_the_good_checkpoint_stays(tmp_path):
         on_policy.train(longer, driver, sick, RunDir(tmp_path))
     assert checkpoint.latest(tmp_path / "checkpoints") == good.checkpoint
     assert (tmp_path / "nonfinite" / "learner-3.npz").exists()
+
+
+def test_an_observation_that_is_not_finite_is_named_before_it_reaches_the_simulator(tmp_path):
+    setup = toy.setup(toy.config())
+    observe, step = setup.env.observe, setup.bridge.step
+
+    def spoilt(state, sim):
+        state, obs = observe(state, sim)
+        return state, {name: jnp.where(state.clock[:, None] == 6, jnp.nan, x) for name, x in obs.items()}
+
+    setup.bridge.step = lambda physics, targets, offset=None: step(physics, refused(targets), offset)
+    with pytest.raises(guard.NonFiniteError, match=r"not finite \(.*an observation term gives such numbers"):
+        go(replace(setup, env=setup.env._replace(observe=spoilt)), tmp_path)
+
+
+def refused(targets):
+    return checks.finite("targets", np.asarray(targets))
 
 
 def test_checkpoint_of_another_run_is_refused(tmp_path):
