@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -42,12 +43,14 @@ def join(cfg: Config) -> Config:
       The config without what concerns this process alone, as it is saved.
 
     Raises:
-      ConfigError: the others cannot be reached.
+      ConfigError: the others cannot be reached, or the port is taken.
     """
     _end_with_parent()
     import jax
 
     given = cfg.training.distributed
+    if given.process_id == 0:
+        _require_free(given.coordinator_address or "")
     try:
         if given.process_id is None:
             jax.distributed.initialize(local_device_ids=_only_device())
@@ -66,6 +69,22 @@ def join(cfg: Config) -> Config:
         ) from None
     plain = replace(given, coordinator_address=None, process_id=None)
     return replace(cfg, training=replace(cfg.training, distributed=plain))
+
+
+def _require_free(address: str) -> None:
+    """Raise ConfigError unless `address` is HOST:PORT, and nobody listens there, as this process is about to."""
+    port = address.rpartition(":")[2]
+    if not (":" in address and port.isdigit() and 0 < int(port) < 2**16):
+        raise ConfigError(f"training.distributed.coordinator_address: got '{address}', wanted HOST:PORT.")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that a run has just left is free
+        try:
+            probe.bind(("", int(port)))
+        except OSError as error:
+            raise ConfigError(
+                f"training.distributed.coordinator_address: port {port} of this machine cannot be used "
+                f"({error.strerror}). Pass another one, the same to all processes."
+            ) from None
 
 
 def guarded(body: Callable[[], int]) -> int:

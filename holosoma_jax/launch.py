@@ -127,7 +127,9 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int | None:
 
 
 def _report(failed: int, child: subprocess.Popen[bytes], folder: Path) -> None:
-    """Say which process failed and how; of process 0 everybody has seen it."""
+    """Say which process failed and how; of process 0 everybody has seen it, and a wrong config says it all."""
+    if failed == 0 and child.returncode == 2:
+        return
     how = f"exit code {child.returncode}" if child.returncode >= 0 else signal.Signals(-child.returncode).name
     print(f"error: process {failed} of the run failed ({how}); the others were ended.", file=sys.stderr)
     if failed > 0:

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -182,6 +183,21 @@ def test_a_scheduler_that_shows_one_gpu_to_each_process(monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
         distributed.join(compose.load(["exp:g1-29dof", "--training.multigpu", "True"]))
     assert asked == [{"local_device_ids": [0]}, {"local_device_ids": None}]
+
+
+def test_a_port_that_is_taken_is_one_line():
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        flags = [f"coordinator-address=127.0.0.1:{port}", "num-processes=2", "process-id=0"]
+        cfg = compose.load(
+            ["exp:g1-29dof", "--training.multigpu", *(f"--training.distributed.{f}" for f in flags)]
+        )
+        with pytest.raises(
+            ConfigError, match=rf"coordinator_address: port {port} of this machine cannot be used"
+        ):
+            distributed.join(cfg)
 
 
 def test_processes_that_do_not_meet_are_one_line(monkeypatch):
