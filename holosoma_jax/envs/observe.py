@@ -16,7 +16,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import ObservationConfig, ObservationGroupConfig
 from holosoma_jax.envs.env import ObservationTerm
 from holosoma_jax.envs.terms import registry
-from holosoma_jax.envs.terms.observations import MIRRORS
+from holosoma_jax.envs.terms.observations import mirror_of
 from holosoma_jax.envs.view import View
 from holosoma_jax.robots.robot import Robot
 
@@ -103,7 +103,7 @@ def _group(name: str, cfg: ObservationGroupConfig, robot: Robot, example: View) 
                 f"wanted ({example.command.shape[0]}, dim): one row per environment."
             )
         func = (term.func or term_name).replace("-", "_")
-        index, sign = MIRRORS[func](robot) if func in MIRRORS else ((), ())
+        index, sign = mirror_of(func, function.func, robot)
         terms.append(
             ObservationTerm(
                 group=name,

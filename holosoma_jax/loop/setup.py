@@ -9,6 +9,7 @@ from types import ModuleType
 import bridges
 from bridges.protocol import Bridge
 from holosoma_jax import envs, robots
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config, SimulatorConfig
 from holosoma_jax.envs import terrain
 from holosoma_jax.envs.env import Env
@@ -80,6 +81,13 @@ def learner_spec(cfg: Config, env: Env, robot: Robot) -> ppo.PpoSpec | fast_sac.
     spec, algo = env.spec, cfg.algo.config
     mirror = None
     if algo.use_symmetry:
+        for term in spec.layout:
+            if not term.mirror_index:
+                raise ConfigError(
+                    f"observation.groups.{term.group}.terms.{term.name}: '{term.func}' does not say how it looks in "
+                    "the mirror. Decorate it with envs.terms.observations.mirrored, or pass "
+                    "--algo.config.use-symmetry False."
+                )
         mirror = symmetry.mirror_from(
             spec.layout, spec.action_mirror_index, spec.action_mirror_sign, algo.phase_mirror
         )

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+import yaml
 
 from bridges.protocol import SimState
 from holosoma_jax import robots
-from holosoma_jax.config import compose
+from holosoma_jax.config import compose, files
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs import terrain
 from holosoma_jax.envs.env import Env, StepResult
-from tests.envs.test_locomotion import N, make, standing
+from holosoma_jax.envs.terms.observations import mirrored
+from holosoma_jax.envs.view import View
+from holosoma_jax.learn.symmetry import Reflection
+from holosoma_jax.loop.setup import learner_spec
+from tests.envs.test_locomotion import PLANE, N, make, standing
 
 
 def stepped(env: Env, key: jax.Array, sim: SimState | None = None, **fields: Any) -> tuple[Any, StepResult]:
@@ -159,3 +167,35 @@ def test_terrain_scale_and_plane() -> None:
     np.testing.assert_allclose(half.tile_origins[1, 1, :2] - half.tile_origins[0, 0, :2], 4.0)
     assert half.ground.corner == (-20.0, -20.0)
     assert built("terrain:terrain-locomotion-plane").ground.heights is None
+
+
+@mirrored(-1.0, 1.0)
+def own(view: View, *, scale: float = 2.0) -> jax.Array:
+    return scale * view.command[:, 1::-1]
+
+
+def unsaid(view: View) -> jax.Array:
+    return view.command
+
+
+def test_an_observation_of_ones_own_brings_its_mirror(tmp_path: Path) -> None:
+    """At every frame of its history; one that does not say how it looks is refused, with the way out."""
+    preset = yaml.safe_load((files.root() / "observation" / "g1-29dof-locomotion.yaml").read_text())
+    file = tmp_path / "mine.yaml"
+
+    def spec(func: str, *arguments: str):
+        group = {"history_length": 2, "terms": {"own": {"func": f"{__name__}:{func}"}}}
+        file.write_text(yaml.safe_dump({"groups": {**preset["groups"], "actor_obs": group}}))
+        mine = (f"observation:{file}", *arguments)
+        env = make(*mine)
+        return env.spec, learner_spec(compose.load([*PLANE, *mine]), env, robots.load("g1"))
+
+    env, learner = spec("own")
+    (term,) = (term for term in env.layout if term.name == "own")
+    assert (term.start, term.dim) == (0, 2)
+    assert learner.mirror.obs["actor_obs"] == Reflection((0, 1, 2, 3), (-1.0, 1.0, -1.0, 1.0))
+    with pytest.raises(ConfigError, match=r"actor_obs.terms.own: '.*unsaid' does not say .*Decorate it"):
+        spec("unsaid")
+    assert spec("unsaid", "--algo.config.use-symmetry=False")[1].mirror is None
+    with pytest.raises(ValueError, match="like='velocity'; wanted either signs or one of actions"):
+        mirrored(like="velocity")

@@ -8,6 +8,7 @@ plane, so that symmetry never has to guess a layout.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -108,4 +109,34 @@ MIRRORS: dict[str, Callable[[Robot], MirrorMap]] = {
     "cos_phase": _swap,
     "sin_phase": _swap,
 }
-"""Function name -> its mirror for a robot. A function without one cannot be used with symmetry."""
+"""Function name -> its mirror for a robot."""
+
+Term = TypeVar("Term", bound=Callable[..., jax.Array])
+
+
+def mirrored(*sign: float, like: str | None = None) -> Callable[[Term], Term]:
+    """Decorator that says how an observation of your own looks in the mirror; symmetry needs to know.
+
+    Args:
+      sign: of every entry, 1, or -1 for what left and right turn round; or none of them, and
+      like: a term of `MIRRORS` that is mirrored in the same way, such as 'dof_vel' for one entry a joint.
+
+    Raises:
+      ValueError: neither or both are given, or there is no such term.
+    """
+    if bool(sign) == (like is not None) or like not in (None, *MIRRORS):
+        raise ValueError(
+            f"mirrored: got signs {sign} and like={like!r}; wanted either signs or one of {', '.join(MIRRORS)}."
+        )
+
+    def mark(term: Term) -> Term:
+        vars(term)["mirror"] = _signs(*sign) if like is None else MIRRORS[like]
+        return term
+
+    return mark
+
+
+def mirror_of(name: str, function: Callable[..., jax.Array], robot: Robot) -> MirrorMap:
+    """The mirror of a term, by its function's name or its own word (`mirrored`); empty if nobody says."""
+    mirror = MIRRORS.get(name) or getattr(function, "mirror", None)
+    return mirror(robot) if mirror else ((), ())
