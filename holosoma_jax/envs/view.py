@@ -13,6 +13,8 @@ from holosoma_jax.envs import rotations
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.robots.robot import Robot
 
+_BASE_GRID = (-0.1, 0.0, 0.1)  # m
+
 
 @dataclass(frozen=True, eq=False)
 class View:
@@ -83,8 +85,7 @@ class View:
     @property
     def foot_height(self) -> jax.Array:
         """[E, 2] m, height of the sole markers above the ground below them."""
-        markers = self.sim.body_pos[:, self._bodies(self.robot.foot_height_bodies)]
-        return markers[..., 2] - self.terrain.height(markers[..., :2])
+        return self.height_of(self.robot.foot_height_bodies)
 
     @property
     def joint_offset(self) -> jax.Array:
@@ -93,8 +94,21 @@ class View:
 
     @property
     def base_height(self) -> jax.Array:
-        """[E] m, height of the root above the ground below it."""
-        return self.sim.root_pos[:, 2] - self.terrain.height(self.sim.root_pos[:, :2])
+        """[E] m, height of the root above the ground around it.
+
+        The ground is the mean of the middle five of nine heights, on a grid of 0.1 m that turns with
+        the robot's heading, so that one pit does not count (as in the reference).
+        """
+        yaw = rotations.heading(self.sim.root_quat)[:, None]
+        x, y = (row(axis.ravel()) for axis in np.meshgrid(_BASE_GRID, _BASE_GRID))
+        turned = jnp.stack([jnp.cos(yaw) * x - jnp.sin(yaw) * y, jnp.sin(yaw) * x + jnp.cos(yaw) * y], -1)
+        ground = jnp.sort(self.terrain.height(self.sim.root_pos[:, None, :2] + turned), axis=-1)
+        return self.sim.root_pos[:, 2] - jnp.mean(ground[:, 2:7], axis=-1)
+
+    def height_of(self, bodies: tuple[str, ...]) -> jax.Array:
+        """[E, len(bodies)] m, height of the named bodies' origins above the ground below them."""
+        origins = self.sim.body_pos[:, self._bodies(bodies)]
+        return origins[..., 2] - self.terrain.height(origins[..., :2])
 
     def contact_force_of(self, bodies: tuple[str, ...]) -> jax.Array:
         """[E, len(bodies), 3] N, net contact force on the named bodies, world frame."""

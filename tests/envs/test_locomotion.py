@@ -247,6 +247,15 @@ def test_optional_terms(key: jax.Array) -> None:
     np.testing.assert_allclose(rewards.limits_dof_pos(example_view(bent)), [0, 0, 0.1, 0], atol=1e-4)
     with pytest.raises(ValueError, match="needs the terminations"):
         rewards.termination(view)
+    # the ankle bodies are at height 0, the sole markers raised: the parameter chooses which are measured
+    soles = robots.load("g1").body_index(*robots.load("g1").foot_height_bodies)
+    raised = example_view(sim._replace(body_pos=sim.body_pos.at[:, soles, 2].set(0.024)))
+    like = {"swing_height": 0.0, "tracking_sigma": 0.008}
+    ankles = ("left_ankle_roll_link", "right_ankle_roll_link")
+    np.testing.assert_allclose(rewards.feet_phase(raised, **like), np.exp(-2 * 0.024**2 / 0.008), rtol=1e-5)
+    np.testing.assert_allclose(rewards.feet_phase(raised, foot_bodies=ankles, **like), 1.0)
+    with pytest.raises(ConfigError, match="'feet_phase': foot_bodies: robot 'g1' has no body 'left_paw'"):
+        rewards.feet_phase(raised, foot_bodies=("left_paw", "right_paw"), **like)
 
 
 def example_view(sim: SimState) -> View:

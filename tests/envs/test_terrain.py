@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from bridges.protocol import Ground
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import SpawnConfig, TerrainConfig, TerrainTermConfig
 from holosoma_jax.envs import terrain
+from tests.envs.test_locomotion import example_view, standing
 from tests.shared import shared_path
 
 MIX = {"flat": 0.2, "rough": 0.6, "low_obstacles": 0.2, "smooth_slope": 0.0, "rough_slope": 0.0}
@@ -83,6 +86,13 @@ def test_recorded_queries() -> None:
         feet = d["feet_pos"]
         above = feet[..., 2] - np.asarray(built.height(jnp.asarray(feet[..., :2])))
         np.testing.assert_allclose(above, d["feet_height"], atol=6e-5)
+        quat = jnp.roll(jnp.asarray(d["base_quat"]), 1, axis=-1)  # recorded x y z w
+        view = dataclasses.replace(
+            example_view(standing()),
+            terrain=built,
+            sim=standing(len(quat))._replace(root_pos=jnp.asarray(d["base_pos"]), root_quat=quat),
+        )
+        np.testing.assert_allclose(view.base_height, d["base_height"], atol=6e-5)
 
 
 def test_height_on_both_sides_of_the_diagonal() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs import rotations
 from holosoma_jax.envs.terms.gait import swing_height_target
 from holosoma_jax.envs.view import View, row
@@ -47,15 +48,29 @@ def penalty_action_rate(view: View) -> jax.Array:
     return jnp.sum(jnp.square(view.action - view.prev_action), -1)
 
 
-def feet_phase(view: View, *, swing_height: float, tracking_sigma: float) -> jax.Array:
+def feet_phase(
+    view: View,
+    *,
+    swing_height: float,
+    tracking_sigma: float,
+    foot_bodies: tuple[str, str] | None = None,
+) -> jax.Array:
     """exp(-sum over feet (height - target of the gait phase)^2 / tracking_sigma) [E].
 
     Args:
       view: the state.
       swing_height: m, height of the sole at mid-swing.
       tracking_sigma: m^2.
+      foot_bodies: left and right body whose origins are measured; default: the robot's sole markers.
+
+    Raises:
+      ConfigError: the robot has no such body.
     """
-    error = view.foot_height - swing_height_target(view.phase, swing_height)
+    try:
+        height = view.height_of(foot_bodies) if foot_bodies else view.foot_height
+    except KeyError as error:
+        raise ConfigError(f"reward 'feet_phase': foot_bodies: {error.args[0]}") from None
+    error = height - swing_height_target(view.phase, swing_height)
     return jnp.exp(-jnp.sum(jnp.square(error), -1) / tracking_sigma)
 
 
