@@ -12,7 +12,8 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NoReturn
 
@@ -21,6 +22,8 @@ from holosoma_jax.config.schema import Config
 
 PARENT = "HOLOSOMA_PARENT"
 """Environment variable: number of a pipe that ends when the process that started this one does."""
+MEETING = 300.0
+"""s that a process waits for the others at the start"""
 LOST = 3
 """Exit code of a process that ended because another one was gone: what went wrong is said there."""
 _GONE = re.compile(
@@ -51,24 +54,48 @@ def join(cfg: Config) -> Config:
     given = cfg.training.distributed
     if given.process_id == 0:
         _require_free(given.coordinator_address or "")
+    where = f" at {given.coordinator_address}" if given.coordinator_address else ""
+    longest = int(2 * MEETING)  # JAX's own patience, at the end of which it aborts with a stack trace
     try:
-        if given.process_id is None:
-            jax.distributed.initialize(local_device_ids=_only_device())
-        else:
-            jax.distributed.initialize(
-                given.coordinator_address,
-                given.num_processes,
-                given.process_id,
-                cluster_detection_method="deactivate",
-            )
+        with _deadline(_alone(where, f"not within {MEETING:.0f} s")):
+            if given.process_id is None:
+                jax.distributed.initialize(local_device_ids=_only_device(), initialization_timeout=longest)
+            else:
+                jax.distributed.initialize(
+                    given.coordinator_address,
+                    given.num_processes,
+                    given.process_id,
+                    cluster_detection_method="deactivate",
+                    initialization_timeout=longest,
+                )
     except (RuntimeError, ValueError) as error:
-        where = f" at {given.coordinator_address}" if given.coordinator_address else ""
-        raise ConfigError(
-            f"training.multigpu: the processes of this run did not meet{where} ({str(error).splitlines()[0]}). "
-            "Start all of them, with the same coordinator_address and num_processes, and a process_id each."
-        ) from None
+        raise ConfigError(_alone(where, str(error).splitlines()[0])) from None
     plain = replace(given, coordinator_address=None, process_id=None)
     return replace(cfg, training=replace(cfg.training, distributed=plain))
+
+
+def _alone(where: str, why: str) -> str:
+    return (
+        f"training.multigpu: the processes of this run did not meet{where} ({why}). "
+        "Start all of them, with the same coordinator_address and num_processes, and a process_id each."
+    )
+
+
+@contextmanager
+def _deadline(message: str) -> Iterator[None]:
+    """Leave with `message` if the body, which does not hold Python up, takes longer than `MEETING`."""
+
+    def give_up() -> None:
+        print(f"error: {message}", file=sys.stderr)
+        _leave(2)
+
+    timer = threading.Timer(MEETING, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _require_free(address: str) -> None:

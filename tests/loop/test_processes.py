@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -176,13 +177,15 @@ def test_who_starts_processes_and_who_is_one(monkeypatch):
 def test_a_scheduler_that_shows_one_gpu_to_each_process(monkeypatch):
     """JAX takes the GPU of the process' rank, which is not there if only one is shown."""
     asked = []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda **given: asked.append(given))
+    monkeypatch.setattr(
+        jax.distributed, "initialize", lambda local_device_ids, **given: asked.append(local_device_ids)
+    )
     monkeypatch.setenv("SLURM_PROCID", "3")
     monkeypatch.setenv("SLURM_NTASKS", "8")
     for shown in ("0", "0,1,2,3"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
         distributed.join(compose.load(["exp:g1-29dof", "--training.multigpu", "True"]))
-    assert asked == [{"local_device_ids": [0]}, {"local_device_ids": None}]
+    assert asked == [[0], None]
 
 
 def test_a_port_that_is_taken_is_one_line():
@@ -294,6 +297,28 @@ def test_a_save_of_several_that_fails_in_one(monkeypatch, tmp_path):
         checkpoint.BrokenSave, match=r"^process 0 could not write its part .*: No space left on"
     ):
         checkpoint.save(tmp_path, items, meta)
+
+
+def test_nobody_waits_for_ever_for_the_others(monkeypatch, capsys):
+    """JAX would abort with a stack trace; this is a line, and before that."""
+    left = threading.Event()
+
+    def initialize(*given, initialization_timeout, **named):
+        assert initialization_timeout > distributed.MEETING
+        assert left.wait(60)
+
+    monkeypatch.setattr(distributed, "MEETING", 0.6)
+    monkeypatch.setattr(distributed, "_leave", lambda code: left.set())
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    flags = ["coordinator-address=host:1", "num-processes=2", "process-id=1"]
+    cfg = compose.load(
+        ["exp:g1-29dof", "--training.multigpu", *(f"--training.distributed.{f}" for f in flags)]
+    )
+    distributed.join(cfg)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "error: training.multigpu: the processes of this run did not meet at host:1 (not within 1 s)"
+    )
 
 
 @pytest.mark.parametrize(
