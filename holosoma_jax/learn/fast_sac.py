@@ -28,6 +28,7 @@ import jax
 from holosoma_jax.learn import fast_sac_loss, normalizer, squashed
 from holosoma_jax.learn import fast_sac_networks as networks
 from holosoma_jax.learn.fast_sac_batch import FastSacBatch, check_batch, check_obs
+from holosoma_jax.learn.fast_sac_loss import Losses, Metrics, actor_loss, critic_loss
 from holosoma_jax.learn.fast_sac_state import (
     ACTOR_OBS,
     FastSacHyper,
@@ -37,11 +38,12 @@ from holosoma_jax.learn.fast_sac_state import (
     hyper_from,
     init,
 )
-from holosoma_jax.learn.fast_sac_update import Metrics, update
+from holosoma_jax.learn.fast_sac_update import update
 
 __all__ = [
     "FastSacBatch", "FastSacExtras", "FastSacHyper", "FastSacSpec", "FastSacState", "FastSacStatic",
-    "Metrics", "act", "check_batch", "hyper_from", "init", "mode", "policy_fn", "update",
+    "Losses", "Metrics", "act", "actor_loss", "check_batch", "critic_loss", "hyper_from", "init", "mode",
+    "policy_fn", "update",
 ]  # fmt: skip
 
 Observations = Mapping[str, jax.Array]

@@ -6,7 +6,7 @@ those of the FastSAC spec.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,9 @@ from holosoma_jax.learn import fast_sac_networks as networks
 from holosoma_jax.learn.fast_sac_networks import Actor, Critics, Ready
 from holosoma_jax.learn.fast_sac_state import FastSacStatic
 from holosoma_jax.learn.pooling import weighted_mean
+
+Metrics: TypeAlias = dict[str, jax.Array]
+"""'Group/name' -> scalar."""
 
 
 class Rows(NamedTuple):
@@ -89,14 +92,15 @@ def critic_targets(
 
 def critic_loss(
     params: Ready[Critics], rows: Rows, targets: tuple[jax.Array, ...], static: FastSacStatic
-) -> jax.Array:
-    """Sum over critics of the mean cross-entropy with their targets [R, n]."""
+) -> tuple[jax.Array, Metrics]:
+    """Sum over critics of the mean cross-entropy with their targets [R, n], and the same as a metric."""
     values = logits(params, rows.critic_obs, rows.action, static)
     losses = [
         weighted_mean(-jnp.sum(wanted * jax.nn.log_softmax(given, axis=-1), axis=-1), rows.weight)
         for wanted, given in zip(targets, values, strict=True)
     ]
-    return jnp.sum(jnp.stack(losses))
+    total = jnp.sum(jnp.stack(losses))
+    return total, {"Loss/qf_loss": total}
 
 
 def alpha_loss(log_alpha: jax.Array, log_prob: jax.Array, target_entropy: jax.Array) -> jax.Array:
@@ -120,3 +124,40 @@ def actor_loss(
     ]
     value = jnp.mean(jnp.stack(values), axis=0)
     return weighted_mean(alpha * drawn.log_prob - value, rows.weight), drawn
+
+
+class CriticLoss(Protocol):
+    """A replaceable loss of the critics, such as `critic_loss`: means over the rows by `Rows.weight`."""
+
+    def __call__(
+        self, params: Ready[Critics], rows: Rows, targets: tuple[jax.Array, ...], static: FastSacStatic
+    ) -> tuple[jax.Array, Metrics]:
+        """The scalar to minimise, and metrics."""
+        ...
+
+
+class ActorLoss(Protocol):
+    """A replaceable loss of the actor, such as `actor_loss`: a mean over the rows by `Rows.weight`."""
+
+    def __call__(
+        self,
+        params: Ready[Actor],
+        critics: Ready[Critics],
+        rows: Rows,
+        noise: jax.Array,
+        alpha: jax.Array,
+        static: FastSacStatic,
+    ) -> tuple[jax.Array, Draw]:
+        """The scalar to minimise, and the actions that entropy and spread are logged of."""
+        ...
+
+
+class Losses(NamedTuple):
+    """What `fast_sac.update` minimises. On a CPU it calls them with a part of the rows at a time."""
+
+    critic: CriticLoss = critic_loss
+    actor: ActorLoss = actor_loss
+
+
+LOSSES = Losses()
+"""The ones of this module."""

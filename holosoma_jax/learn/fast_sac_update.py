@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from holosoma_jax.learn import categorical, normalizer, optim
 from holosoma_jax.learn import fast_sac_loss as losses
 from holosoma_jax.learn import fast_sac_networks as networks
 from holosoma_jax.learn.fast_sac_batch import FastSacBatch, check_batch
-from holosoma_jax.learn.fast_sac_loss import Rows
+from holosoma_jax.learn.fast_sac_loss import ActorLoss, CriticLoss, Losses, Metrics, Rows
 from holosoma_jax.learn.fast_sac_networks import Critics
 from holosoma_jax.learn.fast_sac_state import (
     ACTOR_OBS,
@@ -27,9 +27,6 @@ from holosoma_jax.learn.fast_sac_state import (
 )
 from holosoma_jax.learn.pooling import device_share, weighted_mean
 from holosoma_jax.learn.symmetry import Reflection, reflect
-
-Metrics: TypeAlias = dict[str, jax.Array]
-"""'Group/name' -> scalar."""
 
 
 class Learner(NamedTuple):
@@ -43,7 +40,11 @@ class Learner(NamedTuple):
 
 
 def update(
-    state: FastSacState, batch: FastSacBatch, key: jax.Array, axis_name: str | None = None
+    state: FastSacState,
+    batch: FastSacBatch,
+    key: jax.Array,
+    axis_name: str | None = None,
+    loss: Losses = losses.LOSSES,
 ) -> tuple[FastSacState, Metrics]:
     """Learn from one batch: `num_updates` updates of critics and temperature, some of the actor.
 
@@ -57,6 +58,7 @@ def update(
       key: random key of the policy's draws.
       axis_name: devices that learn together. Gradients and statistics are pooled, so all hold the same
         state afterwards, and it is the one that a single device with all rows would hold.
+      loss: what to minimise; see `Losses` and `docs/fast_sac.md`.
 
     Returns:
       The new state, and metrics averaged over the updates.
@@ -71,7 +73,8 @@ def update(
 
     def one(learner: Learner, inputs: tuple[FastSacBatch, jax.Array, jax.Array]) -> tuple[Learner, Metrics]:
         part, key, turn = inputs
-        return step(learner, prepare(state, _blanked(part)), key, turn, state.hyper, static, axis_name)
+        rows = prepare(state, _blanked(part))
+        return step(learner, rows, key, turn, state.hyper, static, axis_name, loss)
 
     learner = Learner(state.actor, state.critics, state.log_alpha, state.target, state.actor_metrics)
     keys = jax.random.split(key, static.num_updates)
@@ -147,14 +150,15 @@ def step(
     hyper: FastSacHyper,
     static: FastSacStatic,
     axis_name: str | None = None,
+    loss: Losses = losses.LOSSES,
 ) -> tuple[Learner, Metrics]:
     """One update, in the order critics, temperature, actor if it is its turn, target."""
     next_key, policy_key = jax.random.split(key)
     noise = partial(_noise, rows=rows, static=static, axis_name=axis_name)
-    learner, metrics = critic_step(learner, rows, noise(next_key), hyper, static, axis_name)
+    learner, metrics = critic_step(learner, rows, noise(next_key), hyper, static, axis_name, loss.critic)
     learner = jax.lax.cond(
         actor_turn,
-        lambda learner: actor_step(learner, rows, noise(policy_key), hyper, static, axis_name),
+        lambda learner: actor_step(learner, rows, noise(policy_key), hyper, static, axis_name, loss.actor),
         lambda learner: learner,
         learner,
     )
@@ -175,6 +179,7 @@ def critic_step(
     hyper: FastSacHyper,
     static: FastSacStatic,
     axis_name: str | None = None,
+    loss: CriticLoss = losses.critic_loss,
 ) -> tuple[Learner, Metrics]:
     """A step of the critics, and one of the temperature from the same next actions.
 
@@ -185,6 +190,7 @@ def critic_step(
       hyper: coefficients.
       static: structure.
       axis_name: devices to pool, or None.
+      loss: of the critics.
     """
     log_alpha = learner.log_alpha
     actor, target = networks.ready(learner.actor.params), networks.ready(learner.target)
@@ -194,14 +200,14 @@ def critic_step(
         following = losses.draw(actor, rows.next_actor_obs, noise, static)
         alpha = jnp.exp(log_alpha.params)
         targets = losses.critic_targets(target, rows, following, alpha, static)
-        gradient = jax.value_and_grad(losses.critic_loss)
-        loss = gradient(critics, rows, targets, static)
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        (_, metrics), grads = gradient(critics, rows, targets, static)
         log_prob = weighted_mean(following.log_prob, rows.weight)
         reward = weighted_mean(rows.reward, rows.weight)
-        return (loss, log_prob, reward), _range(targets, rows.weight, static.support)
+        return (metrics, grads, log_prob, reward), _range(targets, rows.weight, static.support)
 
     means, (low, high) = _mean_of_chunks(part, rows, noise, static.chunk)
-    (loss, grads), log_prob, reward = _pooled(means, rows.weight, axis_name)
+    metrics, grads, log_prob, reward = _pooled(means, rows.weight, axis_name)
     (grads,) = pullback(grads)
     if axis_name is not None:
         low, high = jax.lax.pmin(low, axis_name), jax.lax.pmax(high, axis_name)
@@ -211,7 +217,7 @@ def critic_step(
     if static.autotune:
         log_alpha = optim.descend(log_alpha, slope, hyper.alpha, jnp.float32(jnp.inf))
     return learner._replace(critics=moved, log_alpha=log_alpha), {
-        "Loss/qf_loss": loss,
+        **metrics,
         "Loss/qf_max": high,
         "Loss/qf_min": low,
         "Loss/critic_grad_norm": optax.tree.norm(grads),
@@ -228,6 +234,7 @@ def actor_step(
     hyper: FastSacHyper,
     static: FastSacStatic,
     axis_name: str | None = None,
+    loss: ActorLoss = losses.actor_loss,
 ) -> Learner:
     """A step of the actor, from `noise` [R, A], with the critics and the temperature as they are now."""
     alpha = jnp.exp(learner.log_alpha.params)
@@ -235,16 +242,16 @@ def actor_step(
     critics = networks.ready(learner.critics.params)
 
     def part(rows: Rows, noise: jax.Array) -> tuple[Any, None]:
-        gradient = jax.value_and_grad(losses.actor_loss, has_aux=True)
-        (loss, drawn), grads = gradient(actor, critics, rows, noise, alpha, static)
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        (value, drawn), grads = gradient(actor, critics, rows, noise, alpha, static)
         entropy = -weighted_mean(drawn.log_prob, rows.weight)
         std = weighted_mean(jnp.mean(jnp.exp(drawn.log_std), axis=-1), rows.weight)
-        return (loss, grads, entropy, std), None
+        return (value, grads, entropy, std), None
 
     means, _ = _mean_of_chunks(part, rows, noise, static.chunk)
-    loss, grads, entropy, std = _pooled(means, rows.weight, axis_name)
+    value, grads, entropy, std = _pooled(means, rows.weight, axis_name)
     (grads,) = pullback(grads)
-    metrics = ActorMetrics(loss=loss, grad_norm=optax.tree.norm(grads), entropy=entropy, std=std)
+    metrics = ActorMetrics(loss=value, grad_norm=optax.tree.norm(grads), entropy=entropy, std=std)
     moved = optim.descend(learner.actor, grads, hyper.actor, hyper.max_grad_norm)
     return learner._replace(actor=moved, actor_metrics=metrics)
 

@@ -11,9 +11,9 @@ import numpy as np
 
 
 def run(page: str) -> dict[str, Any]:
-    """What the page's one Python block leaves behind."""
+    """What the page's Python blocks, one after the other, leave behind."""
     text = (Path(__file__).parents[2] / "docs" / page).read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     names: dict[str, Any] = {}
     exec(compile(code, f"docs/{page}", "exec", dont_inherit=True), names)
     return names
@@ -32,3 +32,4 @@ def test_fast_sac() -> None:
     # every seed, and each in its own way, answers with half of what it is shown
     np.testing.assert_allclose(names["answers"][..., 0], [[-0.5, 0.5]] * 4, atol=0.15)
     assert len(np.unique(names["answers"])) == 8
+    assert names["metrics"]["Loss/apart"] > 0

@@ -201,3 +201,30 @@ def test_donated_states_come_back(recwarn: pytest.WarningsRecorder) -> None:
     chex.assert_trees_all_equal(after, updated(kept)[0])
     assert all(x.is_deleted() for x in jax.tree.leaves((state.critics, state.target, state.actor)))
     assert not recwarn.list
+
+
+def test_losses_can_be_replaced() -> None:
+    """Their gradients are what moves the networks, also where rows are taken a few at a time, as here."""
+    state, batch = small_sac.learner(num_updates=1, policy_frequency=1), small_sac.batch(1)
+    state = state.replace(static=dataclasses.replace(state.static, chunk=4))
+    found: list[dict[str, Any]] = []
+
+    def double(*arguments: Any, **named: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
+        value, metrics = fast_sac.critic_loss(*arguments, **named)
+        return 2.0 * value, metrics | {"Loss/twice": 2.0 * value}
+
+    def triple(*arguments: Any, **named: Any) -> tuple[jax.Array, Any]:
+        value, drawn = fast_sac.actor_loss(*arguments, **named)
+        return 3.0 * value, drawn
+
+    for loss in (fast_sac.Losses(), fast_sac.Losses(critic=double), fast_sac.Losses(actor=triple)):
+        found.append(fast_sac.update(state, batch, KEY, loss=loss)[1])
+    plain, critic, actor = found
+    for name, there, factor in (
+        ("Loss/critic_grad_norm", critic, 2.0),
+        ("Loss/actor_grad_norm", actor, 3.0),
+        ("Loss/actor_loss", actor, 3.0),
+        ("Loss/qf_loss", critic, 1.0),
+    ):
+        np.testing.assert_allclose(there[name], factor * plain[name], rtol=1e-5)
+    np.testing.assert_allclose(critic["Loss/twice"], 2.0 * plain["Loss/qf_loss"], rtol=1e-5)
