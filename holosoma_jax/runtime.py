@@ -5,15 +5,21 @@ Every variable is a default: what the user has set stays.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 from holosoma_jax.config.errors import ConfigError
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+
+_GC_CALLBACK = "_xla_gc_callback"
 
 EXTRAS = {
     "mujoco_warp": "warp",
@@ -81,7 +87,8 @@ def command(body: Callable[[], int], interrupted: str) -> int:
       exception is a defect and is raised.
     """
     try:
-        return body()
+        with _interruptible():
+            return body()
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -94,6 +101,35 @@ def command(body: Callable[[], int], interrupted: str) -> int:
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return 130
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Within the context, Ctrl-C is a `KeyboardInterrupt` that is not lost in JAX.
+
+    JAX has a callback in Python's garbage collection, which imports keep busy, and what is raised in there
+    is reported and forgotten. So there the signal is sent once more, a moment later.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if frame is None or frame.f_code.co_name != _GC_CALLBACK:
+            raise KeyboardInterrupt
+        again = threading.Timer(0.05, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _in_main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:

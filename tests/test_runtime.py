@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,29 @@ def test_a_user_without_a_home(environ, monkeypatch):
     assert "JAX_COMPILATION_CACHE_DIR" not in environ
     with pytest.raises(ConfigError, match="no home folder to keep downloads in: set HOLOSOMA_CACHE_DIR"):
         wandb_files.cache_folder()
+
+
+def test_a_signal_in_jax_s_garbage_collection_is_not_lost(capsys):
+    """Python reports what a collection's callback raises, and forgets it."""
+    calls = []
+
+    def _xla_gc_callback(*args: object) -> None:
+        if not calls:
+            calls.append(args)
+            signal.raise_signal(signal.SIGINT)
+
+    def body() -> int:
+        gc.callbacks.append(_xla_gc_callback)
+        try:
+            gc.collect()
+            time.sleep(10.0)
+        finally:
+            gc.callbacks.remove(_xla_gc_callback)
+        return 0
+
+    assert runtime.command(body, "interrupted") == 130
+    assert calls and capsys.readouterr().err == "interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_nothing_reports_to_anybody_unless_told_to(environ):

@@ -80,6 +80,12 @@ class ConsoleSink:
         """Print a line above the table; in every mode."""
         self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
+    def stopping(self, text: str) -> None:
+        """`note`, where the next signal may end the process: the cursor that the table hides comes back."""
+        self.note(text)
+        if self._live is not None:
+            self._console.show_cursor(True)
+
     def close(self) -> None:
         """Leave the last table on the screen."""
         if self._live is not None:

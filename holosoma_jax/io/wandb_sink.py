@@ -84,6 +84,7 @@ class WandbSink:
         import wandb
 
         self.folder, self._say, self._broken = folder, say, False
+        self._videos: list[Path] = []
         before = _read_state(folder) if completed else {}
         place = Path(cfg.dir) if cfg.dir else folder / ".wandb"
         mode = mode_of(cfg)
@@ -126,6 +127,7 @@ class WandbSink:
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Add one point to each curve; values that are not finite are left out."""
+        self._videos = []
         row = {key: float(value) for key, value in scalars.items() if math.isfinite(value)}
         self._attempt(f"step {step}", lambda: self._run.log(row | {"global_step": step}, step=step))
 
@@ -146,7 +148,10 @@ class WandbSink:
     def _show(self, path: Path) -> None:
         import wandb
 
-        self._run.log({VIDEO_KEY: wandb.Video(str(path), format="mp4")}, commit=False)
+        # A step has one value of each key: a second video before the next step would replace the first.
+        self._videos.append(path)
+        videos = [wandb.Video(str(each), format="mp4") for each in self._videos]
+        self._run.log({VIDEO_KEY: videos if len(videos) > 1 else videos[0]}, commit=False)
 
     def _upload(self, path: Path) -> None:
         name = path.relative_to(self.folder)

@@ -61,7 +61,7 @@ def _run(cfg: Config, setup: Setup, viewer: Viewer | None) -> int:
     main = processes.is_main()
     artifacts = Artifacts(setup, folder, console.note, lambda path: share(files, path)) if main else None
     try:
-        with on_signal(console.note) as stop:
+        with on_signal(console.stopping) as stop:
             result = loop.train(
                 setup,
                 driver,

@@ -112,3 +112,14 @@ def test_the_summary_says_how_far_how_long_and_how_good():
     assert shown.summary() == "Iteration 0 of 10 after 1:02:05."
     shown.write(4, SCALARS)
     assert shown.summary() == "Iteration 4 of 10 after 1:02:05, best mean reward 12.35."
+
+
+def test_a_table_that_may_be_ended_any_moment_leaves_the_cursor():
+    shown, out = sink(True)
+    shown.write(1, SCALARS)
+    hidden, visible = "\x1b[?25l", "\x1b[?25h"
+    assert out.getvalue().rfind(hidden) > out.getvalue().rfind(visible)
+    shown.stopping("Ctrl-C: stopping ...")
+    assert "Ctrl-C: stopping ..." in out.getvalue()
+    assert out.getvalue().rfind(visible) > out.getvalue().rfind(hidden)
+    shown.close()

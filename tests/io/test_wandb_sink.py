@@ -82,6 +82,18 @@ def test_files_and_videos_arrive_under_their_names(written: tuple[Path, list[str
     assert (files / video).read_bytes() == b"mp4" * 50
 
 
+def test_two_videos_of_one_step_are_both_there(folder: Path):
+    (folder / "videos" / "0000001.mp4").write_bytes(b"mp4" * 40)
+    sink = WandbSink(CFG, folder, CONFIG, project="p", say=lambda text: None)
+    sink.write(1, {"Train/mean_reward": 1.0})
+    for name in ("0000001", "final"):
+        sink.file(folder / "videos" / f"{name}.mp4")
+    sink.close()
+    key = f"{wandb_sink.VIDEO_KEY}.videos"
+    (videos,) = [row[key] for row in Read(folder).history if key in row]
+    assert [video["size"] for video in videos] == [120, 150]
+
+
 def test_the_folder_says_which_run_it_is_and_what_to_type(written: tuple[Path, list[str]]):
     folder, said = written
     state = json.loads((folder / wandb_sink.STATE_FILE).read_text())
