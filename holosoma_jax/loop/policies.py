@@ -138,7 +138,8 @@ def _preset_for(file: OnnxPolicy) -> dict[str, Any]:
     if clip := file.metadata.get("observation_clip"):
         config["observation"]["clip_observations"] = float(clip)
     if ranges := file.metadata.get("command_ranges"):
-        config["command"]["setup_terms"]["locomotion_command"]["params"]["command_ranges"] = dict(ranges)
+        params = config["command"]["setup_terms"]["locomotion_command"]["params"]
+        params["command_ranges"] = dict(params["command_ranges"]) | dict(ranges)
     return config
 
 

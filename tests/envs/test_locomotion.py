@@ -21,6 +21,7 @@ from holosoma_jax.envs.view import View
 N = 4
 PLANE = ("exp:g1-29dof", "terrain:terrain-locomotion-plane", f"--training.num-envs={N}")
 OWN = "tests.envs.test_locomotion"
+DRAWN = "--randomization.setup-terms"
 
 
 def make(*overrides: str, evaluation: bool = False, randomizes: Any = PhysicsParams._fields) -> Env:
@@ -218,9 +219,12 @@ def test_a_reward_of_ones_own(key: jax.Array) -> None:
         ("--reward.terms.alive.func=no.such.module:f", "cannot import 'no.such.module'"),
         ("--reward.terms.alive.func=alife", "Did you mean 'alive'?"),
         (f"--reward.terms.alive.func={OWN}:speed --reward.terms.alive.params.gian=2", "gian"),
+        (f"{DRAWN}.randomize-friction-startup.params.num-buckets=0", "num-buckets: got 0;"),
+        (f"{DRAWN}.actuator-randomizer-state.params.kp-range=[-1,1]", "kp-range: got (-1, 1);"),
+        ("--command.setup-terms.locomotion-gait.params.gait-period=0", "gait-period: got 0;"),
     ],
 )
-def test_a_wrong_function_is_one_line(override: str, message: str) -> None:
+def test_a_wrong_term_is_one_line(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         make(*override.split())
     assert message in str(error.value) and "\n" not in str(error.value)
@@ -236,6 +240,8 @@ def test_optional_terms(key: jax.Array) -> None:
     )
     tilted = sim.root_quat.at[1].set(jnp.array([np.cos(0.4), 0.0, np.sin(0.4), 0.0]))
     view = example_view(sim._replace(contact_force=force, root_quat=tilted))
+    with pytest.raises(ConfigError, match="pose_weights has 2 entries, robot 'g1' has 29 joints"):
+        rewards.pose(view, pose_weights=(1.0, 2.0))
     assert rewards.penalty_stumble(view).tolist() == [1, 0, 0, 0]
     np.testing.assert_allclose(rewards.base_height(view, target=0.7), 0.01, rtol=1e-4)
     assert terminations.tilt(view, max_angle=0.7).tolist() == [False, True, False, False]

@@ -86,11 +86,12 @@ def test_a_term_of_the_critic_may_be_the_policys(policy_file: PolicyFile) -> Non
 
 
 def test_command_ranges_of_the_file_are_drawn_from(policy_file: PolicyFile) -> None:
-    ranges = {"lin_vel_x": [0.0, 2.0], "lin_vel_y": [0.0, 0.0], "ang_vel_yaw": [-0.5, 0.5]}
+    ranges = {"lin_vel_x": [0.0, 2.0], "lin_vel_y": [0.0, 0.0]}
     cfg = compose.load([], base=policies.find(str(policy_file(command_ranges=ranges))).config)
     assert cfg.command.setup_terms["locomotion_command"].params["command_ranges"] == {
-        name: tuple(pair) for name, pair in ranges.items()
-    }
+        "ang_vel_yaw": (-1.0, 1.0),  # the preset's
+        "heading": (-3.14, 3.14),
+    } | {name: tuple(pair) for name, pair in ranges.items()}
 
 
 def error_of(file: Path | str) -> str:

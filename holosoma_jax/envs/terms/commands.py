@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema.types import Fraction, NonNegativeFloat, PositiveFloat
 
 Range = tuple[float, float]
 
@@ -20,9 +21,9 @@ class VelocityCommand:
 
     command_ranges: dict[str, Range]
     """lin_vel_x, lin_vel_y in m/s and ang_vel_yaw in rad/s; 'heading' is carried but not used"""
-    stand_prob: float = 0.2
+    stand_prob: Fraction = 0.2
     """probability that a draw asks to stand still"""
-    resampling_time: float = 10.0
+    resampling_time: PositiveFloat = 10.0
     """s between draws within an episode"""
 
     def __post_init__(self) -> None:
@@ -31,12 +32,12 @@ class VelocityCommand:
             low, high = self.command_ranges.get(name, (1.0, 0.0))
             if low > high:
                 raise ConfigError(
-                    f"commands.locomotion_command.params.command_ranges.{name}: "
+                    f"command.setup_terms.locomotion_command.params.command_ranges.{name}: "
                     f"got {self.command_ranges.get(name)}, wanted [low, high] with low <= high."
                 )
         if not 0.0 <= self.stand_prob <= 1.0:
             raise ConfigError(
-                f"commands.locomotion_command.params.stand_prob: got {self.stand_prob}, wanted 0 to 1."
+                f"command.setup_terms.locomotion_command.params.stand_prob: got {self.stand_prob}, wanted 0 to 1."
             )
 
     def sample(self, key: jax.Array, num_envs: int) -> jax.Array:
@@ -56,9 +57,9 @@ class VelocityCommand:
 class Gait:
     """How fast the gait clock runs."""
 
-    gait_period: float = 1.0
+    gait_period: PositiveFloat = 1.0
     """s"""
-    gait_period_randomization_width: float = 0.0
+    gait_period_randomization_width: NonNegativeFloat = 0.0
     """Hz, half-width of the draw around 1 / gait_period (of the frequency, despite the name)"""
 
     def sample(self, key: jax.Array, num_envs: int) -> jax.Array:

@@ -17,9 +17,12 @@ import jax.numpy as jnp
 
 from bridges.protocol import PhysicsParams
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from holosoma_jax.robots.robot import Robot
 
 Range = tuple[float, float]
+PositiveRange = tuple[PositiveFloat, PositiveFloat]
+NonNegativeRange = tuple[NonNegativeFloat, NonNegativeFloat]
 
 
 def uniform(key: jax.Array, shape: tuple[int, ...], limits: Range) -> jax.Array:
@@ -32,7 +35,7 @@ def _ordered(term: str, **ranges: Range) -> None:
     for name, (low, high) in ranges.items():
         if low > high:
             raise ConfigError(
-                f"randomization.{term}.params.{name}: got [{low}, {high}], "
+                f"randomization.setup_terms.{term}.params.{name}: got [{low}, {high}], "
                 "wanted [low, high] with low <= high."
             )
 
@@ -43,7 +46,7 @@ class MassRandomizer:
 
     each_episode: ClassVar[bool] = False
     enable_link_mass: bool = True
-    link_mass_range: Range = (0.9, 1.2)
+    link_mass_range: PositiveRange = (0.9, 1.2)
     """factor, independent per link of the robot's `randomized_mass_bodies`"""
     enable_base_mass: bool = True
     added_mass_range: Range = (-1.0, 3.0)
@@ -73,7 +76,7 @@ class MassRandomizer:
             factor = self.link_mass_range[0] if self.enable_link_mass else 1.0
             if factor * mass + self.added_mass_range[0] <= 0.0:
                 raise ConfigError(
-                    "randomization.mass_randomizer.params.added_mass_range: "
+                    "randomization.setup_terms.mass_randomizer.params.added_mass_range: "
                     f"{self.added_mass_range[0]} kg would leave '{robot.torso_body}' ({mass:.2f} kg) "
                     "without mass; give a smaller negative number."
                 )
@@ -87,8 +90,8 @@ class FrictionRandomizer:
     """One sliding friction coefficient per environment, in force at all of its contacts."""
 
     each_episode: ClassVar[bool] = False
-    friction_range: Range = (0.5, 1.25)
-    num_buckets: int = 64
+    friction_range: NonNegativeRange = (0.5, 1.25)
+    num_buckets: PositiveInt = 64
     """the draw takes the midpoints of this many equal bins (PhysX has a material limit)"""
     enabled: bool = True
 
@@ -120,7 +123,7 @@ class BaseComRandomizer:
         for axis in "xyz":
             if axis not in self.base_com_range:
                 raise ConfigError(
-                    "randomization.randomize_base_com_startup.params.base_com_range: "
+                    "randomization.setup_terms.randomize_base_com_startup.params.base_com_range: "
                     f"axis '{axis}' is missing."
                 )
         _ordered("randomize_base_com_startup", **self.base_com_range)
@@ -141,9 +144,9 @@ class ActuatorRandomizer:
     """PD gains (and the torque noise's size) per environment and joint, new each episode."""
 
     each_episode: ClassVar[bool] = True
-    kp_range: Range = (0.9, 1.1)
-    kd_range: Range = (0.9, 1.1)
-    rfi_lim_range: Range = (0.5, 1.5)
+    kp_range: PositiveRange = (0.9, 1.1)
+    kd_range: PositiveRange = (0.9, 1.1)
+    rfi_lim_range: NonNegativeRange = (0.5, 1.5)
     """factor on `setup_torque_rfi`'s rfi_lim"""
     enable_pd_gain: bool = True
     enable_rfi_lim: bool = False
@@ -167,8 +170,8 @@ class ActuatorRandomizer:
 class Push:
     """Sudden changes of the root's horizontal velocity, at random intervals."""
 
-    push_interval_s: Range = (5.0, 10.0)
-    max_push_vel: Range = (1.0, 1.0)
+    push_interval_s: PositiveRange = (5.0, 10.0)
+    max_push_vel: NonNegativeRange = (1.0, 1.0)
     """m/s, x and y: the new velocity is uniform within +- these"""
     enabled: bool = True
     in_evaluation: bool = False
@@ -192,7 +195,7 @@ class Push:
 class ActionDelay:
     """Whole control steps between an action and its effect, per episode."""
 
-    ctrl_delay_step_range: tuple[int, int] = (0, 1)
+    ctrl_delay_step_range: tuple[NonNegativeInt, NonNegativeInt] = (0, 1)
     """both ends included"""
     enabled: bool = True
 
@@ -201,7 +204,7 @@ class ActionDelay:
         low, high = self.ctrl_delay_step_range
         if low < 0 or low > high:
             raise ConfigError(
-                "randomization.setup_action_delay_buffers.params.ctrl_delay_step_range: "
+                "randomization.setup_terms.setup_action_delay_buffers.params.ctrl_delay_step_range: "
                 f"got [{low}, {high}], wanted [low, high] control steps with 0 <= low <= high."
             )
 
@@ -221,7 +224,7 @@ class TorqueNoise:
     """Random force injection: uniform torque noise at every physics step."""
 
     enabled: bool = False
-    rfi_lim: float = 0.1
+    rfi_lim: NonNegativeFloat = 0.1
     """half-width, as a fraction of each joint's torque limit"""
 
 

@@ -78,10 +78,10 @@ def pose(view: View, *, pose_weights: Sequence[float]) -> jax.Array:
     """Weighted squared distance of the joints from the default pose [E], rad^2.
 
     Raises:
-      ValueError: `pose_weights` has not one entry a joint.
+      ConfigError: `pose_weights` has not one entry a joint.
     """
     if len(pose_weights) != view.robot.num_joints:
-        raise ValueError(
+        raise ConfigError(
             f"reward 'pose': pose_weights has {len(pose_weights)} entries, robot '{view.robot.name}' has "
             f"{view.robot.num_joints} joints. Give one weight per joint, in the robot's joint order."
         )
