@@ -109,7 +109,10 @@ def timed(call: Callable[[], Any]) -> Callable[[], float]:
 
 
 class RawPhysics:
-    """Control steps of bare MuJoCo Warp on the bridge's model, as one CUDA graph where there is a GPU."""
+    """Control steps of bare MuJoCo Warp on the bridge's model, as one CUDA graph where there is a GPU.
+
+    As in the bridge, contact sensors are computed in the last of a control step's physics steps only.
+    """
 
     def __init__(self, bridge: MjwarpBridge, physics: Physics, steps: int) -> None:
         built = bridge._programs.require_open()
@@ -117,11 +120,12 @@ class RawPhysics:
         fields = {
             n: wp.from_jax(x, dtype=getattr(built.full, n).dtype) for n, x in physics.fields._asdict().items()
         }
-        model = with_fields(built.full, type("Fields", (), fields))
-        self._fields, decimation = fields, bridge.spec.decimation
+        arrays, last = type("Fields", (), fields), bridge.spec.decimation - 1
+        models = [with_fields(built.quiet, arrays)] * last + [with_fields(built.full, arrays)]
+        self._fields = fields
         self._begin = {name: np.array(getattr(physics, name)) for name in ("qpos", "qvel", "warmstart")}
         self._data.ctrl.assign(np.tile(bridge._robot.default_joint_pos, (bridge.spec.num_envs, 1)))
-        self.run_step = lambda: [mjw.step(model, self._data) for _ in range(decimation)]
+        self.run_step = lambda: [mjw.step(model, self._data) for model in models]
         if self._device.is_cuda:
             with wp.ScopedDevice(self._device):
                 self.run_step()
@@ -245,14 +249,20 @@ def accelerator() -> dict[str, object]:
 
 
 def memory() -> dict[str, int]:
-    """Peak bytes so far: JAX's and Warp's on a GPU, the process' on a CPU."""
+    """Peak bytes so far: JAX's and Warp's on a GPU, the process' on a CPU.
+
+    ``device`` is all that is taken of the GPU now, by whoever: with what neither counts, such as the memory that
+    CUDA graphs keep for the arrays which MuJoCo Warp makes on the way.
+    """
     device = jax.local_devices()[0]
     if device.platform == "cpu":
         return {"process": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
     stats = device.memory_stats() or {}
+    gpu = wp.device_from_jax(device)
     return {
         "jax": int(stats.get("peak_bytes_in_use", 0)),
-        "warp": int(wp.get_mempool_used_mem_high(wp.device_from_jax(device))),
+        "warp": int(wp.get_mempool_used_mem_high(gpu)),
+        "device": int(gpu.total_memory - gpu.free_memory),
     }
 
 
