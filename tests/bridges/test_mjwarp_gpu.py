@@ -69,8 +69,8 @@ def test_it_conforms(subject, check):
 
 @pytest.mark.parametrize("mode", ["staged", "staged_ex", "addresses"])
 def test_graphs_do_what_kernels_one_by_one_do(mode):
-    """Before rounding has grown: equal runs are not equal bit for bit on a GPU."""
+    """In most environments: equal runs are not equal bit for bit on a GPU, and contacts magnify that in some."""
     graph, plain = (fall(MjwarpBridge(settings(m), BIPED, Ground(), NUM), 2) for m in (mode, "off"))
     for name, x, y in zip(SimState._fields, graph, plain, strict=True):
-        if name != "contact_force":
-            np.testing.assert_allclose(x, y, rtol=0, atol=0.02, err_msg=name)
+        apart = np.abs(x - y).reshape(NUM, -1).max(axis=1)
+        assert np.percentile(apart, 75) < (1.0 if name == "contact_force" else 0.01), name
