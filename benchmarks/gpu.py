@@ -5,7 +5,7 @@ On a GPU, for G1 with PPO and FastSAC and 1,024 to 16,384 environments::
     python -m benchmarks.gpu --out gpu.json --train-minutes 60
 
 Without ``--train-minutes`` it trains no longer than until the first update. The file is written after every
-measurement, so that little is lost where a machine is lent for a short time.
+measurement, so that little is lost where a machine is lent for a short time; begin there with ``--num-envs 4096``.
 
 The same on a processor, small, so that the command is known to work::
 
@@ -107,18 +107,19 @@ def training(preset: str, num_envs: int, minutes: float, folder: str, overrides:
     except subprocess.TimeoutExpired:
         run.send_signal(signal.SIGINT)
     found: dict[str, Any] = {"preset": preset, "num_envs": num_envs}
-    if (code := run.wait()) not in (0, 128 + signal.SIGINT):
+    code, files = run.wait(), _rows(Path(folder), preset)
+    if code not in (0, 128 + signal.SIGINT) or not files:  # no row: stopped before the first iteration
         return found | {"exit_code": code}
-    file = max(Path(folder, preset).glob("*/metrics.jsonl"))  # folders begin with the time
+    file = max(files, key=lambda file: file.parent.name)  # folders begin with the time
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     kept = [*rows[: -1 : -(-len(rows) // POINTS)], rows[-1]]
     curve = [{n: v for n, v in row.items() if n.startswith(LOGGED)} for row in kept]
     return found | {"seconds": time.perf_counter() - began, "folder": str(file.parent), "curve": curve}
 
 
-def _rows(folder: Path) -> list[Path]:
+def _rows(folder: Path, project: str = "*") -> list[Path]:
     """Files of metrics with at least one row."""
-    return [file for file in folder.glob("*/*/metrics.jsonl") if file.stat().st_size]
+    return [file for file in folder.glob(f"{project}/*/metrics.jsonl") if file.stat().st_size]
 
 
 def main() -> int:

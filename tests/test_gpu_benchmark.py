@@ -46,7 +46,7 @@ def test_a_curve_is_what_a_run_logged_until_it_was_stopped(monkeypatch, tmp_path
         """The train command, which never ends by itself."""
 
         def __init__(self, command, **kwargs):
-            metrics.parent.mkdir(parents=True)
+            metrics.parent.mkdir(parents=True, exist_ok=True)
             metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
         def wait(self, timeout=None):
@@ -64,6 +64,12 @@ def test_a_curve_is_what_a_run_logged_until_it_was_stopped(monkeypatch, tmp_path
     assert (steps[0], steps[-1], len(steps)) == (1, 1000, 201)
     assert set(found["curve"][0]) == {"step", "Train/mean_reward"}
     assert found["folder"] == str(metrics.parent)
+    rows.clear()
+    assert gpu.training("g1-29dof", 64, 1.0, str(tmp_path), []) == {
+        "preset": "g1-29dof",
+        "num_envs": 64,
+        "exit_code": 130,
+    }
 
 
 @pytest.mark.parametrize(
