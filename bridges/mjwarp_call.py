@@ -7,7 +7,7 @@ some thirty of them, so here they are declared once, as a table, and the code ge
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -29,6 +29,26 @@ class Kind(NamedTuple):
         return wp.array(dtype=self.dtype, ndim=len(self.shape))
 
 
+class Call:
+    """A pure function of arrays by name, to arrays by name; see `make`."""
+
+    def __init__(self, function: Any, given: Sequence[str], found: Sequence[str]):
+        self.function, self._given, self._found = function, given, found
+
+    def __call__(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """Call it; `arrays` may hold more than it reads."""
+        return dict(zip(self._found, self.function(*(arrays[n] for n in self._given)), strict=True))
+
+    def forget(self) -> None:
+        """Let go of recorded graphs and their buffers, which Warp would keep for the life of the process.
+
+        A program that contains the call runs the body again, and cannot replay it in memory that is gone.
+        """
+        self.function.captures.clear()
+        for recorded in self.function.call_descriptors.values():
+            recorded.__init__(recorded.static_inputs)  # Warp has no way of its own to forget what it staged
+
+
 def make(
     name: str,
     body: Callable[[SimpleNamespace], None],
@@ -37,7 +57,7 @@ def make(
     updates: Mapping[str, Kind],
     writes: Mapping[str, Kind],
     graph: wp.JaxCallableGraphMode,
-) -> Callable[[Mapping[str, jax.Array]], dict[str, jax.Array]]:
+) -> Call:
     """`body` as a pure function: arrays of `reads` and `updates` in, those of `updates` and `writes` out.
 
     Args:
@@ -70,8 +90,4 @@ def make(
         in_out_argnames=list(updates),
     )
 
-    def run(given: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        found = function(*(given[n] for n in (*reads, *updates)))
-        return dict(zip((*updates, *writes), found, strict=True))
-
-    return run
+    return Call(function, (*reads, *updates), (*updates, *writes))

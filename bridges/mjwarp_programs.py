@@ -87,8 +87,12 @@ class Programs:
             wp.synchronize_device(built.device)
 
     def close(self) -> None:
-        """Let go of the model; later calls raise RuntimeError."""
+        """Let go of the model; later calls raise RuntimeError, those in compiled programs too."""
+        if self._built is not None:
+            wp.synchronize_device(self._built.device)  # what was called may still be running in that memory
         self._built = None
+        self._step.forget()
+        self._constants.forget()
 
     def require_open(self) -> Built:
         """The model; raises RuntimeError after `close`."""

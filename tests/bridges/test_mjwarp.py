@@ -360,3 +360,19 @@ def test_a_closed_bridge_says_so():
     made.close()
     with pytest.raises(RuntimeError, match="this MJWarp bridge was closed; make a new one"):
         made.step(physics, TARGETS)
+
+
+def test_a_closed_bridge_keeps_no_graphs():
+    """A program that was compiled before has to ask the bridge again, instead of replaying what was recorded."""
+    made = MjwarpBridge(config(), BIPED, Ground(), NUM)
+    program = jax.jit(lambda physics: made.step(physics, jnp.asarray(TARGETS))[1].root_pos)
+    physics = made.init()
+    program(physics)
+    function = made._programs._step.function
+    (recorded,) = function.call_descriptors.values()
+    recorded.capture = recorded.input_staging_arrays = object()  # as on a GPU
+    function.captures["addresses"] = object()
+    made.close()
+    assert (recorded.capture, recorded.input_staging_arrays, len(function.captures)) == (None, None, 0)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="this MJWarp bridge was closed"):
+        jax.block_until_ready(program(physics))
