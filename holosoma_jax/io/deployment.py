@@ -30,6 +30,8 @@ TERMS = (
     ("sin_phase", 2),
 )
 """Term -> entries of one frame; the program builds this observation."""
+SCALES = {"g1": {"base_ang_vel": 0.25, "dof_vel": 0.05}, "t1": {"dof_vel": 0.1}}
+"""Robot -> term -> what the program multiplies it by, whatever the file says; 1 for the others"""
 
 
 def problems(path: str | os.PathLike[str]) -> list[str]:
@@ -37,7 +39,7 @@ def problems(path: str | os.PathLike[str]) -> list[str]:
 
     Checked: one float32 input ``actor_obs`` [1, n]; a first output [1, A]; every metadata value a JSON
     document; ``kp``, ``kd`` and ``dof_names`` with A entries; an action scale of 0.25 for every joint,
-    50 Hz, and the terms that it observes, where the file states these.
+    50 Hz, and the terms that it observes and their scales, where the file states these.
 
     Raises:
       OSError: the file cannot be read.
@@ -69,7 +71,8 @@ def _graph(model: Any) -> list[str]:
     for kind, value in (("input", inputs[0]), ("output", output)):
         shape = _shape(value)
         if len(shape) != 2 or shape[0] != 1 or shape[1] < 1:
-            found.append(f"the {kind} '{value.name}' is {shape}, wanted [1, n] (export with a batch of 1)")
+            said = str([size or "any" for size in shape]).replace("'", "")
+            found.append(f"the {kind} '{value.name}' is {said}, wanted [1, n] (export with a batch of 1)")
     return found
 
 
@@ -92,6 +95,13 @@ def _conventions(meta: dict[str, Any]) -> list[str]:
         found.append(
             f"it observes other terms than this policy; they differ in {odd[0][0]} ({odd[0][1]} entries)"
         )
+    scales = SCALES.get(str(meta.get("robot")), {})
+    for term in layout if scales else ():
+        wanted = scales.get(term["name"], 1.0)
+        if not np.isclose(term.get("scale", wanted), wanted):
+            found.append(
+                f"it multiplies '{term['name']}' by {wanted}; this policy was trained with {term['scale']}"
+            )
     frames = {term["history_length"] for term in layout}
     if frames != {1}:
         found.append(f"its observation history has to be set to {max(frames)} frames there, too")

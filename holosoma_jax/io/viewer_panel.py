@@ -32,6 +32,12 @@ FLAGS = (
     | int(imgui.WindowFlags.NoNav)
     | int(imgui.WindowFlags.NoTitleBar)
 )
+DARK = {
+    imgui.Col.WindowBg: imgui.Vec4(0.1, 0.1, 0.12, 1.0),
+    imgui.Col.FrameBg: imgui.Vec4(0.2, 0.25, 0.35, 1.0),
+    imgui.Col.Text: imgui.Vec4(1.0, 1.0, 1.0, 1.0),
+}
+"""Of the panel, whichever theme the browser asks for: the colours of the arrows cannot be read on a bright one."""
 PREVIOUS, NEXT = imgui.Key.LeftArrow, imgui.Key.RightArrow
 
 
@@ -87,9 +93,12 @@ class Panel(plugin.ViewerPlugin):
     def _on_gui(self, _: messages.BuildGuiEvent) -> None:
         imgui.SetNextWindowPos(imgui.Vec2(12.0, 40.0), int(imgui.Cond.Appearing))
         imgui.SetNextWindowBgAlpha(0.75)
+        for part, colour in DARK.items():
+            imgui.PushStyleColor(int(part), colour)
         if imgui.Begin("robot", None, FLAGS)[0]:
             self._write()
         imgui.End()
+        imgui.PopStyleColor(len(DARK))
 
     @messages.handler(priority=messages.Priority.USER)
     def _on_app(self, event: studio_app.InitEvent) -> None:

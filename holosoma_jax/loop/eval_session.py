@@ -83,12 +83,14 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
             markup=False,
             highlight=False,
         )
-        title = f"{parts.robot.name}: {source.path.name}"
+        unit = "" if source.path.suffix else f"{setup.iteration_name(cfg)} "
+        title = f"{parts.robot.name}: {unit}{source.path.name}"
         first = args.velocity or (0.0, 0.0, 0.0)
         with live.watching(parts, title, partial(console.print, soft_wrap=True), command=first) as viewer:
             if viewer is not None:  # steered as the user likes: there is no one command to compare with
                 args = replace(args, velocity=first, pictures=False)
             command = _command(parts, args)
+            _note_unknown_commands(cfg, args, console)
             watch = Watch(parts, command, args, target, console.print)
             if viewer is None:
                 scores = _scores(parts, policy, command, steps, watch)
@@ -148,6 +150,21 @@ def _command(parts: Setup, args: EvalArgs) -> jax.Array:
         return jnp.tile(jnp.asarray(args.velocity, jnp.float32)[None], (envs, 1))
     key = seeding.stream(jax.random.key(parts.cfg.training.seed), "command")
     return evaluate.draw_commands(parts.cfg, envs, key)
+
+
+def _note_unknown_commands(cfg: Config, args: EvalArgs, console: Console) -> None:
+    """Say so where the user asks for a velocity that training did not."""
+    axes = ("lin_vel_x", "lin_vel_y", "ang_vel_yaw")
+    for value, axis in zip(args.velocity or (), axes, strict=False):
+        low, high = evaluate.velocity_ranges(cfg)[axis]
+        if not low <= value <= high:
+            console.print(
+                f"note: --velocity: {axis} {value:g} is outside {low:g} to {high:g}, which the policy was "
+                "trained for.",
+                soft_wrap=True,
+                markup=False,
+                highlight=False,
+            )
 
 
 def _scores(parts: Setup, policy: Policy, command: jax.Array, steps: int, watch: Watch) -> Scores:

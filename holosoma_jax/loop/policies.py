@@ -22,7 +22,7 @@ from holosoma_jax.envs.env import EnvSpec
 from holosoma_jax.io import wandb_files
 from holosoma_jax.io.onnx_policy import OnnxPolicy
 from holosoma_jax.loop import checkpoint
-from holosoma_jax.loop.setup import Setup, learner_module
+from holosoma_jax.loop.setup import Setup, iteration_name, learner_module
 from holosoma_jax.robots.robot import Robot
 
 PRESETS: Mapping[str, str] = {"g1": "g1-29dof", "t1": "t1-29dof", "k1": "k1-22dof"}
@@ -93,7 +93,8 @@ def _from_checkpoint(where: str) -> Source:
         template = learning.init(jax.random.key(0), setup.learner, setup.cfg.algo.config)
         learner = checkpoint.load(path, {"learner": template})["learner"]
         mode = jax.jit(learning.mode)
-        return Policy(f"{path} (iteration {meta.step})", lambda obs: mode(learner, obs))
+        name = f"{path} ({iteration_name(setup.cfg)} {meta.step})"
+        return Policy(name, lambda obs: mode(learner, obs))
 
     run = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     return Source(path, run, meta.config, lambda robot: robot, policy)

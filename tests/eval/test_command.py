@@ -119,15 +119,19 @@ def test_a_policy_of_the_reference_is_scored(
     capsys: pytest.CaptureFixture[str], policy_file: PolicyFile
 ) -> None:
     file = policy_file()
-    assert command.main([f"--checkpoint={file}", "--velocity=[0.4,0,0]", *SMALL]) == 0
+    assert command.main([f"--checkpoint={file}", "--velocity=[0.4,0,-1.5]", *SMALL]) == 0
     out = capsys.readouterr().out
+    notes = [line for line in out.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        "note: --velocity: ang_vel_yaw -1.5 is outside -1 to 1, which the policy was trained for."
+    ]
     record = json.loads((file.parent / "eval" / "policy.json").read_text())
     assert {"survival", "velocity error, horizontal", "tracking_lin_vel"} <= {
         line.strip().split("  ")[0] for line in out.splitlines()
     }
     assert (record["robot"], record["simulator"], record["terrain"]) == ("g1", "mujoco", "plane")
     assert (record["num_envs"], record["steps"], record["control_dt"]) == (2, 10, 0.02)
-    assert record["velocity"] == [0.4, 0.0, 0.0]
+    assert record["velocity"] == [0.4, 0.0, -1.5]
     assert record["scores"]["survival_rate"] == 1.0
     assert record["scores"]["episode_length_s"] == pytest.approx(0.2)
     assert set(record["scores"]["first"]) == set(record["units"])

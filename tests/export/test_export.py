@@ -83,7 +83,7 @@ def test_any_number_of_rows(exported: Path, capsys: pytest.CaptureFixture[str], 
     code, out, _ = run(capsys, "--checkpoint", exported.parents[1], "--output", target, "--batch=any")
     assert code == 0
     assert (
-        "note: for the reference's deployment program, the input 'actor_obs' is [0, 100], wanted [1, n]"
+        "note: for the reference's deployment program, the input 'actor_obs' is [any, 100], wanted [1, n]"
         in out
     )
     rows = np.random.default_rng(0).standard_normal((5, 100)).astype(np.float32)
@@ -147,6 +147,14 @@ def test_what_the_deployment_program_would_not_take(
 ):
     found = deployment.problems(changed(exported, tmp_path / "x.onnx", **metadata))
     assert len(found) == 1 and expected in found[0]
+
+
+def test_a_scale_that_the_program_has_built_in(exported: Path, tmp_path: Path):
+    layout = json.loads(metadata(exported)["observation_layout"])
+    (term,) = (term for term in layout if term["name"] == "dof_vel")
+    term["scale"] = 0.1
+    found = deployment.problems(changed(exported, tmp_path / "x.onnx", observation_layout=json.dumps(layout)))
+    assert found == ["it multiplies 'dof_vel' by 0.05; this policy was trained with 0.1"]
 
 
 def test_a_longer_history_has_to_be_set_there_too(exported: Path, tmp_path: Path):

@@ -88,4 +88,4 @@ def test_a_checkpoint_can_be_scored(
     assert evaluation.main(argv) == 0
     record = json.loads((tmp_path / "7.json").read_text())
     assert record["steps"] == 10
-    assert "(iteration 7)" in capsys.readouterr().out
+    assert "(step 7)" in capsys.readouterr().out
