@@ -69,9 +69,10 @@ class MjwarpBridge:
         device = mjwarp_start.device()
         graph, loops, graphs = mjwarp_start.graph_mode(device, settings.cuda_graph)
         mjwarp_start.say(mjwarp_start.describe(device, graphs, deterministic=settings.deterministic))
-        built = mjwarp_model.build(
-            robot, ground, cfg, num_envs, device, loops=loops, self_collisions=self_collisions
-        )
+        with mjwarp_start.room(num_envs):
+            built = mjwarp_model.build(
+                robot, ground, cfg, num_envs, device, loops=loops, self_collisions=self_collisions
+            )
         self.model = built.host
         self.spec = BridgeSpec(
             simulator="mjwarp",
@@ -89,7 +90,7 @@ class MjwarpBridge:
         fixed = settings.foot_friction == "fixed"
         self._targets = mujoco_targets.targets(built.host, robot, fixed_foot_friction=fixed)
         self._programs = Programs(built, sim.control_decimation, graph)
-        with mjwarp_start.kernels_being_loaded():
+        with mjwarp_start.room(num_envs), mjwarp_start.kernels_being_loaded():
             self._programs.load()
         # Called from Python, each is one program; called inside another, it becomes part of that.
         self._step = jax.jit(self._step_arrays)

@@ -11,6 +11,8 @@ from pathlib import Path
 import jax
 import warp as wp
 
+from holosoma_jax.config.errors import ConfigError
+
 _MODES = {
     "auto": wp.JaxCallableGraphMode.WARP_STAGED,
     "staged": wp.JaxCallableGraphMode.WARP_STAGED,
@@ -35,7 +37,7 @@ def device() -> wp.Device:
     process, and JAX takes one each. Warp finds it by its number on this machine (`local_hardware_id`).
 
     Raises:
-      RuntimeError: JAX has a GPU that Warp cannot use.
+      ConfigError: JAX has a GPU that Warp cannot use.
     """
     wp.config.log_level = wp.LOG_WARNING  # no line per kernel module; `describe` says what matters
     wp.init()
@@ -43,9 +45,9 @@ def device() -> wp.Device:
     try:
         return wp.device_from_jax(ours)
     except (RuntimeError, IndexError, ValueError) as error:
-        raise RuntimeError(
-            f"JAX computes on {ours}, which Warp {wp.__version__} cannot use ({error}). Update the NVIDIA driver, "
-            "or run on the processor: JAX_PLATFORMS=cpu."
+        raise ConfigError(
+            f"simulator:mjwarp: JAX computes on {ours}, which Warp {wp.__version__} cannot use ({error}). Update the "
+            "NVIDIA driver, or run on the processor: JAX_PLATFORMS=cpu."
         ) from error
 
 
@@ -85,6 +87,24 @@ def describe(device: wp.Device, graphs: str, *, deterministic: bool = False) -> 
             "not, which MuJoCo Warp cannot do on a GPU yet."
         )
     return said
+
+
+@contextmanager
+def room(num_envs: int) -> Iterator[None]:
+    """Let what does not fit into the GPU's memory be a line that says what to change.
+
+    Raises:
+      ConfigError: Warp could not allocate something.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "Failed to allocate" not in str(error):
+            raise
+        raise ConfigError(
+            f"simulator:mjwarp: {num_envs} environments do not fit here ({str(error).splitlines()[0]}). Use fewer "
+            "(--training.num-envs), or smaller buffers (--simulator.config.mujoco-warp.nconmax-per-env, njmax-per-env)."
+        ) from error
 
 
 @contextmanager

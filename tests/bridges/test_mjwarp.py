@@ -286,6 +286,28 @@ def test_starting_says_what_it_does(capsys):
     assert lines[2].startswith("Physics kernels are ready after ")
 
 
+def test_what_does_not_fit_is_one_line(monkeypatch):
+    def make_data(*args, **kwargs):
+        raise RuntimeError("Failed to allocate 99 bytes on device 'cuda:0'")
+
+    monkeypatch.setattr(mjwarp_model.mjw, "make_data", make_data)
+    with pytest.raises(
+        ConfigError, match=r"^simulator:mjwarp: 4 environments do not fit here \(Failed .*num-envs\)"
+    ):
+        MjwarpBridge(config(), BIPED, Ground(), NUM)
+
+
+def test_a_gpu_that_warp_cannot_use_is_one_line(monkeypatch):
+    def unknown(device):
+        raise RuntimeError("no CUDA driver")
+
+    monkeypatch.setattr(wp, "device_from_jax", unknown)
+    with pytest.raises(
+        ConfigError, match=r"^simulator:mjwarp: JAX computes on .*cannot use \(no CUDA driver\)"
+    ):
+        mjwarp_start.device()
+
+
 def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
