@@ -53,7 +53,8 @@ def _draw_map(axes: Axes, built: terrain.Terrain, term: TerrainTermConfig) -> No
 
 
 def _draw_tile(axes: Axes, name: str, term: TerrainTermConfig) -> None:
-    tile = TILES[name](np.random.default_rng(3), (80, 80), 0.9, term)
+    drawn = TILES[name](np.random.default_rng(3), (80, 80), 0.9, term)
+    tile = np.trunc(drawn / term.vertical_scale) * term.vertical_scale + 0.0  # whole steps, as on the map
     exaggeration = 1.5 if "slope" in name else 8.0
     low, high = tile.min() - 0.01, tile.max() + 0.01
     light = LightSource(315, 35)
