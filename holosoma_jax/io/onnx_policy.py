@@ -202,9 +202,12 @@ def _read_metadata(path: Path, model: onnx.ModelProto, obs_dim: int, action_dim:
         meta = onnx_reading.harmonize(onnx_reading.decode(raw), INPUT_NAME)
     except ValueError as error:
         raise OnnxPolicyError(f"{path}: {error}") from None
-    problems = onnx_metadata.check_metadata(
-        meta, obs_dim=obs_dim, action_dim=action_dim, required=("dof_names",)
-    )
+    if meta.get("dof_names") is None:
+        raise OnnxPolicyError(
+            f"{path}: metadata 'dof_names' is missing, so nothing says which robot's joints its {action_dim} "
+            "actions move; add them, a JSON list of names in the order of the action."
+        )
+    problems = onnx_metadata.check_metadata(meta, obs_dim=obs_dim, action_dim=action_dim, required=())
     if problems:
         more = f" ({len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise OnnxPolicyError(f"{path}: metadata {problems[0]}{more}.")
