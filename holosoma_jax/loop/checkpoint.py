@@ -333,15 +333,16 @@ def _text(entry: Any) -> str:
 
 @contextlib.contextmanager
 def _orbax(items: Mapping[str, Any]) -> Iterator[ocp.Checkpointer]:
-    """Orbax, silent: it logs the traceback of every error beside raising it."""
+    """Orbax, silent: it logs the traceback of every error beside raising it.
+
+    After an error it stays so: threads of Orbax's are still at work, and log theirs later.
+    """
     log = logging.getLogger("absl")
     level = log.level
     log.setLevel(logging.CRITICAL)
-    try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler(*items)) as orbax:
-            yield orbax
-    finally:
-        log.setLevel(level)
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(*items)) as orbax:
+        yield orbax
+    log.setLevel(level)
 
 
 def _system_error(error: Exception) -> str | None:

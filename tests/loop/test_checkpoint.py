@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import resource
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,8 +170,18 @@ def test_resolve_names_what_it_got(tmp_path):
         checkpoint.load(tmp_path / "empty", {})
 
 
-def test_full_disk_leaves_earlier_checkpoints(saved):
+@pytest.fixture
+def absl_level() -> Iterator[None]:
+    """The level of Orbax's log, put back afterwards."""
+    log = logging.getLogger("absl")
+    level = log.level
+    yield
+    log.setLevel(level)
+
+
+def test_full_disk_leaves_earlier_checkpoints(saved, absl_level):
     before = _files(saved.parent)
+    assert logging.getLogger("absl").level < logging.CRITICAL  # after a save that went well
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # bytes; writes beyond fail like a full disk's
     try:
@@ -179,6 +191,7 @@ def test_full_disk_leaves_earlier_checkpoints(saved):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert str(error.value) == f"could not write checkpoint {saved.parent / '8'}: File too large"
+    assert logging.getLogger("absl").level == logging.CRITICAL  # a thread of Orbax's logs a traceback later
     assert _files(saved.parent) == before
     assert checkpoint.latest(saved.parent) == saved
 
