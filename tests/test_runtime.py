@@ -93,6 +93,7 @@ def test_a_signal_in_jax_s_garbage_collection_is_not_lost(capsys):
             signal.raise_signal(signal.SIGINT)
 
     def body() -> int:
+        gc.collect()  # what other tests have left; the callbacks of its weak references would take the signal
         gc.callbacks.append(_xla_gc_callback)
         try:
             gc.collect()
