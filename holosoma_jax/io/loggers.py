@@ -7,11 +7,15 @@ session had written is dropped, and every file reads as if the run had never sto
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import socket
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -22,6 +26,8 @@ from holosoma_jax.io import wandb_sink
 from holosoma_jax.io.files import replacing
 
 METRICS_FILE = "metrics.jsonl"
+_FLUSH = 10.0
+"""s between the moments at which TensorBoard's events reach the disk"""
 
 
 class Sink(Protocol):
@@ -150,24 +156,68 @@ class JsonlSink:
 
 
 class TensorBoardSink:
-    """TensorBoard events; values that are not finite are left out."""
+    """TensorBoard events; values that are not finite are left out.
+
+    A full disk costs events and a warning, not the run. So events are written here and not by tensorboardX's
+    thread: that one dies of an error, and then lets everybody wait who has another event for it.
+    """
 
     def __init__(self, folder: str | os.PathLike[str], completed: int = 0):
-        """Events go to `folder`; TensorBoard hides what older files there hold of later steps."""
-        from tensorboardX import SummaryWriter
+        """Events go to `folder`; TensorBoard hides what older files there hold of later steps.
 
-        purge = completed + 1 if completed else None
-        self._writer = SummaryWriter(os.fspath(folder), flush_secs=10, purge_step=purge)
+        Raises:
+          OSError: it cannot be written.
+        """
+        self._folder, self._files, self._flushed = Path(folder), 0, -math.inf
+        self._writer: Any = None  # of the file that is written now
+        hide = {"session_log": _protocol().SessionLog(status=_protocol().SessionLog.START)}
+        self._append([self._event(step=completed + 1, **hide)] if completed else [])
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Add one point to each curve."""
-        for key, value in scalars.items():
-            if math.isfinite(value):
-                self._writer.add_scalar(key, float(value), step)
+        from tensorboardX.summary import scalar
+
+        finite = {key: float(value) for key, value in scalars.items() if math.isfinite(value)}
+        try:
+            self._append([self._event(step=step, summary=scalar(k, v)) for k, v in finite.items()])
+        except OSError as error:
+            self.close()  # the file may end in half an event, and readers stop there: start another
+            warnings.warn(
+                f"{self._folder}: TensorBoard events of step {step} are lost ({error.strerror}).",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def close(self) -> None:
         """Write what is pending."""
-        self._writer.close()
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with contextlib.suppress(OSError):
+                writer.close()
+
+    @staticmethod
+    def _event(**fields: Any) -> Any:
+        return _protocol().Event(wall_time=time.time(), **fields)
+
+    def _append(self, events: Sequence[Any]) -> None:
+        from tensorboardX.record_writer import RecordWriter
+
+        if self._writer is None:
+            self._files += 1
+            name = (
+                f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{self._files}"
+            )
+            self._writer = RecordWriter(str(self._folder / name))
+            events = [self._event(file_version="brain.Event:2"), *events]
+        for event in events:
+            self._writer.write(event.SerializeToString())
+        if time.monotonic() - self._flushed > _FLUSH:
+            self._writer.flush()
+            self._flushed = time.monotonic()
+
+
+def _protocol() -> Any:
+    return import_module("tensorboardX.proto.event_pb2")  # made at run time, which type checkers do not see
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

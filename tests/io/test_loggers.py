@@ -152,6 +152,24 @@ def test_tensorboard_events_hold_the_finite_scalars(tmp_path: Path):
     assert points == [("Train/mean_reward", 3, 1.5)]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_tensorboard_on_a_full_disk_loses_events_and_goes_on(tmp_path: Path):
+    sink = TensorBoardSink(tmp_path)
+    sink.write(1, {"a": 1.0})
+    sink._writer.close()
+    sink._writer._writer, sink._flushed = open("/dev/full", "wb"), -math.inf  # noqa: SIM115  # the sink's
+    with pytest.warns(
+        RuntimeWarning, match=r"TensorBoard events of step 2 are lost \(No space left on device\)"
+    ):
+        sink.write(2, {f"k{i}": 2.0 for i in range(100)})
+    sink.write(3, {"a": 3.0})
+    sink.close()
+    assert [(e.step, v.simple_value) for e in events(tmp_path) for v in e.summary.value] == [
+        (1, 1.0),
+        (3, 3.0),
+    ]
+
+
 def test_resumed_tensorboard_hides_later_steps_of_older_files(tmp_path: Path):
     TensorBoardSink(tmp_path, completed=5).close()
     starts = [e.step for e in events(tmp_path) if e.HasField("session_log") and e.session_log.status == 1]
