@@ -151,8 +151,9 @@ class JsonlSink:
             )
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what a full disk did not take has been said to be lost."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 class TensorBoardSink:
@@ -194,6 +195,9 @@ class TensorBoardSink:
         if writer is not None:
             with contextlib.suppress(OSError):
                 writer.close()
+            with contextlib.suppress(OSError):
+                if not os.path.getsize(writer.path):  # nothing fitted, and there may be many such
+                    os.unlink(writer.path)
 
     @staticmethod
     def _event(**fields: Any) -> Any:

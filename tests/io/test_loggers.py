@@ -162,12 +162,23 @@ def test_tensorboard_on_a_full_disk_loses_events_and_goes_on(tmp_path: Path):
         RuntimeWarning, match=r"TensorBoard events of step 2 are lost \(No space left on device\)"
     ):
         sink.write(2, {f"k{i}": 2.0 for i in range(100)})
+    assert len(list(tmp_path.iterdir())) == 1
     sink.write(3, {"a": 3.0})
     sink.close()
     assert [(e.step, v.simple_value) for e in events(tmp_path) for v in e.summary.value] == [
         (1, 1.0),
         (3, 3.0),
     ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_metrics_on_a_full_disk_can_be_closed(tmp_path: Path):
+    sink = JsonlSink(tmp_path / "metrics.jsonl")
+    sink._file.close()
+    sink._file = open("/dev/full", "w")  # noqa: SIM115  # the sink's
+    with pytest.warns(RuntimeWarning, match="step 1 is lost"):
+        sink.write(1, {"a": 1.0})
+    sink.close()
 
 
 def test_resumed_tensorboard_hides_later_steps_of_older_files(tmp_path: Path):
