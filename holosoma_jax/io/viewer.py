@@ -234,7 +234,8 @@ def open_viewer(
         try:
             viewer = Viewer(job)
         except (ViewerUnavailable, OSError) as error:
-            causes.append(f"{kind}: {error}" if kind == "web" else f"{kind}: {error}; {_WINDOW_NEEDS}")
+            fixed = kind == "web" or "--viewer.mode web" in str(error)
+            causes.append(f"{kind}: {error}" + ("" if fixed else f"; {_WINDOW_NEEDS}"))
             continue
         say(f"Viewer: {viewer.url}" if viewer.url else "Viewer: a window of its own.")
         return viewer
@@ -251,7 +252,7 @@ def _python(kind: str) -> str:
         return sys.executable
     found = shutil.which("mjpython", path=str(Path(sys.executable).parent)) or shutil.which("mjpython")
     if found is None:
-        raise ViewerUnavailable("macOS opens it by mjpython, which comes with mujoco and is not found")
+        raise ViewerUnavailable("macOS needs mjpython, which comes with mujoco; or --viewer.mode web")
     return found
 
 

@@ -76,8 +76,9 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
     try:
         policy, spec = source.policy(parts), parts.env.spec
         steps = cfg.training.max_eval_steps or spec.max_episode_steps
+        envs = f"{spec.num_envs} environment{'s' * (spec.num_envs != 1)}"
         console.print(
-            f"{policy.name}: {parts.robot.name} on {cfg.simulator.name}, {spec.num_envs} environments, "
+            f"{policy.name}: {parts.robot.name} on {cfg.simulator.name}, {envs}, "
             f"{_duration(cfg, steps, spec.control_dt)}, {args.mode}",
             soft_wrap=True,
             markup=False,

@@ -260,4 +260,4 @@ def test_without_a_display_a_window_is_one_line(robot, monkeypatch, tmp_path):
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(ViewerUnavailable, match="window: ") as error:
         viewer.open_viewer(ViewerConfig(mode="window"), robot, Ground(), 1, "test", say=lambda _: None)
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and "--viewer.mode web" in str(error.value)
