@@ -4,9 +4,10 @@
 
     python -m holosoma_jax.train exp:g1-29dof
     python -m holosoma_jax.train --training.checkpoint logs/locomotion/20260102_030405-g1-29dof
+    python -m holosoma_jax.train --training.warm-start logs/locomotion/20260102_030405-g1-29dof simulator:mjwarp
 
 The second continues a run that was stopped or killed, with the settings it had; further arguments
-change them.
+change them. The third begins a new run with the policy of that one.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from holosoma_jax.config.schema import Config
 
 PROG = "python -m holosoma_jax.train"
 ABOUT = (
-    "Trains a policy. With --training.checkpoint it goes on with a run: the config is then the run's own, "
-    "unless exp:NAME or --config names another; choices and overrides change it."
+    "Trains a policy. With --training.checkpoint it goes on with a run, with --training.warm-start it begins a new "
+    "one with a run's policy: the config is then that run's, unless exp:NAME or --config names another; choices "
+    "and overrides change it."
 )
 
 
@@ -58,7 +60,7 @@ def _train_with_others(cfg: Config) -> int:
 
 
 def saved_config(argv: Sequence[str]) -> Mapping[str, Any] | None:
-    """The config of the run that `argv` continues, unless it names a preset itself.
+    """The config of the run that `argv` continues or begins with, unless it names a preset itself.
 
     Raises:
       ConfigError: there is no such run.
@@ -66,7 +68,8 @@ def saved_config(argv: Sequence[str]) -> Mapping[str, Any] | None:
     if tokens.wants_help(argv):
         return None
     given = tokens.parse(argv)
-    path = next((o.text for o in given.overrides if o.path == ("training", "checkpoint")), None)
+    texts = {o.path: o.text for o in given.overrides}
+    path = texts.get(("training", "checkpoint")) or texts.get(("training", "warm_start"))
     if path is None or given.chosen("exp") is not None:
         return None
     from holosoma_jax.loop import run_dir

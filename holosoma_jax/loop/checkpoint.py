@@ -58,6 +58,8 @@ class Meta:
     config: Mapping[str, Any]
     """the resolved config"""
     processes: int = 1
+    curriculum: Mapping[str, float] = field(default_factory=dict)
+    """what the task's curricula stand at, by name; for a new run that begins with this policy"""
     schema: int = SCHEMA
     version: str = __version__
     arrays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -245,18 +247,18 @@ def require(
     if simulator is not None and meta.simulator != simulator:
         raise ConfigError(
             f"checkpoint {path} holds the physics of simulator '{meta.simulator}', this run uses '{simulator}'. "
-            f"Pass simulator:{meta.simulator}."
+            f"Pass simulator:{meta.simulator}{_or_warm(path)}"
         )
     if num_envs is not None and meta.num_envs != num_envs:
         raise ConfigError(
             f"checkpoint {path} holds the state of {meta.num_envs} environments, this run has {num_envs}. "
-            f"Pass --training.num-envs {meta.num_envs}."
+            f"Pass --training.num-envs {meta.num_envs}{_or_warm(path)}"
         )
     if num_processes is not None and meta.processes != num_processes:
         several = f"--training.multigpu True --training.distributed.num-processes {meta.processes}"
         raise ConfigError(
             f"checkpoint {path} holds the environments of {meta.processes} process(es), this run has {num_processes}. "
-            f"Pass {several if meta.processes > 1 else '--training.multigpu False'}."
+            f"Pass {several if meta.processes > 1 else '--training.multigpu False'}{_or_warm(path)}"
         )
 
 
@@ -306,6 +308,10 @@ def describe(tree: Any) -> dict[str, Any]:
     }
 
 
+def _or_warm(path: Path) -> str:
+    return f", or begin a new run with its policy: --training.warm-start {path} instead of --training.checkpoint."
+
+
 _WANTED = "Wanted: a run directory (logs/<project>/<run>), or one of its checkpoints/<step> folders."
 _EARLIER = "Resume from an earlier step of the run."
 
@@ -316,7 +322,8 @@ def _compare(path: Path, item: str, meta: Meta, template: Any) -> None:
         held = ", ".join(meta.arrays)
         raise ConfigError(f"checkpoint {path} holds no '{item}' (it holds {held}); it cannot be resumed.")
     there, here = meta.arrays[item], describe(template)
-    fix = "Use the settings in the run's config.yaml, or start without the checkpoint."
+    fix = "Use the settings in the run's config.yaml"
+    fix += ", or start without the checkpoint." if item == "learner" else _or_warm(path)
     for name in [*here, *there]:
         ours, theirs = here.get(name), there.get(name)
         if ours != theirs:

@@ -157,9 +157,25 @@ def close_window(carry: Carry, axis_name: str | None = None) -> tuple[Carry, dic
         return carry, window
 
     def shared(x: jax.Array) -> jax.Array:
-        return jax.lax.pmean(x, axis_name) if x.ndim == 0 and jnp.issubdtype(x.dtype, jnp.floating) else x
+        return jax.lax.pmean(x, axis_name) if is_shared(x) else x
 
     return carry.replace(env=jax.tree.map(shared, carry.env)), window
+
+
+def shared_numbers(state: EnvState) -> dict[str, float]:
+    """What `state` holds as one float for all environments, by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {leaf_name(path): float(x) for path, x in leaves if is_shared(x)}
+
+
+def is_shared(x: jax.Array) -> bool:
+    """Whether this leaf of an environment state is one float for all environments."""
+    return x.ndim == 0 and jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def leaf_name(path: Any) -> str:
+    """'a/b' of a path in a pytree."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def placed(tree: Any) -> Any:

@@ -17,7 +17,7 @@ import jax
 
 from bridges.protocol import Bridge
 from holosoma_jax.learn import fast_sac, replay
-from holosoma_jax.loop import drivers, guard, memory, metrics, processes, seeding, trainer
+from holosoma_jax.loop import drivers, guard, memory, metrics, processes, seeding, trainer, warm_start
 from holosoma_jax.loop.control_step import placed
 from holosoma_jax.loop.experience import VALID, Experience, algorithm, keys
 from holosoma_jax.loop.fused_off_policy import Fused
@@ -32,9 +32,15 @@ REPLAY, WAIT = "replay", "wait"
 
 
 def begin(
-    setup: Setup, saved: Path | None = None, say: Callable[[str], None] = print
+    setup: Setup,
+    saved: Path | None = None,
+    say: Callable[[str], None] = print,
+    warm: Path | None = None,
 ) -> tuple[Stepped | Fused, State]:
     """What takes control steps (`drivers.fused` says how), and the run as checkpoint `saved` left it, or new.
+
+    warm: a new run begins with the learner of this checkpoint (`warm_start.begin`), and learns once it has
+      seen ``resume_learning_starts`` control steps, as one that is resumed without its buffer.
 
     Raises:
       ConfigError: the replay buffer does not fit into memory; the checkpoint is damaged, or does not
@@ -59,11 +65,17 @@ def begin(
     empty = partial(replay.init, algo, spec, num_envs)
     # A buffer that is about to be read from the disk is not made first: there may not be room for two.
     stored = jax.eval_shape(empty) if remembered else placed(jax.jit(empty)())
+    wait = algo.learning_starts if warm is None else max(algo.learning_starts, algo.resume_learning_starts)
     world, experience = driver.start(
-        learner, stored, roots, wait=algo.learning_starts, spread_clocks=algo.init_at_random_ep_len
+        learner, stored, roots, wait=wait, spread_clocks=algo.init_at_random_ep_len
     )
     state = State(learner, world, 0, 0.0, experience)
-    return driver, state if saved is None else restore(saved, setup, state)
+    if saved is not None:
+        state = restore(saved, setup, state)
+    elif warm is not None:
+        state, _ = warm_start.begin(warm, setup, fresh := state)
+        state = state._replace(learner=_under(state.learner, fresh.learner))
+    return driver, state
 
 
 def train(
@@ -178,13 +190,17 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
         wait=items[WAIT]["steps"] if remembered else wait,
     )
     world = trainer.restore_world(setup.bridge, items, fresh.world)
-    learner, fixed = items["learner"].replace(hyper=fresh.learner.hyper), fresh.learner
-    learner = learner.replace(
-        actor=learner.actor.replace(lr=fixed.actor.lr),
-        critics=learner.critics.replace(lr=fixed.critics.lr),
-        log_alpha=learner.log_alpha.replace(lr=fixed.log_alpha.lr),
+    return State(_under(items["learner"], fresh.learner), world, meta.step, meta.elapsed_s, experience)
+
+
+def _under(saved: fast_sac.FastSacState, fresh: fast_sac.FastSacState) -> fast_sac.FastSacState:
+    """`saved` with the coefficients and learning rates of `fresh`."""
+    return saved.replace(
+        hyper=fresh.hyper,
+        actor=saved.actor.replace(lr=fresh.actor.lr),
+        critics=saved.critics.replace(lr=fresh.critics.lr),
+        log_alpha=saved.log_alpha.replace(lr=fresh.log_alpha.lr),
     )
-    return State(learner, world, meta.step, meta.elapsed_s, experience)
 
 
 def _until_log_line(done: int, logging: int, saving: int, budget: int) -> int:

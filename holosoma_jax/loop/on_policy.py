@@ -15,7 +15,8 @@ import numpy as np
 from bridges.protocol import Bridge
 from holosoma_jax.config.schema import PpoConfig
 from holosoma_jax.learn import ppo
-from holosoma_jax.loop import drivers, guard, metrics, seeding, trainer
+from holosoma_jax.loop import drivers, guard, metrics, seeding, trainer, warm_start
+from holosoma_jax.loop.checkpoint import Meta
 from holosoma_jax.loop.control_step import World
 from holosoma_jax.loop.fused_on_policy import Fused
 from holosoma_jax.loop.iteration import Stepped
@@ -26,9 +27,14 @@ from holosoma_jax.loop.trainer import Extras, Result, Sink, State, Stretch
 
 
 def begin(
-    setup: Setup, saved: Path | None = None, say: Callable[[str], None] = print
+    setup: Setup,
+    saved: Path | None = None,
+    say: Callable[[str], None] = print,
+    warm: Path | None = None,
 ) -> tuple[Stepped | Fused, State]:
     """What runs iterations (`drivers.fused` says how), and the run as checkpoint `saved` left it, or new.
+
+    warm: a new run begins with the learner of this checkpoint; see `warm_start.begin`.
 
     Raises:
       ConfigError: the checkpoint is damaged, or does not fit; see `restore`.
@@ -46,7 +52,12 @@ def begin(
     learner = init(seeding.stream(shared, "learner"))
     world = driver.start(learner, root, spread_clocks=cfg.algo.config.init_at_random_ep_len)
     state = State(learner, world, 0, 0.0)
-    return driver, state if saved is None else restore(saved, setup, state)
+    if saved is not None:
+        state = restore(saved, setup, state)
+    elif warm is not None:
+        state, meta = warm_start.begin(warm, setup, fresh := state)
+        state = state._replace(learner=_under(cfg.algo.ppo, state.learner, fresh.learner, meta))
+    return driver, state
 
 
 def train(
@@ -130,15 +141,19 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
     """
     meta = trainer.require(path, setup)
     items = trainer.load(path, _items(setup.bridge, fresh.learner, fresh.world))
-    algo, learner = setup.cfg.algo.ppo, items["learner"].replace(hyper=fresh.learner.hyper)
-    if algo.load_optimizer:
-        before = meta.config["algo"]["config"]
-        rates = {role: _rate(role, learner, fresh.learner, algo, before) for role in ("actor", "critic")}
-        learner = learner.replace(**{r: getattr(learner, r).replace(lr=lr) for r, lr in rates.items()})
-    else:
-        learner = ppo.reset_optimizer(learner, algo)
+    learner = _under(setup.cfg.algo.ppo, items["learner"], fresh.learner, meta)
     world = trainer.restore_world(setup.bridge, items, fresh.world)
     return State(learner, world, meta.step, meta.elapsed_s)
+
+
+def _under(algo: PpoConfig, saved: ppo.PpoState, fresh: ppo.PpoState, meta: Meta) -> ppo.PpoState:
+    """`saved` under the settings `algo`, which `fresh` was made with."""
+    learner = saved.replace(hyper=fresh.hyper)
+    if not algo.load_optimizer:
+        return ppo.reset_optimizer(learner, algo)
+    before = meta.config["algo"]["config"]
+    rates = {role: _rate(role, learner, fresh, algo, before) for role in ("actor", "critic")}
+    return learner.replace(**{r: getattr(learner, r).replace(lr=lr) for r, lr in rates.items()})
 
 
 def _rate(

@@ -70,6 +70,8 @@ class Start:
     run: RunDir
     checkpoint: Path | None
     """None: from the beginning"""
+    warm: Path | None = None
+    """the checkpoint whose learner a beginning run takes over"""
 
 
 def begin(cfg: Config) -> Start:
@@ -78,21 +80,35 @@ def begin(cfg: Config) -> Start:
     Without ``training.checkpoint``: a new one. With a run directory: that one again, from its newest
     checkpoint (from the beginning if there is none yet); nothing is written there until `reopen`.
     With one ``checkpoints/<step>`` folder, or one at Weights & Biases: a new one, which starts there;
-    the old run stays as it is.
+    the old run stays as it is. Where there is no checkpoint, ``training.warm_start`` is looked for.
 
     Raises:
       ConfigError: nothing can be written there, or the checkpoint cannot be found.
     """
     wanted = cfg.training.checkpoint
     if wanted is None:
-        return Start(create(cfg), None)
+        warm = _warm(cfg)
+        return Start(create(cfg), None, warm)
     if wandb_files.is_uri(wanted):
         wanted = str(wandb_files.fetch(wanted, print))
     found = checkpoint.resolve(wanted)
     if found is not None and found.resolve() == Path(wanted).resolve():
         checkpoint.read_meta(found)
         return Start(create(cfg), found)
-    return Start(_run_of(Path(wanted)), found)
+    return Start(_run_of(Path(wanted)), found, None if found else _warm(cfg))
+
+
+def _warm(cfg: Config) -> Path | None:
+    """The checkpoint that ``training.warm_start`` means, if it is given."""
+    wanted = cfg.training.warm_start
+    if wanted is None:
+        return None
+    path = wandb_files.fetch(wanted, print) if wandb_files.is_uri(wanted) else wanted
+    found = checkpoint.resolve(path, "training.warm_start")
+    if found is None:
+        raise ConfigError(f"training.warm_start: {wanted} has saved no checkpoint yet; name another run.")
+    checkpoint.read_meta(found)
+    return found
 
 
 def require(cfg: Config) -> None:
@@ -104,6 +120,8 @@ def require(cfg: Config) -> None:
     wanted = cfg.training.checkpoint
     if wanted is not None and not wandb_files.is_uri(wanted):
         checkpoint.resolve(wanted)
+    if wanted is None and not wandb_files.is_uri(cfg.training.warm_start or ""):
+        _warm(cfg)
     if wanted is None:
         project = Path(cfg.training.output_dir) / cfg.training.project
         try:

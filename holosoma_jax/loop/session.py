@@ -49,14 +49,16 @@ def run(cfg: Config) -> int:
 
 
 def _run(cfg: Config, setup: Setup, viewer: Viewer | None) -> int:
-    folder, saved = _begin(cfg)
+    folder, saved, warm = _begin(cfg)
     total = cfg.algo.config.num_learning_iterations
     _print(f"Run: {folder.path}")
     loop, unit = LOOPS[cfg.algo.name], iteration_name(cfg)
-    driver, state = loop.begin(setup, saved, _print)
+    driver, state = loop.begin(setup, saved, _print, warm)
     processes.from_main(lambda: run_dir.reopen(folder, cfg) or "")
     if saved is not None:
         _print(f"Continuing from {saved}: {state.iteration} of {total} {unit}s are done.")
+    elif warm is not None:
+        _print(f"Beginning with the policy of {warm}.")
     console, files = _sinks(cfg, folder, state.iteration)
     main = processes.is_main()
     artifacts = Artifacts(setup, folder, console.note, lambda path: share(files, path)) if main else None
@@ -95,15 +97,17 @@ def _run(cfg: Config, setup: Setup, viewer: Viewer | None) -> int:
     return stop.exit_code
 
 
-def _begin(cfg: Config) -> tuple[RunDir, Path | None]:
-    """The folder of the run, which the main process finds or makes, and the checkpoint to go on from."""
+def _begin(cfg: Config) -> tuple[RunDir, Path | None, Path | None]:
+    """The folder of the run, which the main process finds or makes, and the checkpoints to begin with (`Start`)."""
 
     def tell() -> str:
         start = run_dir.begin(cfg)
-        return json.dumps([str(start.run.path), start.checkpoint and str(start.checkpoint)])
+        paths = (start.run.path, start.checkpoint, start.warm)
+        return json.dumps([path and str(path) for path in paths])
 
-    path, saved = json.loads(processes.from_main(tell))
-    return RunDir(Path(path)), saved and Path(saved)
+    path, *found = json.loads(processes.from_main(tell))
+    saved, warm = (found and Path(found) for found in found)
+    return RunDir(Path(path)), saved, warm
 
 
 def _finish(cfg: Config, artifacts: Artifacts, learner: Any | None) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from bridges.protocol import Bounded, Bridge, Physics
 from holosoma_jax.config import compose
 from holosoma_jax.loop import checkpoint, guard, processes
-from holosoma_jax.loop.control_step import Step, World
+from holosoma_jax.loop.control_step import Step, World, shared_numbers
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup
 from holosoma_jax.loop.stop import Stop
@@ -217,6 +217,7 @@ def save(folder: RunDir, setup: Setup, state: State, items: Mapping[str, Any]) -
         elapsed_s=state.elapsed,
         config=compose.to_mapping(cfg),
         processes=processes.size(),
+        curriculum=shared_numbers(state.world.carry.env),
     )
     return checkpoint.save(folder.checkpoints, as_stored(items), meta)
 

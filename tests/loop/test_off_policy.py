@@ -16,7 +16,7 @@ from bridges import checks
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
-from holosoma_jax.loop import checkpoint, guard, memory, off_policy
+from holosoma_jax.loop import checkpoint, guard, memory, off_policy, on_policy
 from holosoma_jax.loop.run_dir import RunDir
 from holosoma_jax.loop.setup import Setup, build
 from holosoma_jax.loop.stop import on_signal
@@ -107,6 +107,17 @@ def test_a_wait_for_fresh_steps_is_not_cut_short_by_saving_the_buffer_meanwhile(
     waiting = go(toy.setup(cfg), tmp_path / "second", first.checkpoint)
     _, state = off_policy.begin(toy.setup(toy.fast_sac(**options)), waiting.checkpoint)
     assert (int(state.experience.wait), int(state.experience.replay.ptr)) == (9, 5)
+
+
+def test_a_new_run_takes_over_the_learner_and_waits_for_its_own_steps(tmp_path):
+    trained = go(toy.setup(toy.fast_sac(num_learning_iterations=12)), tmp_path)
+    setup = toy.setup(toy.fast_sac(num_envs=8, resume_learning_starts=9))
+    _, state = off_policy.begin(setup, warm=trained.checkpoint)
+    chex.assert_trees_all_equal(*(x.learner.replace(hyper=None) for x in (state, trained.state)))
+    assert int(state.learner.updates) > 0
+    assert (state.iteration, int(state.experience.wait), int(state.experience.replay.ptr)) == (0, 9, 0)
+    with pytest.raises(ConfigError, match="is of learner 'fast_sac', this run uses 'ppo'"):
+        on_policy.begin(toy.setup(toy.config()), warm=trained.checkpoint)
 
 
 def test_a_changed_buffer_does_not_fit_a_saved_one(tmp_path):

@@ -272,6 +272,22 @@ def test_optimizer_can_be_left_behind(tmp_path):
     chex.assert_trees_all_equal(state.learner.actor.params, trained.state.learner.actor.params)
 
 
+def test_a_new_run_takes_over_learner_and_curriculum(tmp_path):
+    trained = go(toy.setup(toy.config(num_learning_iterations=3)), tmp_path)
+    setup = toy.setup(toy.config(num_envs=8, entropy_coef=0.125))
+    _, state = on_policy.begin(setup, warm=trained.checkpoint)
+    assert (state.iteration, state.elapsed, int(state.world.carry.step)) == (0, 0.0, 0)
+    assert float(state.learner.hyper.entropy_coef) == 0.125
+    chex.assert_trees_all_equal(*(x.learner.replace(hyper=None) for x in (state, trained.state)))
+    env, before = state.world.carry.env, trained.state.world.carry.env
+    assert env.clock.shape == (8,)
+    assert float(env.difficulty) == float(before.difficulty) > 0.0
+    with pytest.raises(ConfigError, match="is of robot 'toy', this run is of 'other'"):
+        on_policy.begin(toy.setup(robot="other"), warm=trained.checkpoint)
+    with pytest.raises(ConfigError, match=r"learner 'actor/params/mlp/Dense_0/bias' is float32\[16\] in the"):
+        on_policy.begin(toy.setup(toy.config(actor_hidden=(32,))), warm=trained.checkpoint)
+
+
 def test_metrics_are_plain_numbers(tmp_path):
     rows = Rows()
     go(toy.setup(toy.config(num_learning_iterations=1)), tmp_path, sinks=[rows])

@@ -71,6 +71,21 @@ def test_one_checkpoint_starts_a_new_run(cfg):
     assert later.exists()
 
 
+def test_warm_start_counts_where_there_is_no_checkpoint(cfg):
+    old = run_dir.begin(cfg).run
+    warm = replace(cfg, training=replace(cfg.training, warm_start=str(old.path)))
+    with pytest.raises(ConfigError, match=r"training.warm_start: .* has saved no checkpoint yet"):
+        run_dir.begin(warm)
+    first = save(old, cfg, 5)
+    start = run_dir.begin(warm)
+    assert (start.checkpoint, start.warm) == (None, first) and start.run.path != old.path
+    assert run_dir.begin(resuming(warm, start.run.path)) == start  # killed before it saved
+    own = save(start.run, warm, 2)
+    assert run_dir.begin(resuming(warm, start.run.path)) == run_dir.Start(start.run, own)
+    with pytest.raises(ConfigError, match=r"training.warm_start: no such folder"):
+        run_dir.begin(replace(cfg, training=replace(cfg.training, warm_start="nowhere")))
+
+
 def test_saved_config_of_run_checkpoint_and_unsaved_run(cfg, tmp_path):
     run = run_dir.begin(cfg).run
     assert run_dir.saved_config(run.path) == compose.to_mapping(cfg)  # from config.yaml

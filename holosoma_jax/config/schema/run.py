@@ -35,6 +35,9 @@ class TrainingConfig:
     checkpoint: str | None = None
     """Go on from here: a run directory is continued in place, one of its checkpoints/<step> folders starts
     a new run."""
+    warm_start: str | None = None
+    """Begin a new run with what the learner of this run or checkpoint has learned; environments, simulator and
+    task may be others. Not read where there is a checkpoint to go on from."""
     export_onnx: bool = True
     """Write policies/<step>.onnx beside every checkpoint."""
     deterministic: bool = False

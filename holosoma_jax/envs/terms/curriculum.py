@@ -55,8 +55,8 @@ class PenaltyCurriculum:
 
     def update(self, scale: jax.Array, average_length: jax.Array) -> jax.Array:
         """The scale [] one control step later, given the average episode length []."""
-        if not self.enabled:
-            return scale
+        if not self.enabled:  # also where a run is resumed that had it enabled
+            return jnp.full_like(scale, self.initial())
         down = jnp.where(average_length < self.level_down_threshold, 1.0 - self.degree, 1.0)
         up = jnp.where(average_length > self.level_up_threshold, 1.0 + self.degree, 1.0)
         return jnp.clip(scale * down * up, self.min_scale, self.max_scale)
