@@ -81,7 +81,7 @@ def test_fast_sac_from_the_command_line_to_an_evaluated_policy(tmp_path):
     assert policy.metadata["experiment_config"]["algo"]["name"] == "fast_sac"
 
     out = call("eval", "--checkpoint", run, "--training.num-envs=2", "--training.max-eval-steps=5")
-    assert "(iteration 16)" in out
+    assert "(step 16)" in out
     again = ["--training.checkpoint", run, "--algo.config.num-learning-iterations=20"]
     assert "16 of 20 steps are done" in train(*again)
     assert checkpoint.latest(run / "checkpoints").name == "20"
