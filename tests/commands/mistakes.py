@@ -30,15 +30,15 @@ def flags(preset: str) -> list[tuple[Path, Any]]:
 
 
 def draw(preset: str, count: int, seed: int) -> Iterator[Mistake]:
-    """`count` mistakes, as likely of each kind; the same for the same seed."""
+    """`count` different mistakes, as likely of each kind; the same for the same seed."""
     rng = random.Random(f"{preset} {seed}")
     known = flags(preset)
     makers = (_misspelt_key, _wrong_type, _out_of_range, _misspelt_choice, _misspelt_preset, _careless)
-    made = 0
-    while made < count:
-        mistake = makers[made % len(makers)](rng, preset, known)
-        if mistake is not None:
-            made += 1
+    made = set[tuple[str, ...]]()
+    while len(made) < count:
+        mistake = makers[len(made) % len(makers)](rng, preset, known)
+        if mistake is not None and mistake.argv not in made:
+            made.add(mistake.argv)
             yield mistake
 
 
