@@ -120,9 +120,9 @@ def require(cfg: Config) -> None:
     wanted = cfg.training.checkpoint
     if wanted is not None and not wandb_files.is_uri(wanted):
         checkpoint.resolve(wanted)
-    if wanted is None and not wandb_files.is_uri(cfg.training.warm_start or ""):
-        _warm(cfg)
     if wanted is None:
+        if not wandb_files.is_uri(cfg.training.warm_start or ""):
+            _warm(cfg)
         project = Path(cfg.training.output_dir) / cfg.training.project
         try:
             require_writable(project)
@@ -153,6 +153,8 @@ def reopen(run: RunDir, cfg: Config) -> None:
 def saved_config(path: str | Path) -> dict[str, object]:
     """The resolved config of the run or checkpoint at `path` (or ``wandb://...``), as a plain mapping.
 
+    Without the checkpoint that its last session went on from: whoever begins with this config says where.
+
     Raises:
       ConfigError: there is none.
     """
@@ -160,7 +162,8 @@ def saved_config(path: str | Path) -> dict[str, object]:
         path = wandb_files.fetch(str(path), print)
     found = checkpoint.resolve(path)
     if found is not None:
-        return dict(checkpoint.read_meta(found).config)
+        config = dict(checkpoint.read_meta(found).config)
+        return config | {"training": config["training"] | {"checkpoint": None}}
     run = _run_of(Path(path))
     if not run.config.is_file():
         raise ConfigError(f"{run.path} has no complete checkpoint and no config.yaml; start a new run.")

@@ -115,19 +115,20 @@ def test_one_checkpoint_starts_a_run_of_its_own(command, tmp_path):
 def test_a_new_run_begins_with_the_policy_of_another(command, tmp_path):
     command(*arguments(tmp_path))
     run = only_run(tmp_path)
+    command("--training.checkpoint", run, "--algo.config.num-learning-iterations", "6")  # which its config says
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     others = "--training.num-envs", "8", "--training.name", "warm"
     code, _, err = command("--training.checkpoint", run, *others)
-    assert code == 2 and f"--training.warm-start {run / 'checkpoints' / '4'} instead of" in err
+    assert code == 2 and f"--training.warm-start {run / 'checkpoints' / '6'} instead of" in err
     code, out, err = command("--training.warm-start", run, *others)
     assert (code, err) == (0, "")
-    assert f"Beginning with the policy of {run / 'checkpoints' / '4'}." in out
+    assert f"Beginning with the policy of {run / 'checkpoints' / '6'}." in out
     (warm,) = (p for p in (tmp_path / "toy").iterdir() if p.name.endswith("-warm"))
     rows = [json.loads(line) for line in (warm / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
-    code, out, _ = command("--training.checkpoint", warm, "--algo.config.num-learning-iterations", "5")
-    assert code == 0 and f"Continuing from {warm / 'checkpoints' / '4'}: 4 of 5" in out
+    code, out, _ = command("--training.checkpoint", warm, "--algo.config.num-learning-iterations", "7")
+    assert code == 0 and f"Continuing from {warm / 'checkpoints' / '6'}: 6 of 7" in out
 
 
 def test_finished_run_has_nothing_left_to_do(command, tmp_path):
