@@ -115,7 +115,9 @@ def test_one_checkpoint_starts_a_run_of_its_own(command, tmp_path):
 def test_a_new_run_begins_with_the_policy_of_another(command, tmp_path):
     command(*arguments(tmp_path))
     run = only_run(tmp_path)
-    command("--training.checkpoint", run, "--algo.config.num-learning-iterations", "6")  # which its config says
+    command(
+        "--training.checkpoint", run, "--algo.config.num-learning-iterations", "6"
+    )  # which its config says
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     others = "--training.num-envs", "8", "--training.name", "warm"
     code, _, err = command("--training.checkpoint", run, *others)
