@@ -18,20 +18,21 @@ import numpy as np
 from mujoco.batch import Batch
 
 from benchmarks.machine import describe, interleave, report
-from bridges import mujoco_model
 from bridges.mujoco import MujocoBridge
+from bridges.mujoco import model as mujoco_model
+from holosoma_jax import experiment
 from holosoma_jax.config import compose
 from holosoma_jax.config.schema import Config
+from holosoma_jax.experiment import Setup
 from holosoma_jax.learn import ppo
-from holosoma_jax.loop import seeding, setup
-from holosoma_jax.loop.rollout import Stepped
-from holosoma_jax.loop.setup import Setup
+from holosoma_jax.rollout import seeding
+from holosoma_jax.rollout.on_policy_steps import Stepped
 
 
 def measure(num_envs: int, horizon: int, rounds: int, preset: str, overrides: list[str]) -> dict[str, object]:
     """Control steps of all environments per second, raw and collected, and their ratio."""
     cfg = compose.load([f"exp:{preset}", f"--training.num-envs={num_envs}", *overrides])
-    parts = setup.build(cfg)
+    parts = experiment.build(cfg)
     root = seeding.root(cfg.training.seed)
     learner = ppo.init(seeding.stream(root, "learner"), parts.learner, cfg.algo.config)
     stepped = Stepped(parts.env, parts.bridge, horizon)

@@ -16,15 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.machine import describe, interleave, report
+from holosoma_jax import experiment
 from holosoma_jax.config import compose
-from holosoma_jax.loop import seeding, setup
-from holosoma_jax.loop.control_step import respond
+from holosoma_jax.rollout import seeding
+from holosoma_jax.rollout.control_step import respond
 
 
 def measure(num_envs: int, steps: int, rounds: int, overrides: list[str]) -> dict[str, object]:
     """Control steps of all environments per second, of the functions and of the physics."""
     cfg = compose.load(["exp:g1-29dof", f"--training.num-envs={num_envs}", *overrides])
-    parts = setup.build(cfg)
+    parts = experiment.build(cfg)
     env, bridge = parts.env, parts.bridge
     key = seeding.root(0)
     state, reset = jax.jit(env.init)(key)

@@ -27,9 +27,8 @@ import numpy as np
 
 from benchmarks.machine import describe, interleave, report
 from benchmarks.ppo_update import Clock
-from holosoma_jax.learn import categorical
-from holosoma_jax.learn import fast_sac_networks as networks
-from holosoma_jax.learn.fast_sac_compiling import compiler_options
+from holosoma_jax.learn.fast_sac import categorical, networks
+from holosoma_jax.learn.fast_sac.compiling import compiler_options
 
 INPUTS, HIDDEN, ATOMS = 132, 768, 101
 NARROWING = ((768, 384), (384, 192), (192, 101))

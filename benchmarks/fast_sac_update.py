@@ -32,7 +32,7 @@ from benchmarks.machine import describe, interleave, report
 from benchmarks.ppo_update import Clock
 from holosoma_jax.config.schema import FastSacConfig
 from holosoma_jax.learn import fast_sac
-from holosoma_jax.learn.fast_sac_compiling import compiler_options
+from holosoma_jax.learn.fast_sac.compiling import compiler_options
 
 
 @dataclass(frozen=True)

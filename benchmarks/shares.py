@@ -27,13 +27,15 @@ import warp as wp
 
 from benchmarks.machine import interleave
 from bridges.mjwarp import MjwarpBridge
-from bridges.mjwarp_model import with_fields
-from bridges.mjwarp_state import Physics
+from bridges.mjwarp.model import with_fields
+from bridges.mjwarp.state import Physics
+from holosoma_jax import experiment
 from holosoma_jax.config import compose
-from holosoma_jax.loop import fused, off_policy, on_policy, seeding, setup
-from holosoma_jax.loop.control_step import World
-from holosoma_jax.loop.rollout import Algorithm, decide, judge
-from holosoma_jax.loop.setup import Setup
+from holosoma_jax.experiment import Setup
+from holosoma_jax.rollout import fused, seeding
+from holosoma_jax.rollout.control_step import World
+from holosoma_jax.rollout.on_policy_steps import Algorithm, decide, judge
+from holosoma_jax.training import off_policy, on_policy
 
 LAYERS = ("physics", "environment", "policy", "learning")
 
@@ -62,7 +64,7 @@ def measure(preset: str, num_envs: int, steps: int, rounds: int, overrides: list
     length = "num-steps-per-env" if ppo else "logging-interval"
     arguments = [f"exp:{preset}", "simulator:mjwarp", f"--training.num-envs={num_envs}"]
     arguments += [f"--algo.config.{length}={steps}", *overrides]
-    parts = setup.build(compose.load(arguments))
+    parts = experiment.build(compose.load(arguments))
     assert isinstance(parts.bridge, MjwarpBridge)
     trainer = (Ppo if ppo else FastSac)(parts, steps)
     for _ in range(3):  # compile, let episodes fall out of step

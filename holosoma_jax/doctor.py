@@ -30,9 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body() -> int:
         args = flags.parse_or_exit(argv, PROG, ABOUT, DoctorArgs)
-        from holosoma_jax.loop import doctor_session  # imports JAX: not for --help
+        from holosoma_jax.diagnostics import session  # imports JAX: not for --help
 
-        return doctor_session.run(args)
+        return session.run(args)
 
     return runtime.command(body, "interrupted")
 

@@ -30,19 +30,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         cfg, args = compose.parse_or_exit(
             argv, PROG, ABOUT, extra=EvalArgs, base=partial(_saved_config, argv)
         )
-        from holosoma_jax.loop import eval_session
+        from holosoma_jax.evaluation import session
 
-        eval_session.run(cfg, args)
+        session.run(cfg, args)
         return 0
 
     return runtime.command(body, "interrupted: there are no scores")
 
 
 def _saved_config(argv: Sequence[str], args: EvalArgs) -> dict[str, Any]:
-    from holosoma_jax.loop import eval_session  # imports JAX: not for --help alone
+    from holosoma_jax.evaluation import session  # imports JAX: not for --help alone
 
     headless = [o.text for o in tokens.parse(argv).overrides if o.path == ("training", "headless")]
-    return eval_session.saved_config(args, watched=headless[-1:] in (["false"], ["False"], ["FALSE"]))
+    return session.saved_config(args, watched=headless[-1:] in (["false"], ["False"], ["FALSE"]))
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body() -> int:
         args = flags.parse_or_exit(argv, PROG, ABOUT, ExportArgs)
-        from holosoma_jax.loop import export_session  # imports JAX: not for --help
+        from holosoma_jax.policy import session  # imports JAX: not for --help
 
-        export_session.run(args)
+        session.run(args)
         return 0
 
     return runtime.command(body, "interrupted: nothing was written")

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def body() -> int:
         _refuse_presets(argv)
         args = flags.parse_or_exit(argv, PROG, ABOUT, ReplayArgs)
-        from holosoma_jax.loop import replay_session  # imports JAX: not for --help
+        from holosoma_jax.viewer import replay_session  # imports JAX: not for --help
 
         replay_session.run(args)
         return 0

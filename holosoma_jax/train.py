@@ -16,9 +16,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from holosoma_jax import distributed, launch, runtime
+from holosoma_jax import runtime
 from holosoma_jax.config import compose, tokens
 from holosoma_jax.config.schema import Config
+from holosoma_jax.parallel import distributed, launch
 
 PROG = "python -m holosoma_jax.train"
 ABOUT = (
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         runtime.prepare(deterministic=cfg.training.deterministic)
         if distributed.is_member(cfg):
             return distributed.guarded(lambda: _train_with_others(cfg))
-        from holosoma_jax.loop import session
+        from holosoma_jax.training import session
 
         session.require(cfg)  # here, so that it is said once
         return launch.run(cfg, argv) if cfg.training.multigpu else session.run(cfg)
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train_with_others(cfg: Config) -> int:
     cfg = distributed.join(cfg)
-    from holosoma_jax.loop import session
+    from holosoma_jax.training import session
 
     session.require(cfg)
     return session.run(cfg)
@@ -72,7 +73,7 @@ def saved_config(argv: Sequence[str]) -> Mapping[str, Any] | None:
     path = texts.get(("training", "checkpoint")) or texts.get(("training", "warm_start"))
     if path is None or given.chosen("exp") is not None:
         return None
-    from holosoma_jax.loop import run_dir
+    from holosoma_jax.runs import run_dir
 
     return run_dir.saved_config(path)
 

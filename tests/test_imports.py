@@ -13,21 +13,45 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("holosoma_jax", "bridges")
 COMMANDS = frozenset({"train", "eval", "replay", "export", "doctor"})
+"""Modules of `holosoma_jax` that are commands; nothing imports them."""
 
-_CONFIG = ("holosoma_jax.config",)
-_ROBOTS = ("holosoma_jax.robots", *_CONFIG)
-ALLOWED: dict[str, tuple[str, ...]] = {
-    "holosoma_jax.config": _CONFIG,
-    "holosoma_jax.robots": _ROBOTS,
-    "holosoma_jax.learn": ("holosoma_jax.learn", *_CONFIG),
-    "bridges": ("bridges", *_ROBOTS),
-    "holosoma_jax.envs": ("holosoma_jax.envs", "bridges.protocol", *_ROBOTS),
-    "holosoma_jax.io": ("holosoma_jax.io", "holosoma_jax.envs.env", "bridges.protocol", *_ROBOTS),
+BASE = ("config", "files", "memory", "runtime", "signals")
+"""What every room may use: the configuration, and modules without knowledge of the rest."""
+ROOMS: dict[str, tuple[str, ...]] = {
+    "config": (),
+    "files": (),
+    "memory": (),
+    "runtime": (),
+    "signals": (),
+    "robots": (),
+    "motion": ("robots", "bridges.protocol"),
+    "learn": (),
+    "bridges": ("robots",),
+    "envs": ("robots", "motion", "bridges.protocol"),
+    "parallel": (),
+    "rollout": ("learn", "envs", "bridges.protocol", "parallel"),
+    "loggers": (),
+    "runs": ("loggers", "parallel"),
+    "render": ("robots", "bridges.protocol"),
+    "experiment": ("robots", "motion", "learn", "envs", "bridges", "parallel", "render"),
+    "policy": ("robots", "motion", "learn", "envs", "bridges.protocol", "loggers", "runs", "experiment"),
+    "viewer": ("robots", "motion", "bridges.protocol", "parallel", "policy", "render", "experiment"),
+    "training": (
+        "learn", "envs", "bridges", "parallel", "rollout", "loggers", "runs", "render", "experiment", "policy",
+        "viewer",
+    ),
+    "evaluation": (
+        "robots", "motion", "envs", "bridges.protocol", "rollout", "render", "experiment", "policy", "viewer",
+    ),
+    "diagnostics": ("bridges", "loggers", "render", "experiment"),
+}  # fmt: skip
+"""Room -> the rooms whose modules it may import, beside its own and `BASE`; commands may import all."""
+
+LAZY = {
+    ("config", "holosoma_jax.envs.terms.registry"),  # a config is checked against the terms once it is read
+    ("training", "holosoma_jax.evaluation.evaluate"),  # the video at the end of a run
 }
-"""Folder -> the modules of ours that it may import; `loop` and the commands may import all folders."""
-
-LAZY = {("holosoma_jax.config", "holosoma_jax.envs.terms.registry")}
-"""Further imports, inside functions only: a config is checked against the terms once it is read."""
+"""Further imports, inside functions only."""
 
 SIMULATORS = frozenset({"mujoco_warp", "warp", "torch", "isaacgym", "isaacsim", "isaaclab", "omni"})
 """Vendor packages; design: the bridges are the only place that imports them."""
@@ -66,20 +90,31 @@ def _imports(source: str, module: str, is_package: bool) -> Iterator[tuple[str, 
         yield from ((name, node.lineno, node not in lazy) for name in names)
 
 
+def _module(room: str) -> str:
+    """The dotted name of a room."""
+    return room if _within(room, "bridges") else f"holosoma_jax.{room}"
+
+
+def _room(module: str) -> str | None:
+    """The room that `module` lies in; None for commands and the package itself."""
+    return next((room for room in ROOMS if _within(module, _module(room))), None)
+
+
 def violations(source: str, module: str, is_package: bool = False) -> list[str]:
     """What `module` with this source imports against the rules, one sentence each."""
     found = []
-    folder = next((f for f in ALLOWED if _within(module, f)), None)
+    room = _room(module)
     for name, line, eager in _imports(source, module, is_package):
         top, where = name.split(".")[0], f"{module}:{line} imports {name}"
         if top in OURS:
             parts = name.split(".")
+            lazy = not eager and any(room == r and _within(name, module_) for r, module_ in LAZY)
             if top == "holosoma_jax" and len(parts) > 1 and parts[1] in COMMANDS:
                 found.append(f"{where}: nothing imports a command module")
-            elif name == "holosoma_jax.__version__" or (not eager and (folder, name) in LAZY):
+            elif name == "holosoma_jax.__version__" or room is None or lazy:
                 continue
-            elif folder and not any(_within(name, allowed) for allowed in ALLOWED[folder]):
-                found.append(f"{where}: {folder} may import {', '.join(ALLOWED[folder])} only")
+            elif not any(_within(name, _module(allowed)) for allowed in (room, *BASE, *ROOMS[room])):
+                found.append(f"{where}: {room} may import {', '.join((*BASE, *ROOMS[room]))} only")
         elif top in SIMULATORS and not _within(module, "bridges"):
             found.append(f"{where}: simulators belong in bridges")
         elif top in OPTIONAL and eager and not _within(module, "bridges"):
@@ -105,16 +140,20 @@ def test_module_keeps_the_rules(module: str, path: Path) -> None:
     ("module", "source"),
     [
         ("holosoma_jax.learn.ppo", "import holosoma_jax.envs.env"),
-        ("holosoma_jax.learn.ppo", "from ..loop import rollout"),
+        ("holosoma_jax.learn.ppo", "from .. import rollout"),
         ("holosoma_jax.learn.ppo", "def f():\n    from bridges import protocol"),
         ("holosoma_jax.envs.locomotion", "from bridges.mujoco import make"),
         ("holosoma_jax.envs.locomotion", "import bridges"),
         ("holosoma_jax.envs.locomotion", "import mujoco"),
         ("bridges.mujoco", "from holosoma_jax.envs import env"),
-        ("holosoma_jax.io.video", "from holosoma_jax.loop.rollout import collect"),
-        ("holosoma_jax.loop.on_policy", "from holosoma_jax import train"),
-        ("holosoma_jax.loop.on_policy", "import torch"),
-        ("holosoma_jax.io.loggers", "import wandb"),
+        ("holosoma_jax.render.video", "from holosoma_jax.rollout.on_policy_steps import collect"),
+        ("holosoma_jax.training.on_policy", "from holosoma_jax import train"),
+        ("holosoma_jax.training.session", "from holosoma_jax.evaluation import evaluate"),
+        ("holosoma_jax.evaluation.session", "from holosoma_jax.training import trainer"),
+        ("holosoma_jax.viewer.session", "from holosoma_jax.training import trainer"),
+        ("holosoma_jax.rollout.metrics", "from holosoma_jax.runs import checkpoint"),
+        ("holosoma_jax.training.on_policy", "import torch"),
+        ("holosoma_jax.loggers.sinks", "import wandb"),
         ("holosoma_jax.config.validate", "from holosoma_jax.envs.terms import registry"),
     ],
 )
@@ -130,9 +169,12 @@ def test_rules_catch(module: str, source: str) -> None:
             "from . import networks\nfrom ..config.schema import PpoConfig",
         ),
         ("holosoma_jax.envs.locomotion", "from bridges.protocol import SimState"),
-        ("holosoma_jax.loop.on_policy", "import bridges\nfrom holosoma_jax.learn import ppo"),
-        ("holosoma_jax.io.loggers", "def open_wandb():\n    import wandb"),
-        ("holosoma_jax.io.loggers", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import wandb"),
+        ("holosoma_jax.training.on_policy", "import bridges\nfrom holosoma_jax.learn import ppo"),
+        ("holosoma_jax.loggers.sinks", "def open_wandb():\n    import wandb"),
+        (
+            "holosoma_jax.loggers.sinks",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import wandb",
+        ),
         ("bridges.mjwarp", "import warp"),
         ("holosoma_jax.config.validate", "def f():\n    from holosoma_jax.envs.terms import registry"),
     ],

@@ -14,7 +14,7 @@ import pytest
 import holosoma_jax
 from holosoma_jax import runtime
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.io import wandb_files
+from holosoma_jax.loggers import wandb_files
 
 OURS = (
     "XLA_PYTHON_CLIENT_PREALLOCATE",

@@ -11,7 +11,7 @@ import copy
 import mujoco
 import numpy as np
 
-from bridges import mujoco_model
+from bridges.mujoco import model
 from bridges.protocol import BridgeSpec, Ground, PhysicsParams, Pose
 from holosoma_jax.config.schema import SimConfig, SimulatorConfig, SimulatorSettings
 from holosoma_jax.robots.robot import Robot
@@ -22,7 +22,7 @@ class Reference:
 
     def __init__(self, robot: Robot, spec: BridgeSpec):
         rates = SimConfig(fps=round(1.0 / spec.physics_dt), control_decimation=spec.decimation)
-        self.model = mujoco_model.build(robot, Ground(), SimulatorConfig(config=SimulatorSettings(sim=rates)))
+        self.model = model.build(robot, Ground(), SimulatorConfig(config=SimulatorSettings(sim=rates)))
         self.model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_ACTUATION)
         self._robot, self._decimation = robot, spec.decimation
         joints = [self.model.joint(name) for name in robot.joint_names]

@@ -1,1 +1,1 @@
-"""Learners: pure functions of arrays, which know nothing of environments, simulators or loops."""
+"""Learners as pure functions: PPO, FastSAC and what they share."""

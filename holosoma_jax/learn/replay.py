@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from holosoma_jax.config.schema import FastSacConfig
-from holosoma_jax.learn.fast_sac_batch import FastSacBatch
-from holosoma_jax.learn.fast_sac_state import FastSacSpec
+from holosoma_jax.learn.fast_sac.batch import FastSacBatch
+from holosoma_jax.learn.fast_sac.state import FastSacSpec
 
 
 class Transition(NamedTuple):

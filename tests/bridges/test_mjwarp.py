@@ -22,14 +22,13 @@ from bridges.mujoco import MujocoBridge
 from bridges.protocol import Bounded, Bridge, CapacityError, Ground, PhysicsParams
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import SimulatorConfig
-from tests.bridges.biped import BIPED, config, everyone, numpy, only, pose, random_pose, with_gains
+from tests.support.biped import BIPED, config, everyone, numpy, only, pose, random_pose, with_gains
 
 pytest.importorskip("mujoco_warp")
 import warp as wp
 from mujoco_warp import DeterminismType
 
-from bridges import mjwarp_model, mjwarp_start
-from bridges.mjwarp import MjwarpBridge
+from bridges.mjwarp import MjwarpBridge, model, start
 
 NUM, JOINTS = 4, 5
 TARGETS = np.full((NUM, JOINTS), 0.1, np.float32)
@@ -253,7 +252,7 @@ def test_the_user_learns_whether_graphs_are_on(
 ):
     monkeypatch.setattr(wp, "is_mempool_enabled", lambda device: pools)
     monkeypatch.setattr(wp, "is_conditional_graph_supported", lambda: loops)
-    found = mjwarp_start.graph_mode(SimpleNamespace(is_cuda=device, name="GPU"), setting)
+    found = start.graph_mode(SimpleNamespace(is_cuda=device, name="GPU"), setting)
     assert (found[0].name, found[1]) == (mode, stops_early)
     assert line in found[2]
 
@@ -263,7 +262,7 @@ def test_a_fixed_order_is_asked_of_mujoco_warp(monkeypatch, wanted):
     """Of what it can keep in order on a GPU, and of both models; here their arrays go to the processor all the same."""
     monkeypatch.setattr(wp, "ScopedDevice", lambda device: contextlib.nullcontext())
     gpu = cast("wp.Device", SimpleNamespace(is_cuda=True))
-    built = mjwarp_model.build(BIPED, Ground(), settings(deterministic=wanted), NUM, gpu)
+    built = model.build(BIPED, Ground(), settings(deterministic=wanted), NUM, gpu)
     order = DeterminismType.ALL if wanted else DeterminismType.NONE
     assert (built.full.opt.deterministic, built.quiet.opt.deterministic) == (order, order)
 
@@ -272,7 +271,7 @@ def test_a_fixed_order_is_asked_of_mujoco_warp(monkeypatch, wanted):
 def test_a_gpu_does_not_keep_to_one_order_and_that_is_said(cuda, asked, lines):
     """Contacts are found in any order there, so equal runs cannot be promised, whatever is asked for."""
     device = SimpleNamespace(is_cuda=cuda, name="GPU", free_memory=34.9e9, total_memory=140e9)
-    said = mjwarp_start.describe(cast("wp.Device", device), "", deterministic=asked)
+    said = start.describe(cast("wp.Device", device), "", deterministic=asked)
     assert ("34.9 of 140.0 GB free" in said) == cuda
     assert len(said.splitlines()) == lines
     assert ("differ in rounding" in said) == (lines == 2)
@@ -290,7 +289,7 @@ def test_what_does_not_fit_is_one_line(monkeypatch):
     def make_data(*args, **kwargs):
         raise RuntimeError("Failed to allocate 99 bytes on device 'cuda:0'")
 
-    monkeypatch.setattr(mjwarp_model.mjw, "make_data", make_data)
+    monkeypatch.setattr(model.mjw, "make_data", make_data)
     with pytest.raises(
         ConfigError, match=r"^simulator:mjwarp: 4 environments do not fit here \(Failed .*num-envs\)"
     ):
@@ -305,7 +304,7 @@ def test_a_gpu_that_warp_cannot_use_is_one_line(monkeypatch):
     with pytest.raises(
         ConfigError, match=r"^simulator:mjwarp: JAX computes on .*cannot use \(no CUDA driver\)"
     ):
-        mjwarp_start.device()
+        start.device()
 
 
 def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 from bridges.conformance import CHECKS, NUM_ENVS, Subject
 from bridges.protocol import Ground, SimState
 from holosoma_jax.config.schema import SimulatorConfig
-from tests.bridges.biped import BIPED, config, everyone, only, pose, random_pose
+from tests.support.biped import BIPED, config, everyone, only, pose, random_pose
 
 pytest.importorskip("mujoco_warp")
 from bridges.mjwarp import MjwarpBridge

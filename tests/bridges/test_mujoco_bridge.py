@@ -14,7 +14,7 @@ import bridges
 from bridges.mujoco import MujocoBridge
 from bridges.protocol import Bridge, Ground, PhysicsParams, Pose, SimState, StalePhysicsError
 from holosoma_jax.config.errors import ConfigError
-from tests.bridges.biped import BIPED, config, everyone, numpy, only, pose, random_pose, start
+from tests.support.biped import BIPED, config, everyone, numpy, only, pose, random_pose, start
 
 NUM, JOINTS = 4, 5
 TARGETS = np.full((NUM, JOINTS), 0.1, np.float32)

@@ -8,9 +8,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from bridges import mujoco_model
+from bridges.mujoco import model as mujoco_model
 from bridges.protocol import Ground
-from tests.bridges.biped import BIPED, config, start
+from tests.support.biped import BIPED, config, start
 
 
 def build(**settings):

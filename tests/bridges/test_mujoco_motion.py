@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bridges.protocol import Pose, SimState
-from tests.bridges.biped import BIPED, GRAVITY, everyone, numpy, pose, random_pose, start, with_gains
+from tests.support.biped import BIPED, GRAVITY, everyone, numpy, pose, random_pose, start, with_gains
 
 SIDES = ("left_foot", "right_foot")
 WEIGHT = float(BIPED.body_mass.sum()) * GRAVITY

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bridges.protocol import PhysicsParams
-from tests.bridges.biped import BIPED, everyone, numpy, only, pose, random_pose, start
+from tests.support.biped import BIPED, everyone, numpy, only, pose, random_pose, start
 
 NUM = 4
 JOINTS, BODIES = 5, 8

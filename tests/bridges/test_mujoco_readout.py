@@ -6,9 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bridges import mujoco_model, mujoco_readout, mujoco_targets
+from bridges.mujoco import model as mujoco_model
+from bridges.mujoco import readout
+from bridges.mujoco.targets import targets as find_targets
 from bridges.protocol import Ground, PhysicsParams
-from tests.bridges.biped import BIPED, config, numpy
+from tests.support.biped import BIPED, config, numpy
 
 SOLES = [BIPED.body_names.index(name) for name in ("left_sole", "right_sole")]
 
@@ -19,13 +21,13 @@ def model():
 
 
 def test_equal_robots_share_one_program(model):
-    again = mujoco_readout.layout(mujoco_model.build(BIPED, Ground(), config()), BIPED)
-    layout = mujoco_readout.layout(model, BIPED)
+    again = readout.layout(mujoco_model.build(BIPED, Ground(), config()), BIPED)
+    layout = readout.layout(model, BIPED)
     assert (again, hash(again)) == (layout, hash(layout))
 
 
 def test_bodies_with_a_geom_have_a_sensor_of_their_own(model):
-    layout = mujoco_readout.layout(model, BIPED)
+    layout = readout.layout(model, BIPED)
     assert sorted({*range(BIPED.num_bodies)} - {*layout.sensed}) == SOLES
     for body, addresses in zip(layout.sensed, layout.forces, strict=True):
         sensor = model.sensor(mujoco_model.CONTACT + BIPED.body_names[body])
@@ -35,9 +37,9 @@ def test_bodies_with_a_geom_have_a_sensor_of_their_own(model):
 def test_only_lost_environments_read_nan(model):
     qpos = jnp.tile(jnp.asarray(model.qpos0, jnp.float32)[None], (3, 1))
     force = jnp.ones((3, BIPED.num_bodies, 3))
-    args = (mujoco_readout.layout(model, BIPED), qpos, jnp.ones((3, model.nv)), force)
-    good = numpy(mujoco_readout.sim_state(*args, jnp.zeros(3, bool)))
-    some = numpy(mujoco_readout.sim_state(*args, jnp.array([False, True, False])))
+    args = (readout.layout(model, BIPED), qpos, jnp.ones((3, model.nv)), force)
+    good = numpy(readout.sim_state(*args, jnp.zeros(3, bool)))
+    some = numpy(readout.sim_state(*args, jnp.array([False, True, False])))
     for name, wanted, got in zip(good._fields, good, some, strict=True):
         assert np.isfinite(wanted).all(), name
         assert np.isnan(got[1]).all(), name
@@ -45,7 +47,7 @@ def test_only_lost_environments_read_nan(model):
 
 
 def test_parameters_have_the_shapes_of_the_protocol(model):
-    targets = mujoco_targets.targets(model, BIPED, fixed_foot_friction=False)
+    targets = find_targets(model, BIPED, fixed_foot_friction=False)
     bodies, joints = BIPED.num_bodies, BIPED.num_joints
     wanted = PhysicsParams(
         mass_ratio=(4, bodies),
@@ -60,7 +62,7 @@ def test_parameters_have_the_shapes_of_the_protocol(model):
 
 @pytest.mark.parametrize(("fixed", "spared"), [(False, ()), (True, BIPED.feet_bodies)])
 def test_friction_spares_the_ground_and_fixed_feet(model, fixed, spared):
-    targets = mujoco_targets.targets(model, BIPED, fixed_foot_friction=fixed)
+    targets = find_targets(model, BIPED, fixed_foot_friction=fixed)
     names = {model.body(model.geom_bodyid[geom]).name for geom in targets.geoms}
     every = {model.body(body).name for body in model.geom_bodyid}
     assert every - names == {"world", *spared}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from holosoma_jax import robots
-from tests.bridges.biped import GRAVITY, everyone, numpy, pose, start
+from tests.support.biped import GRAVITY, everyone, numpy, pose, start
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,7 +37,7 @@ def test_robot_lands_on_its_feet(name):
 PEAK_MEMORY = """
 import resource, sys
 import numpy as np
-from tests.bridges.biped import everyone, pose, start
+from tests.support.biped import everyone, pose, start
 from bridges.protocol import PhysicsParams
 from holosoma_jax import robots
 

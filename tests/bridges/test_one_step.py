@@ -14,7 +14,7 @@ import bridges
 from bridges.protocol import Ground, PhysicsParams, Pose
 from holosoma_jax import robots
 from holosoma_jax.config import compose
-from tests.shared import shared_path
+from tests.support.shared import shared_path
 
 FIELDS = ("root_pos", "root_quat", "root_lin_vel", "root_ang_vel", "dof_pos", "dof_vel")
 STEPS = 60

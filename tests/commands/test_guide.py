@@ -12,10 +12,10 @@ import pytest
 from holosoma_jax import eval as eval_command
 from holosoma_jax import export, replay, train
 from holosoma_jax.config import compose, keys
-from holosoma_jax.loop import session
-from tests import toy
-from tests.checkpoints import g1_run  # noqa: F401
-from tests.io.wandb_runs import Api, Read
+from holosoma_jax.training import session
+from tests.support import toy
+from tests.support.checkpoints import g1_run  # noqa: F401
+from tests.support.wandb_runs import Api, Read
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 MAIN = {"train": train.main, "eval": eval_command.main, "replay": replay.main, "export": export.main}

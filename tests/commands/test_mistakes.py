@@ -13,8 +13,8 @@ import pytest
 
 from holosoma_jax import doctor, export, replay, train
 from holosoma_jax import eval as eval_command
-from holosoma_jax.loop import session
-from tests.commands.mistakes import Mistake, draw
+from holosoma_jax.training import session
+from tests.support.mistakes import Mistake, draw
 
 ROOT = Path(__file__).parents[2]
 SEED = 11

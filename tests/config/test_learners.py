@@ -10,7 +10,7 @@ import yaml
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import AlgoConfig, FastSacConfig, PpoConfig
-from tests.shared import shared_path
+from tests.support.shared import shared_path
 
 SAC = ["exp:g1-29dof", "algo:fast-sac-locomotion"]
 

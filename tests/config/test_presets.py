@@ -10,7 +10,7 @@ import yaml
 
 from holosoma_jax import robots
 from holosoma_jax.config import compose
-from tests.shared import shared_path
+from tests.support.shared import shared_path
 
 FIGURES = yaml.safe_load((Path(__file__).parents[1] / "data" / "locomotion_presets.yaml").read_text())
 ROBOTS = {"g1-29dof": "g1_29dof", "t1-29dof": "t1_29dof", "k1-22dof": "k1_22dof"}

@@ -6,7 +6,7 @@ import pytest
 
 from bridges.conformance import NUM_ENVS, Subject
 from bridges.protocol import Ground
-from tests.bridges.biped import BIPED, config
+from tests.support.biped import BIPED, config
 
 
 @pytest.fixture(scope="session", params=["mujoco", "mjwarp"])

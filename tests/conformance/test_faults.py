@@ -13,7 +13,7 @@ import pytest
 from bridges.conformance import CHECKS, NUM_ENVS, Result, Subject, each
 from bridges.mujoco import MujocoBridge
 from bridges.protocol import Ground, PhysicsParams
-from tests.bridges.biped import BIPED, config
+from tests.support.biped import BIPED, config
 
 
 class Faulty:

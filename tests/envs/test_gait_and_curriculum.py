@@ -8,7 +8,7 @@ import pytest
 
 from holosoma_jax.envs.terms import gait
 from holosoma_jax.envs.terms.curriculum import AverageEpisodeTracker, PenaltyCurriculum
-from tests.shared import shared_path
+from tests.support.shared import shared_path
 
 PPO = PenaltyCurriculum()
 

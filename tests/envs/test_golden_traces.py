@@ -18,8 +18,8 @@ from holosoma_jax.envs import observe as observation
 from holosoma_jax.envs.env import StepResult
 from holosoma_jax.envs.state import LocomotionState
 from holosoma_jax.envs.task import LocomotionTask, build
-from tests.envs import traces
-from tests.envs.traces import Trace
+from tests.support import traces
+from tests.support.traces import Trace
 
 CASES = {
     "g1": ("trace_g1_loco_ppo", "g1-29dof", ()),

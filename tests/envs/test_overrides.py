@@ -19,8 +19,8 @@ from holosoma_jax.envs import terrain
 from holosoma_jax.envs.env import Env, StepResult
 from holosoma_jax.envs.terms.observations import mirrored
 from holosoma_jax.envs.view import View
+from holosoma_jax.experiment import learner_spec
 from holosoma_jax.learn.symmetry import Reflection
-from holosoma_jax.loop.setup import learner_spec
 from tests.envs.test_locomotion import PLANE, N, make, standing
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from holosoma_jax.envs import rotations
-from tests.shared import shared_path
+from tests.support.shared import shared_path
 
 
 def random_quats(key: jax.Array, n: int = 64) -> jax.Array:

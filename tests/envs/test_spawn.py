@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from bridges import mujoco_model
+from bridges.mujoco import model as mujoco_model
 from bridges.protocol import BridgeSpec, PhysicsParams, Pose
 from holosoma_jax import envs, robots
 from holosoma_jax.config import compose

@@ -14,7 +14,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import SpawnConfig, TerrainConfig, TerrainTermConfig
 from holosoma_jax.envs import terrain
 from tests.envs.test_locomotion import example_view, standing
-from tests.shared import shared_path
+from tests.support.shared import shared_path
 
 MIX = {"flat": 0.2, "rough": 0.6, "low_obstacles": 0.2, "smooth_slope": 0.0, "rough_slope": 0.0}
 UNIT = 0.005

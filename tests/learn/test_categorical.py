@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from holosoma_jax.learn import categorical
+from holosoma_jax.learn.fast_sac import categorical
 
 SUPPORT = categorical.Support(-2.0, 2.0, 9)
 FORMS = {"dense": categorical.project_dense, "scatter": categorical.project_scatter}

@@ -13,10 +13,10 @@ import optax
 import pytest
 
 from holosoma_jax.learn import fast_sac, normalizer
-from holosoma_jax.learn import fast_sac_update as updates
+from holosoma_jax.learn.fast_sac import optimize as updates
 from holosoma_jax.learn.symmetry import reflect
-from tests.learn import small_sac
-from tests.learn.small import MIRROR
+from tests.support import small_sac
+from tests.support.small import MIRROR
 
 KEY = jax.random.key(7)
 
@@ -184,14 +184,14 @@ def test_gradients_by_chunks_are_the_same() -> None:
 
 def test_critics_may_see_actions_in_units_of_their_scale() -> None:
     """Halving the first layer's weights of the actions is the same as showing them half as large."""
-    from holosoma_jax.learn import fast_sac_loss
-    from holosoma_jax.learn.fast_sac_networks import ready
+    from holosoma_jax.learn.fast_sac import loss
+    from holosoma_jax.learn.fast_sac.networks import ready
 
     state = small_sac.learner(unit_actions=True)
     critics, obs, action = ready(state.critics.params), jnp.ones((5, 4)), jnp.ones((5, 2))
-    shown = fast_sac_loss.logits(critics, obs, action, state.static)
+    shown = loss.logits(critics, obs, action, state.static)
     plain = small_sac.learner().static
-    chex.assert_trees_all_close(shown, fast_sac_loss.logits(critics, obs, action / 2, plain), rtol=1e-6)
+    chex.assert_trees_all_close(shown, loss.logits(critics, obs, action / 2, plain), rtol=1e-6)
 
 
 def test_donated_states_come_back(recwarn: pytest.WarningsRecorder) -> None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from holosoma_jax.learn import fast_sac
-from tests.learn import small_sac
+from tests.support import small_sac
 
 KEY = jax.random.key(0)
 

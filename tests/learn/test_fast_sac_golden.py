@@ -12,11 +12,11 @@ import pytest
 
 from holosoma_jax import robots
 from holosoma_jax.config.schema import FastSacConfig, OptimizerConfig
-from holosoma_jax.learn import categorical, fast_sac, replay, squashed
-from holosoma_jax.learn import fast_sac_networks as networks
-from holosoma_jax.learn import fast_sac_update as updates
-from holosoma_jax.learn.fast_sac_loss import Rows
-from tests.learn import golden
+from holosoma_jax.learn import fast_sac, replay
+from holosoma_jax.learn.fast_sac import categorical, networks, squashed
+from holosoma_jax.learn.fast_sac import optimize as updates
+from holosoma_jax.learn.fast_sac.loss import Rows
+from tests.support import golden
 
 A101 = categorical.Support(-20.0, 20.0, 101)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from holosoma_jax.learn import fast_sac, replay
-from tests.learn import small_sac
+from tests.support import small_sac
 
 STATM = Path("/proc/self/statm")
 

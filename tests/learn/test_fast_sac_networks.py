@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from holosoma_jax.learn import fast_sac_compiling
-from holosoma_jax.learn import fast_sac_networks as networks
+from holosoma_jax.learn.fast_sac import compiling, networks
 
 
 def critic(layer_norm: bool = True) -> tuple[networks.Critic, jax.Array]:
@@ -70,13 +69,13 @@ def test_bf16_rounds_factors_but_not_results() -> None:
 
 
 def test_compiler_options_are_accepted() -> None:
-    options = fast_sac_compiling.compiler_options()
-    assert options == fast_sac_compiling.CPU_OPTIONS
+    options = compiling.compiler_options()
+    assert options == compiling.CPU_OPTIONS
     net, x = critic()
     got = jax.jit(textbook, compiler_options=options)(net, x)
     np.testing.assert_allclose(got, textbook(net, x), rtol=1e-5, atol=1e-5)
 
 
 def test_options_that_xla_does_not_know_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_sac_compiling, "CPU_OPTIONS", {"xla_cpu_no_such_option": "1"})
-    assert fast_sac_compiling.compiler_options.__wrapped__() == {}
+    monkeypatch.setattr(compiling, "CPU_OPTIONS", {"xla_cpu_no_such_option": "1"})
+    assert compiling.compiler_options.__wrapped__() == {}

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from holosoma_jax.learn import fast_sac, fast_sac_update
-from tests.learn import small_sac
+from holosoma_jax.learn import fast_sac
+from holosoma_jax.learn.fast_sac import optimize
+from tests.support import small_sac
 
 KEY = jax.random.key(5)
 DEVICES = 4
@@ -72,8 +73,8 @@ def test_four_devices_equal_one_that_holds_all_rows() -> None:
 
 def test_devices_draw_what_one_device_would_draw() -> None:
     state = small_sac.learner(**TINY)
-    rows = fast_sac_update.prepare(state, jax.tree.map(lambda x: x[0], small_sac.batch(2, rows=32)))
-    noise = partial(fast_sac_update._noise, static=state.static)
+    rows = optimize.prepare(state, jax.tree.map(lambda x: x[0], small_sac.batch(2, rows=32)))
+    noise = partial(optimize._noise, static=state.static)
     one = noise(KEY, rows=rows, axis_name=None).reshape(2, DEVICES, 8, 2)
     part = jax.tree.map(lambda x: x[: len(x) // DEVICES], rows)
     many = jax.pmap(lambda _: noise(KEY, rows=part, axis_name=AXIS), axis_name=AXIS)(jnp.arange(DEVICES))

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from holosoma_jax.config.schema import FastSacConfig
-from holosoma_jax.learn import categorical, fast_sac, fast_sac_loss, normalizer, replay
-from holosoma_jax.learn.fast_sac_networks import ready
+from holosoma_jax.learn import fast_sac, normalizer, replay
+from holosoma_jax.learn.fast_sac import categorical, loss
+from holosoma_jax.learn.fast_sac.networks import ready
 
 ENVS, STEPS, GAMMA = 16, 700, 0.5
 CONFIG = FastSacConfig(
@@ -110,7 +111,7 @@ def solve(probe: Probe) -> tuple[jax.Array, jax.Array]:
     obs = jnp.array([[-1.0, 0.0], [-1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     action = fast_sac.mode(learner, obs)
     seen = normalizer.normalize(learner.critic_stats, obs)
-    logits = fast_sac_loss.logits(ready(learner.critics.params), seen, action, learner.static)
+    logits = loss.logits(ready(learner.critics.params), seen, action, learner.static)
     values = [categorical.expectation(jax.nn.softmax(x), learner.static.support) for x in logits]
     return (0.5 * (values[0] + values[1])).reshape(2, 2), action.reshape(2, 2)
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from holosoma_jax.config.schema import OptimizerConfig, PpoConfig
-from holosoma_jax.learn import gaussian, normalizer, optim, ppo, returns, symmetry
-from tests.learn import golden
+from holosoma_jax.learn import normalizer, optim, ppo, returns, symmetry
+from holosoma_jax.learn.ppo import gaussian
+from tests.support import golden
 
 
 def test_gae() -> None:

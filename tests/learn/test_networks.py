@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from holosoma_jax.learn import gaussian
 from holosoma_jax.learn.networks import ACTIVATIONS, Mlp, elu, noise_std
+from holosoma_jax.learn.ppo import gaussian
 
 
 def test_initial_weights_and_biases_are_uniform_within_one_over_root_fan_in() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from holosoma_jax.learn import normalizer, ppo
 from holosoma_jax.learn.symmetry import reflect
-from tests.learn import small
+from tests.support import small
 
 
 def _batches() -> list[jax.Array]:

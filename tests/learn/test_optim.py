@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from holosoma_jax.learn import optim, ppo
-from tests.learn import small
+from tests.support import small
 
 F = jnp.float32
 

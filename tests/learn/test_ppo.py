@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from holosoma_jax.learn import gaussian, ppo
-from holosoma_jax.learn import ppo_loss as losses
+from holosoma_jax.learn import ppo
+from holosoma_jax.learn.ppo import gaussian
+from holosoma_jax.learn.ppo import loss as losses
 from holosoma_jax.learn.symmetry import reflect
-from tests.learn import small
+from tests.support import small
 
 KEY = jax.random.key(7)
 

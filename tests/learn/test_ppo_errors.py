@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from holosoma_jax.learn import ppo
-from tests.learn import small
+from tests.support import small
 
 
 @pytest.mark.parametrize(

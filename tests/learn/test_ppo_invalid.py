@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from holosoma_jax.learn import ppo
-from tests.learn import small
+from tests.support import small
 
 KEY = jax.random.key(3)
 

@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from holosoma_jax.learn import ppo
-from tests.learn import small
+from tests.support import small
 
 KEY = jax.random.key(5)
 DEVICES = 4

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from holosoma_jax.learn import squashed
+from holosoma_jax.learn.fast_sac import squashed
 
 SCALE = np.array([2.0, 0.5], np.float32)
 

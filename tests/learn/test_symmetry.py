@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from holosoma_jax.learn.symmetry import Mirror, Reflection, mirror_from, reflect
-from tests.learn import golden
-from tests.learn.golden import Term
+from tests.support import golden
+from tests.support.golden import Term
 
 
 @pytest.mark.parametrize("history", [1, 4])

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from holosoma_jax.robots import Robot, build, load
-from tests.robots import dynamics
-from tests.shared import shared_path
+from tests.support import dynamics
+from tests.support.shared import shared_path
 
 NAMES = ("g1", "t1", "k1")
 SOURCES = {"g1": "g1_29dof", "t1": "t1_29dof", "k1": "k1_22dof"}

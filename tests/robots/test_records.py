@@ -10,7 +10,7 @@ import pytest
 
 from holosoma_jax.config.schema import ControlConfig, InitStateConfig, RobotConfig
 from holosoma_jax.robots import configure, load
-from tests.robots import dynamics
+from tests.support import dynamics
 
 NAMES = ("g1", "t1", "k1")
 # The K1's table in the reference describes an older robot of 18.7 kg; ours is the current one, with the

@@ -1,0 +1,7 @@
+"""MuJoCo Warp: all environments on a GPU (or, for tests, a CPU), inside JAX programs."""
+
+from __future__ import annotations
+
+from bridges.mjwarp.bridge import MjwarpBridge, make
+
+__all__ = ["MjwarpBridge", "make"]

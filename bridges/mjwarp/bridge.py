@@ -1,0 +1,265 @@
+"""MuJoCo Warp: many environments of one robot, on a GPU (or, for tests, on the CPU), inside JAX programs.
+
+The model is that of the MuJoCo bridge (`mujoco_model`): PD control is the engine's own, evaluated at
+every physics sub-step. The physics value is the whole state, so every method is a pure function: it
+may be called inside jit and scan, or outside. What a control step returns describes the state *after*
+it, contact forces apart: those are of its last sub-step.
+
+A diverged environment (a value became non-finite or huge) does not disturb the others: its row of
+`SimState` is NaN until it is reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from bridges import checks
+from bridges.mjwarp import model, start, state, usage
+from bridges.mjwarp.params import Writer
+from bridges.mjwarp.programs import Programs
+from bridges.mjwarp.state import Physics, Usage
+from bridges.mujoco import readout, targets
+from bridges.protocol import Array, BridgeSpec, Ground, PhysicsParams, Pose, SimState
+
+if TYPE_CHECKING:
+    from holosoma_jax.config.schema import SimulatorConfig
+    from holosoma_jax.robots.robot import Robot
+
+
+def make(
+    cfg: SimulatorConfig, robot: Robot, ground: Ground, num_envs: int, *, self_collisions: bool = False
+) -> MjwarpBridge:
+    """A bridge to `num_envs` copies of `robot` on `ground`."""
+    return MjwarpBridge(cfg, robot, ground, num_envs, self_collisions=self_collisions)
+
+
+class MjwarpBridge:
+    """`bridges.protocol.Bridge` over MuJoCo Warp; traceable, so its `SimState`s are ordinary values.
+
+    Every method raises ValueError for an array of the wrong shape or type. Values are checked where
+    there are values, that is outside of jit: ValueError for one that makes no sense in an environment
+    that the call acts on. Inside jit such a value makes its environment diverge.
+    """
+
+    def __init__(
+        self,
+        cfg: SimulatorConfig,
+        robot: Robot,
+        ground: Ground,
+        num_envs: int,
+        *,
+        self_collisions: bool = False,
+    ):
+        if num_envs < 1:
+            raise ValueError(f"num_envs: got {num_envs}, wanted 1 or more.")
+        settings, sim = cfg.config.mujoco_warp, cfg.config.sim
+        device = start.device()
+        graph, loops, graphs = start.graph_mode(device, settings.cuda_graph)
+        start.say(start.describe(device, graphs, deterministic=settings.deterministic))
+        with start.room(num_envs):
+            built = model.build(
+                robot, ground, cfg, num_envs, device, loops=loops, self_collisions=self_collisions
+            )
+        self.model = built.host
+        self.spec = BridgeSpec(
+            simulator="mjwarp",
+            num_envs=num_envs,
+            joint_names=robot.joint_names,
+            body_names=robot.body_names,
+            physics_dt=1.0 / sim.fps,
+            decimation=sim.control_decimation,
+            randomizes=frozenset(PhysicsParams._fields),
+            traceable=True,
+            repeatable=not device.is_cuda,  # a GPU lists contacts in the order in which it finds them
+        )
+        self._settings, self._robot, self._nominal = settings, robot, built.nominal
+        self._layout = readout.layout(built.host, robot)
+        fixed = settings.foot_friction == "fixed"
+        self._targets = targets.targets(built.host, robot, fixed_foot_friction=fixed)
+        self._programs = Programs(built, sim.control_decimation, graph)
+        with start.room(num_envs), start.kernels_being_loaded():
+            self._programs.load()
+        # Called from Python, each is one program; called inside another, it becomes part of that.
+        self._step = jax.jit(self._step_arrays)
+        self._reset = jax.jit(partial(state.place, self._layout))
+        self._push = jax.jit(state.push)
+        self._randomize = jax.jit(partial(Writer(built.nominal, self._targets).write, self._programs))
+
+    def init(self) -> Physics:
+        """Fresh environments: nominal parameters, robots at their initial pose and at rest."""
+        e, model, robot = self.spec.num_envs, self.model, self._robot
+        qpos = np.array(model.qpos0, np.float32)
+        qpos[:3], qpos[3:7] = robot.init_pos, robot.init_quat
+        qpos[np.array(self._layout.joint_pos)] = robot.default_joint_pos
+        rows, flags = jnp.zeros((e, model.nv)), jnp.zeros(e, jnp.int32)
+        return Physics(
+            qpos=jnp.tile(jnp.asarray(qpos)[None], (e, 1)),
+            qvel=rows,
+            warmstart=jnp.zeros_like(rows),
+            time=jnp.zeros(e),
+            contact_force=jnp.zeros((e, robot.num_bodies, 3)),
+            diverged=jnp.zeros(e, bool),
+            fields=jax.tree.map(
+                lambda x: jnp.tile(jnp.asarray(x)[None], (e,) + (1,) * x.ndim), self._nominal
+            ),
+            usage=Usage(flags, jnp.zeros(1, jnp.int32), jnp.zeros_like(flags)),
+        )
+
+    def reset(self, physics: Physics, mask: Array, pose: Pose) -> tuple[Physics, SimState]:
+        """Start anew at `pose` where `mask`; contact forces read zero there until the next step."""
+        self._programs.require_open()
+        mask, rows = self._mask(mask), self._rows("pose.", pose._asdict(), mask)
+        if _known(mask, rows["root_quat"]):
+            ids = np.flatnonzero(mask)
+            checks.unit("pose.root_quat", np.asarray(rows["root_quat"])[ids], ids)
+        return self._observed(self._reset(physics, mask, Pose(**rows)))
+
+    def step(
+        self, physics: Physics, targets: Array, torque_offset: Array | None = None
+    ) -> tuple[Physics, SimState]:
+        """Advance one control step; see `bridges.protocol.Bridge.step`."""
+        self._programs.require_open()
+        e, joints, decimation = self.spec.num_envs, len(self.spec.joint_names), self.spec.decimation
+        targets = self._array("targets", targets, (e, joints))
+        if torque_offset is not None:
+            torque_offset = self._array("torque_offset", torque_offset, (e, decimation, joints))
+            checks.stiff(self.spec.joint_names, self._robot.kp)
+        return self._observed(self._step(physics, targets, torque_offset))
+
+    def randomize(self, physics: Physics, params: PhysicsParams, mask: Array) -> Physics:
+        """Set the given parameters where `mask`; MuJoCo Warp can change all of them."""
+        self._programs.require_open()
+        mask, given = self._mask(mask), {}
+        for name, value in params._asdict().items():
+            if value is not None:
+                shape, least = self._targets.shape(name, self.spec.num_envs), targets.least(name)
+                given[name] = self._array(f"params.{name}", value, shape, mask, *least)
+        return self._randomize(physics, PhysicsParams(**given), mask) if given else physics
+
+    def set_root_velocity(
+        self, physics: Physics, mask: Array, lin: Array, ang: Array
+    ) -> tuple[Physics, SimState]:
+        """Replace the root's world velocity where `mask`."""
+        self._programs.require_open()
+        mask = self._mask(mask)
+        rows = self._rows("", {"lin": lin, "ang": ang}, mask)
+        return self._observed(self._push(physics, mask, **rows))
+
+    def get_state(self, physics: Physics) -> dict[str, Any]:
+        """The arrays of `Physics` by name ('qpos', 'fields/body_mass', ...): all of the state."""
+        return {name: x if isinstance(x, Tracer) else np.asarray(x) for name, x in _named(physics)}
+
+    def set_state(self, physics: Physics, state: Mapping[str, Array]) -> Physics:
+        """Inverse of `get_state`. `reset` with an empty mask then returns the `SimState` of `state`.
+
+        Raises:
+          ValueError: an array is missing, unknown, or has another shape or type; names it.
+        """
+        required = {name: (x.shape, np.dtype(x.dtype)) for name, x in _named(physics)}
+        checks.state(state, required, {})
+        return jax.tree.unflatten(jax.tree.structure(physics), [_owned(state[name]) for name in required])
+
+    def usage(self, physics: Physics) -> str:
+        """One line: contacts and constraint rows needed at most since `init`."""
+        return usage.report(physics.usage, self._settings)
+
+    def check(self, physics: Physics) -> None:
+        """Make sure that all contacts and constraints have fitted.
+
+        Raises:
+          CapacityError: some were left out; names the setting and the value to use.
+        """
+        usage.check(physics.usage, self._settings)
+
+    def close(self) -> None:
+        """Release the model's memory; later calls that need it raise RuntimeError."""
+        self._programs.close()
+
+    # --- for arrays that were checked ----------------------------------------------------------------
+
+    def _step_arrays(self, physics: Physics, targets: jax.Array, offset: jax.Array | None) -> Physics:
+        """A torque offset enters as a shift of the target by offset / kp: the same torque before the clip."""
+        ctrl = targets[None]
+        if offset is not None:
+            kp = physics.fields.actuator_gainprm[:, :, 0]
+            ctrl = jnp.swapaxes(targets[:, None] + offset / kp[:, None], 0, 1)
+        done = self._programs.step(
+            {
+                **physics.fields._asdict(),
+                **physics.usage._asdict(),
+                "ctrl": ctrl,
+                "qpos": physics.qpos,
+                "qvel": physics.qvel,
+                "qacc_warmstart": physics.warmstart,
+                "time": physics.time,
+                "diverged": physics.diverged.astype(jnp.int32),
+            }
+        )
+        return physics._replace(
+            qpos=done["qpos"],
+            qvel=done["qvel"],
+            warmstart=done["qacc_warmstart"],
+            time=done["time"],
+            contact_force=state.contact_forces(self._layout, done["sensordata"]),
+            diverged=done["diverged"] > 0,
+            usage=Usage(*(done[name] for name in Usage._fields)),
+        )
+
+    def _observed(self, physics: Physics) -> tuple[Physics, SimState]:
+        """`physics`, and the state to hand over."""
+        state = (physics.qpos, physics.qvel, physics.contact_force, physics.diverged)
+        return physics, readout.sim_state(self._layout, *state)
+
+    # --- checks -------------------------------------------------------------------------------------
+
+    def _mask(self, mask: Array) -> Array:
+        return _owned(checks.shaped("mask", mask, (self.spec.num_envs,), np.bool_))
+
+    def _rows(self, prefix: str, fields: Mapping[str, Array], mask: Array) -> dict[str, Array]:
+        """The fields, checked; in environments outside of `mask` any value will do."""
+        e, widths = self.spec.num_envs, {"root_quat": 4}
+        for name in ("joint_pos", "joint_vel"):
+            widths[name] = len(self.spec.joint_names)
+        return {n: self._array(prefix + n, x, (e, widths.get(n, 3)), mask) for n, x in fields.items()}
+
+    def _array(
+        self,
+        name: str,
+        value: Array,
+        shape: tuple[int, ...],
+        mask: Array | None = None,
+        low: float = -np.inf,
+        exclusive: bool = False,
+    ) -> jax.Array:
+        """`value` as float32, its values checked in the environments `mask` if both are known."""
+        value = checks.shaped(name, value, shape)
+        if _known(value, mask):
+            ids = np.arange(shape[0]) if mask is None else np.flatnonzero(mask)
+            rows = np.asarray(value)[ids]
+            if low == -np.inf:
+                checks.finite(name, rows, ids)
+            else:
+                checks.at_least(name, rows, low, ids, exclusive=exclusive)
+        return _owned(value).astype(jnp.float32)
+
+
+def _known(*values: Array | None) -> bool:
+    """Whether these are values, not placeholders in a program that is being traced."""
+    return not any(isinstance(value, Tracer) for value in values)
+
+
+def _owned(value: Array) -> jax.Array:
+    """`value` in memory that nobody else writes: the program that reads it may run later."""
+    return value if isinstance(value, jax.Array) else jnp.array(value, copy=True)
+
+
+def _named(physics: Physics) -> list[tuple[str, jax.Array]]:
+    leaves = jax.tree_util.tree_leaves_with_path(physics)
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), x) for path, x in leaves]

@@ -1,0 +1,148 @@
+"""The two calls into MuJoCo Warp: a control step, and derived constants of the model.
+
+Each is a pure function of arrays. MuJoCo Warp works on a `Data` that is shared by all calls; what it
+leaves there is never read by a later one, and the arrays of the state are replaced by the caller's.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+
+import jax
+import mujoco_warp as mjw
+import warp as wp
+
+from bridges.mjwarp import call, kernels
+from bridges.mjwarp.call import Kind
+from bridges.mjwarp.model import Built, with_fields
+
+DERIVED = ("body_subtreemass", "body_invweight0", "dof_invweight0")
+"""fields that MuJoCo computes from masses, inertias, centres of mass and armatures"""
+_INERTIAL = ("body_mass", "body_inertia", "body_ipos", "dof_armature")
+
+
+class Programs:
+    """The calls for one model; `close` lets go of its memory."""
+
+    def __init__(self, built: Built, decimation: int, graph: wp.JaxCallableGraphMode):
+        self._built: Built | None = built
+        self._decimation = decimation
+        e, host, fields = built.num_envs, built.host, built.kinds()
+        env, nv = Kind(wp.int32, (e,)), Kind(wp.float32, (e, host.nv))
+        self._step = call.make(
+            "mjwarp_step",
+            self._on_device(self._run_step),
+            reads={**fields, "ctrl": Kind(wp.float32, (decimation, e, host.nu))},
+            updates={
+                "qpos": Kind(wp.float32, (e, host.nq)),
+                "qvel": nv,
+                "qacc_warmstart": nv,
+                "time": Kind(wp.float32, (e,)),
+                "diverged": env,
+                "rows": env,
+                "contacts": Kind(wp.int32, (1,)),
+                "overflow": env,
+            },
+            writes={"sensordata": Kind(wp.float32, (e, host.nsensordata))},
+            graph=graph,
+        )
+        self._constants = call.make(
+            "mjwarp_constants",
+            self._on_device(self._run_constants),
+            reads={name: fields[name] for name in _INERTIAL},
+            updates={},
+            writes={name: fields[name] for name in DERIVED},
+            graph=graph,
+        )
+
+    def step(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """`decimation` physics sub-steps.
+
+        Args:
+          arrays: `Fields`; ``ctrl`` [n, E, nu] rad, targets of every sub-step, or one row for all; the
+            state (``qpos, qvel, qacc_warmstart, time``), ``diverged`` int32 [E], and `Usage`.
+
+        Returns:
+          The state, ``diverged`` and usage anew; ``sensordata`` of the last sub-step.
+        """
+        return self._step(arrays)
+
+    def constants(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """The `DERIVED` fields of models with these masses, inertias, centres of mass, armatures."""
+        return self._constants(arrays)
+
+    def load(self) -> None:
+        """Run every kernel once, so that those which are not in the cache are built now."""
+        built = self.require_open()
+        with wp.ScopedDevice(built.device):
+            data = built.data
+            rows, contacts = wp.zeros(built.num_envs, dtype=wp.int32), wp.zeros(1, dtype=wp.int32)
+            for model in (built.quiet, built.full):
+                mjw.step(model, data)
+            _settle(built, data, wp.zeros(built.num_envs, dtype=wp.int32), rows, contacts)
+            _constants(_with_room(built), data)
+            mjw.reset_data(built.full, data)
+            wp.synchronize_device(built.device)
+
+    def close(self) -> None:
+        """Let go of the model; later calls raise RuntimeError, those in compiled programs too."""
+        if self._built is not None:
+            wp.synchronize_device(self._built.device)  # what was called may still be running in that memory
+        self._built = None
+        self._step.forget()
+        self._constants.forget()
+
+    def require_open(self) -> Built:
+        """The model; raises RuntimeError after `close`."""
+        if self._built is None:
+            raise RuntimeError("this MJWarp bridge was closed; make a new one.")
+        return self._built
+
+    def _on_device(self, body: Callable[[SimpleNamespace], None]) -> Callable[[SimpleNamespace], None]:
+        """`body`, whose temporary arrays lie where the model is, not on the first GPU."""
+
+        def run(a: SimpleNamespace) -> None:
+            with wp.ScopedDevice(self.require_open().device):
+                body(a)
+
+        return run
+
+    def _run_step(self, a: SimpleNamespace) -> None:
+        built = self.require_open()
+        full, quiet = with_fields(built.full, a), with_fields(built.quiet, a)
+        data = copy.copy(built.data)
+        for name in ("qpos", "qvel", "qacc_warmstart", "time", "overflow"):
+            setattr(data, name, getattr(a, name))
+        for k in range(self._decimation):
+            data.ctrl = a.ctrl[min(k, a.ctrl.shape[0] - 1)]
+            mjw.step(full if k == self._decimation - 1 else quiet, data)
+            _settle(built, data, a.diverged, a.rows, a.contacts)
+        wp.copy(a.sensordata, data.sensordata)
+
+    def _run_constants(self, a: SimpleNamespace) -> None:
+        built = self.require_open()
+        model = copy.copy(_with_room(built))
+        for name in (*_INERTIAL, *DERIVED):
+            setattr(model, name, getattr(a, name))
+        _constants(model, built.data)
+
+
+def _settle(built: Built, data: mjw.Data, diverged: wp.array, rows: wp.array, contacts: wp.array) -> None:
+    state = [data.qpos, data.qvel, data.qacc_warmstart, diverged, rows, contacts]
+    needs = [built.parked, data.nefc, data.nacon, data.ncollision]
+    wp.launch(kernels.settle, dim=built.num_envs, inputs=needs, outputs=state)
+
+
+def _constants(model: mjw.Model, data: mjw.Data) -> None:
+    groups = mjw.SetConstGroup.FIXED | mjw.SetConstGroup.INERT0
+    mjw.set_const(model, data, groups=groups, restore=False)
+
+
+def _with_room(built: Built) -> mjw.Model:
+    """The model with arrays of its own for what `set_const` derives and we do not use."""
+    model = copy.copy(built.full)
+    for name in ("actuator_acc0", "tendon_invweight0", "geom_size", "geom_aabb", "geom_rbound", *DERIVED):
+        setattr(model, name, wp.clone(getattr(built.full, name)))
+    return model

@@ -1,0 +1,7 @@
+"""Plain MuJoCo on the CPU, all environments stepped by `mujoco.batch` on all cores."""
+
+from __future__ import annotations
+
+from bridges.mujoco.bridge import MujocoBridge, make
+
+__all__ = ["MujocoBridge", "make"]

@@ -1,0 +1,257 @@
+"""Plain MuJoCo on the CPU: many environments of one robot, stepped by `mujoco.batch` on all cores.
+
+PD control is the engine's own: one affine actuator a joint (`mujoco_model`), evaluated at every
+physics sub-step from the current joint state and clipped to the torque limit. What a control step
+returns describes the state *after* it, contact forces apart: those are of its last sub-step.
+
+A diverged environment (a value became non-finite or huge) does not disturb the others: its row of
+`SimState` is NaN until it is reset.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import mujoco
+import numpy as np
+
+from bridges import checks, exchange
+from bridges.mujoco import model, readout, targets
+from bridges.mujoco.engine import Engine
+from bridges.mujoco.state import Coordinates
+from bridges.protocol import (
+    Array,
+    BridgeSpec,
+    Ground,
+    Physics,
+    PhysicsParams,
+    Pose,
+    SimState,
+    StalePhysicsError,
+)
+
+if TYPE_CHECKING:
+    from holosoma_jax.config.schema import SimulatorConfig
+    from holosoma_jax.robots.robot import Robot
+
+_SERIAL = itertools.count(1)
+
+
+class Token(NamedTuple):
+    """Stands for the state that a `MujocoBridge` holds in place."""
+
+    bridge: int
+    """number of the bridge in this process"""
+    calls: int
+    """how many calls have changed that state"""
+
+
+def make(
+    cfg: SimulatorConfig, robot: Robot, ground: Ground, num_envs: int, *, self_collisions: bool = False
+) -> MujocoBridge:
+    """A bridge to `num_envs` copies of `robot` on `ground`."""
+    return MujocoBridge(cfg, robot, ground, num_envs, self_collisions=self_collisions)
+
+
+class MujocoBridge:
+    """`bridges.protocol.Bridge` over `mujoco.batch.Batch`.
+
+    Its `SimState`s are given, not lent (`bridges.exchange`): they stay valid for ever.
+    Every method but `init` raises `StalePhysicsError` for a token that is not the newest, and
+    ValueError for an array of the wrong shape or type, or with a value that makes no sense in an
+    environment that the call acts on. Such a call has changed nothing.
+    """
+
+    def __init__(
+        self,
+        cfg: SimulatorConfig,
+        robot: Robot,
+        ground: Ground,
+        num_envs: int,
+        *,
+        self_collisions: bool = False,
+    ):
+        if num_envs < 1:
+            raise ValueError(f"num_envs: got {num_envs}, wanted 1 or more.")
+        _keep_folders_clean()
+        settings = cfg.config
+        self.model = model.build(robot, ground, cfg, self_collisions=self_collisions)
+        self.spec = BridgeSpec(
+            simulator="mujoco",
+            num_envs=num_envs,
+            joint_names=robot.joint_names,
+            body_names=robot.body_names,
+            physics_dt=1.0 / settings.sim.fps,
+            decimation=settings.sim.control_decimation,
+            randomizes=frozenset(PhysicsParams._fields),
+        )
+        self._robot = robot
+        self._threads = settings.mujoco.num_threads or _cores()
+        self._token = Token(next(_SERIAL), 0)
+        self._closed = False
+        self._layout = readout.layout(self.model, robot)
+        fixed = settings.mujoco.foot_friction == "fixed"
+        self._targets = targets.targets(self.model, robot, fixed_foot_friction=fixed)
+        self._engine: Engine
+        self._latest: Coordinates  # read-only
+        self._given: SimState  # what they mean
+
+    def init(self) -> Token:
+        """Fresh environments: nominal parameters, robots at their initial pose and at rest."""
+        self._check_open()
+        engine, e, robot = self._fresh_engine(), self.spec.num_envs, self._robot
+        zeros = np.zeros((e, 3))
+        pose = Pose(
+            root_pos=np.tile(robot.init_pos, (e, 1)),
+            root_quat=np.tile(robot.init_quat, (e, 1)),
+            root_lin_vel=zeros,
+            root_ang_vel=zeros,
+            joint_pos=np.tile(robot.default_joint_pos, (e, 1)),
+            joint_vel=np.zeros((e, robot.num_joints)),
+        )
+        engine.place(np.arange(e, dtype=np.int32), pose._asdict())
+        self._engine = engine
+        self._hand_over(engine.observe(np.zeros((e, robot.num_bodies, 3), np.float32)))
+        return self._next()
+
+    def reset(self, physics: Physics, mask: Array, pose: Pose) -> tuple[Token, SimState]:
+        """Start anew at `pose` where `mask`; contact forces read zero there until the next step."""
+        engine = self._use(physics)
+        ids = self._ids(mask)
+        rows = self._rows("pose.", pose._asdict(), ids)
+        checks.unit("pose.root_quat", rows["root_quat"], ids)
+        if ids.size:
+            engine.place(ids, rows)
+            force = self._latest.contact_force.copy()
+            force[ids] = 0.0
+            self._hand_over(engine.observe(force))
+        return self._next(), self._given
+
+    def step(
+        self, physics: Physics, targets: Array, torque_offset: Array | None = None
+    ) -> tuple[Token, SimState]:
+        """Advance one control step; see `bridges.protocol.Bridge.step`."""
+        engine = self._use(physics)
+        e, joints, decimation = self.spec.num_envs, len(self.spec.joint_names), self.spec.decimation
+        wanted = checks.finite("targets", checks.array("targets", targets, (e, joints)))
+        offset = None
+        if torque_offset is not None:
+            offset = checks.array("torque_offset", torque_offset, (e, decimation, joints))
+            checks.finite("torque_offset", offset)
+            checks.stiff(self.spec.joint_names, self._robot.kp)
+        self._hand_over(engine.step(wanted, offset, decimation))
+        return self._next(), self._given
+
+    def randomize(self, physics: Physics, params: PhysicsParams, mask: Array) -> Token:
+        """Set the given parameters where `mask`; MuJoCo can change all of them."""
+        engine = self._use(physics)
+        ids = self._ids(mask)
+        given = engine.params.read(params, ids)
+        if ids.size:
+            engine.params.write(given, ids)
+        return self._next()
+
+    def set_root_velocity(
+        self, physics: Physics, mask: Array, lin: Array, ang: Array
+    ) -> tuple[Token, SimState]:
+        """Replace the root's world velocity where `mask`."""
+        engine = self._use(physics)
+        ids = self._ids(mask)
+        rows = self._rows("", {"lin": lin, "ang": ang}, ids)
+        if ids.size:
+            engine.set_root_velocity(ids, **rows)
+            self._hand_over(engine.observe(self._latest.contact_force))
+        return self._next(), self._given
+
+    def get_state(self, physics: Physics) -> dict[str, np.ndarray]:
+        """Everything needed to continue bit for bit, in this process or another.
+
+        Keys: ``integration`` [E, n] float64 (MuJoCo's integration state, warm start included),
+        ``warnings`` [E, w, 2] int32, ``contact_force`` [E, B, 3] float32 and, for each field of
+        `PhysicsParams` that was ever set, ``params/<field>`` [E, ...] float32, NaN where it was not.
+        The float64 must come back as float64: restore it as a NumPy array.
+        """
+        engine = self._use(physics)
+        return {**engine.save(), "contact_force": self._latest.contact_force.copy()}
+
+    def set_state(self, physics: Physics, state: Mapping[str, np.ndarray]) -> Token:
+        """Inverse of `get_state`. `reset` with an empty mask then returns the `SimState` of `state`.
+
+        Raises:
+          ValueError: an array is missing, unknown, or has another shape or type; names it.
+        """
+        required, extra = self._use(physics).formats()
+        required["contact_force"] = (self._latest.contact_force.shape, np.dtype(np.float32))
+        arrays = {name: np.asarray(value) for name, value in state.items()}
+        checks.state(arrays, required, extra)
+        contact_force = arrays.pop("contact_force")
+        engine = self._fresh_engine()
+        engine.load(arrays)
+        self._engine = engine
+        self._hand_over(engine.observe(contact_force))
+        return self._next()
+
+    def close(self) -> None:
+        """Release threads and memory; every later call raises RuntimeError."""
+        self._closed = True
+        for name in ("_engine", "_latest", "_given"):
+            self.__dict__.pop(name, None)
+
+    def _fresh_engine(self) -> Engine:
+        return Engine(self.model, self._layout, self._targets, self.spec.num_envs, threads=self._threads)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("this MuJoCo bridge was closed; make a new one.")
+
+    def _use(self, physics: Physics) -> Engine:
+        """The engine, if `physics` stands for its present state."""
+        self._check_open()
+        if not isinstance(physics, Token) or physics != self._token:
+            raise StalePhysicsError(
+                f"physics: got {physics}, the newest is {self._token}. MuJoCo keeps its state in place: pass "
+                "on what the last call returned, as in `physics, sim = bridge.step(physics, targets)`; "
+                "to go back to an earlier state, use get_state and set_state."
+            )
+        return self._engine
+
+    def _next(self) -> Token:
+        self._token = self._token._replace(calls=self._token.calls + 1)
+        return self._token
+
+    def _ids(self, mask: Array) -> np.ndarray:
+        """Environments where `mask`, int32."""
+        return np.flatnonzero(checks.array("mask", mask, (self.spec.num_envs,), np.bool_)).astype(np.int32)
+
+    def _rows(self, prefix: str, fields: Mapping[str, Array], ids: np.ndarray) -> dict[str, np.ndarray]:
+        """Rows `ids` of the fields, checked; what the other rows hold does not matter."""
+        e, widths = self.spec.num_envs, {"root_quat": 4}
+        for name in ("joint_pos", "joint_vel"):
+            widths[name] = len(self.spec.joint_names)
+        rows = {}
+        for name, value in fields.items():
+            label = prefix + name
+            rows[name] = checks.finite(label, checks.array(label, value, (e, widths.get(name, 3)))[ids], ids)
+        return rows
+
+    def _hand_over(self, latest: Coordinates) -> None:
+        """Give `latest` away: from here on nobody writes it."""
+        self._latest = latest
+        given = (exchange.give(array) for array in latest)
+        self._given = readout.sim_state(self._layout, *given)
+
+
+def _keep_folders_clean() -> None:
+    """No MUJOCO_LOG.TXT in the working directory; MuJoCo's warnings still go to the terminal."""
+    config = mujoco.MjLogConfig.get()
+    config.logto_file = False
+    config.set()
+
+
+def _cores() -> int:
+    """Cores that this process may use (all of them where the system does not say)."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

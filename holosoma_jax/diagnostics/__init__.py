@@ -1,0 +1,1 @@
+"""What this machine can do: versions, devices, extras, simulators and a smoke run."""

@@ -1,0 +1,222 @@
+"""What this machine has for training: versions, devices, extras, OpenGL, simulators, memory, a smoke run.
+
+Each function returns plain values, ready for JSON; none raises because something is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from holosoma_jax import __version__
+from holosoma_jax.render import gl
+
+PACKAGES = (
+    "jax", "jaxlib", "flax", "optax", "chex", "orbax-checkpoint", "mujoco", "numpy",
+    "onnx", "onnxruntime", "jax2onnx", "imageio-ffmpeg", "matplotlib",
+)  # fmt: skip
+"""Of the core, by their names in the package index."""
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "warp": ("warp-lang", "mujoco-warp"),
+    "isaac": ("torch",),
+    "wandb": ("wandb",),
+    "tensorboard": ("tensorboardX",),
+    "notebook": ("ipykernel", "ipywidgets", "nbclient"),
+}
+"""Extra -> the packages that it brings."""
+MODULES = {"warp-lang": "warp", "mujoco-warp": "mujoco_warp"}
+"""Package -> the module to import, where they differ."""
+SIMULATORS: Mapping[str, tuple[str, str]] = {
+    "mujoco": ("mujoco", "part of every installation"),
+    "mjwarp": ("mujoco_warp", "pip install 'holosoma-jax[warp]'"),
+    "isaacgym": ("isaacgym", "install NVIDIA's Isaac Gym Preview 4"),
+    "isaacsim": ("isaacsim", "install NVIDIA's Isaac Sim"),
+}
+"""Simulator -> (module, where it comes from)."""
+SMOKE_TIMEOUT_S = 300.0
+SMOKE = (
+    "exp:g1-29dof", "simulator:mujoco", "terrain:terrain-locomotion-plane", "logger:console",
+    "--training.num-envs=16", "--training.export-onnx=False", "--logger.video.enabled=False",
+    "--algo.config.num-learning-iterations=3", "--algo.config.num-steps-per-env=8",
+    "--algo.config.actor-hidden=[32]", "--algo.config.critic-hidden=[32]",
+)  # fmt: skip
+"""A training that shows that all parts work together, and is over soon."""
+
+
+def versions() -> dict[str, str]:
+    """Package -> version, '' where it is not installed; Python and the operating system first."""
+    system = {
+        "holosoma_jax": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+    return system | {name: _version(name) for name in PACKAGES}
+
+
+def devices() -> list[dict[str, Any]]:
+    """JAX's devices of this process: platform, kind, memory in bytes (None where JAX does not say)."""
+    import jax
+
+    found = []
+    for device in jax.local_devices():
+        stats = device.memory_stats() or {} if device.platform != "cpu" else {}
+        limit, used = stats.get("bytes_limit"), stats.get("bytes_in_use")
+        found.append(
+            {
+                "id": device.id,
+                "platform": device.platform,
+                "kind": device.device_kind,
+                "memory_bytes": limit,
+                "memory_used_bytes": used,
+            }
+        )
+    return found
+
+
+def nvidia() -> str | None:
+    """What the NVIDIA driver says its GPUs are, one line; None without a driver."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return "; ".join(lines) if done.returncode == 0 and lines else None
+
+
+def extras() -> dict[str, dict[str, str]]:
+    """Extra -> package -> version, '' where it is missing."""
+    return {extra: {name: _version(name) for name in names} for extra, names in EXTRAS.items()}
+
+
+def opengl() -> dict[str, str | None]:
+    """OpenGL backend -> None if it draws here, otherwise why not."""
+    causes = {name: gl.probe(name) for name in gl.CANDIDATES.get(platform.system(), ("glfw",))}
+    return {name: cause and textwrap.shorten(cause, 90, placeholder=" ...") for name, cause in causes.items()}
+
+
+def simulators() -> dict[str, dict[str, Any]]:
+    """Simulator -> whether its package is found, whether this version has a bridge to it, where it is from."""
+    import bridges
+
+    return {
+        name: {"installed": _found(module), "bridge": name in bridges.SIMULATORS, "from": source}
+        for name, (module, source) in SIMULATORS.items()
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Cores, memory and free disk in bytes (None where the system does not say)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    total = available = None
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        page = os.sysconf("SC_PAGE_SIZE")
+        total = page * os.sysconf("SC_PHYS_PAGES")
+        if "SC_AVPHYS_PAGES" in os.sysconf_names:
+            available = _available() or page * os.sysconf("SC_AVPHYS_PAGES")
+    return {
+        "cores": cores,
+        "memory_bytes": total,
+        "memory_available_bytes": available,
+        "disk_free_bytes": shutil.disk_usage(Path.cwd()).free,
+    }
+
+
+def smoke() -> dict[str, Any]:
+    """Train for three iterations in a process of its own.
+
+    Returns:
+      ok; seconds in all; env_steps_per_s of the last iteration, of programs that were compiled in
+      haste; or the last line of the failure.
+    """
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="holosoma-doctor-") as folder:
+        command = [sys.executable, "-m", "holosoma_jax.train", *SMOKE, f"--training.output-dir={folder}"]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=SMOKE_TIMEOUT_S, env=_environment()
+            )
+            code, log = done.returncode, done.stderr or done.stdout
+        except subprocess.TimeoutExpired:
+            code, log = 1, f"not over after {SMOKE_TIMEOUT_S:.0f} s"
+        seconds = round(time.perf_counter() - began, 1)
+        rows = [
+            json.loads(line)
+            for path in Path(folder).rglob("metrics.jsonl")
+            for line in path.read_text().splitlines()
+        ]
+    if code or not rows:
+        return {"ok": False, "seconds": seconds, "error": gl.last_line(log) or f"ended with code {code}"}
+    return {"ok": True, "seconds": seconds, "env_steps_per_s": round(rows[-1]["Perf/total_fps"], 1)}
+
+
+def advice(found: Mapping[str, Any]) -> list[str]:
+    """What a person could do about what was found, one sentence each.
+
+    Args:
+      found: the other functions' results under their names.
+    """
+    said = []
+    if found.get("nvidia") and all(device["platform"] == "cpu" for device in found["devices"]):
+        said.append(
+            "there is a GPU, but JAX does not use it: pip install 'holosoma-jax[cuda12]' (or [cuda13])"
+        )
+    if not any(cause is None for cause in found["opengl"].values()):
+        remedy = " or ".join(gl.REMEDY[name] for name in found["opengl"] if name in gl.REMEDY)
+        said.append(f"no OpenGL draws here, so there are no videos: {remedy}")
+    memory = found["machine"]["memory_available_bytes"]
+    if memory is not None and memory < 2e9:
+        said.append("less than 2 GB of memory is free: use fewer environments (--training.num-envs)")
+    if found["machine"]["disk_free_bytes"] < 2e9:
+        said.append("less than 2 GB of disk is free here: choose another --training.output-dir")
+    if found.get("smoke") and not found["smoke"]["ok"]:
+        said.append(f"the smoke run failed: {found['smoke']['error']}")
+    return said
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _found(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _available() -> int | None:
+    """Linux's own estimate, which counts memory that caches would give back."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    row = next((line.split() for line in lines if line.startswith("MemAvailable:")), None)
+    return None if row is None else 1024 * int(row[1])
+
+
+def _environment() -> dict[str, str]:
+    """Of this process, with the package found wherever it was started from.
+
+    Unless told otherwise, XLA compiles quickly rather than well: most of the smoke run is compiling.
+    """
+    root = str(Path(__file__).resolve().parents[2])
+    search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | os.environ | {"PYTHONPATH": search}

@@ -1,0 +1,156 @@
+"""One check-up at the terminal: facts as tables or as JSON, and what to do about them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from holosoma_jax.config import compose
+from holosoma_jax.config.commands import DoctorArgs
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.diagnostics import diagnosis
+
+CHECK_UPS = ("versions", "machine", "nvidia", "devices", "extras", "simulators", "opengl")
+"""Functions of `diagnosis`, in the order of asking."""
+
+
+def run(args: DoctorArgs) -> int:
+    """Ask, print, and return the exit code: 1 if the smoke run or the conformance failed.
+
+    Raises:
+      ConfigError: `args.conformance` names a simulator that is not available.
+    """
+    console = Console(highlight=False)
+    quiet = args.json or not console.is_terminal
+    if args.conformance is not None:
+        return _conformance(args.conformance, console, as_json=args.json)
+    found: dict[str, Any] = {}
+    for name in (*CHECK_UPS, *(["smoke"] if args.smoke else [])):
+        label = "training for three iterations" if name == "smoke" else name
+        with nullcontext() if quiet else console.status(f"looking at {label} ..."):
+            found[name] = getattr(diagnosis, name)()
+    found["advice"] = diagnosis.advice(found)
+    if args.json:
+        print(json.dumps(found, indent=1))
+    else:
+        _show(found, console)
+    return int(args.smoke and not found["smoke"]["ok"])
+
+
+def _show(found: Mapping[str, Any], console: Console) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for heading, rows in (
+        ("versions", [(name, Text(text or "missing")) for name, text in found["versions"].items()]),
+        ("machine", _machine(found["machine"], found["nvidia"])),
+        ("devices", [_device(device) for device in found["devices"]]),
+        ("extras", [_extra(name, packages) for name, packages in found["extras"].items()]),
+        ("simulators", [_simulator(name, facts) for name, facts in found["simulators"].items()]),
+        ("OpenGL", [(name, _verdict(why is None, "draws", why)) for name, why in found["opengl"].items()]),
+        ("smoke run", _smoke(found.get("smoke"))),
+    ):
+        for i, (name, text) in enumerate(rows):
+            table.add_row(heading if i == 0 else "", name, text)
+        table.add_row()
+    console.print(table)
+    if not found["advice"]:
+        console.print(Text("Nothing to mend. Start: python -m holosoma_jax.train exp:g1-29dof-cpu"))
+    for sentence in found["advice"]:
+        console.print(Text(f"- {sentence}"), soft_wrap=True)
+
+
+def _machine(facts: Mapping[str, Any], gpu: str | None) -> list[tuple[str, Text]]:
+    memory = f"{_gigabytes(facts['memory_available_bytes'])} of {_gigabytes(facts['memory_bytes'])} free"
+    return [
+        ("cores", Text(str(facts["cores"]))),
+        ("memory", Text(memory)),
+        ("disk", Text(f"{_gigabytes(facts['disk_free_bytes'])} free here")),
+        ("NVIDIA driver", Text(gpu or "none")),
+    ]
+
+
+def _device(device: Mapping[str, Any]) -> tuple[str, Text]:
+    memory = device["memory_bytes"]
+    return f"{device['platform']}:{device['id']}", Text(
+        device["kind"] + (f", {_gigabytes(memory)} for JAX" if memory else "")
+    )
+
+
+def _extra(name: str, packages: Mapping[str, str]) -> tuple[str, Text]:
+    missing = [package for package, version in packages.items() if not version]
+    there = ", ".join(f"{package} {version}" for package, version in packages.items() if version)
+    return name, _verdict(not missing, there, f"no {', '.join(missing)}: pip install 'holosoma-jax[{name}]'")
+
+
+def _simulator(name: str, facts: Mapping[str, Any]) -> tuple[str, Text]:
+    if not facts["bridge"]:
+        state = "installed" if facts["installed"] else "not installed"
+        return name, _verdict(False, "", f"{state}; this version has no bridge to it")
+    return name, _verdict(facts["installed"], "ready", f"not installed: {facts['from']}")
+
+
+def _smoke(facts: Mapping[str, Any] | None) -> list[tuple[str, Text]]:
+    if facts is None:
+        return [("training", Text("left out"))]
+    if not facts["ok"]:
+        return [("training", _verdict(False, "", str(facts["error"])))]
+    text = f"3 iterations of 16 robots in {facts['seconds']:.1f} s, start-up and compilation included"
+    return [
+        ("training", _verdict(True, text, None)),
+        (
+            "speed",
+            Text(f"{facts['env_steps_per_s']:,.0f} env steps/s, compiled in haste; training is faster"),
+        ),
+    ]
+
+
+def _verdict(good: bool, text: str, otherwise: str | None) -> Text:
+    if good:
+        return Text.assemble(("ok  ", "green"), text)
+    return Text.assemble(("--  ", "yellow"), otherwise or "")
+
+
+def _gigabytes(count: int | None) -> str:
+    return "unknown" if count is None else f"{count / 1e9:.1f} GB"
+
+
+def _conformance(name: str, console: Console, *, as_json: bool) -> int:
+    """Hold the bridge to a simulator against closed forms and plain MuJoCo."""
+    simulator = name.removeprefix("simulator:")
+    cfg = compose.load(["exp:g1-29dof", f"simulator:{simulator}"])
+    try:
+        from bridges import conformance
+    except ImportError as error:
+        raise ConfigError(f"--conformance: not part of this installation ({error}).") from None
+    results = conformance.run(cfg)
+    failed = [result for result in results if not result.passed]
+    if as_json:
+        rows = [
+            {
+                "check": r.check,
+                "quantity": r.quantity,
+                "measured": r.measured if math.isfinite(r.measured) else None,
+                "wanted": r.wanted,
+                "tolerance": r.tolerance,
+                "unit": r.unit,
+                "passed": r.passed,
+            }
+            for r in results
+        ]
+        print(
+            json.dumps({"simulator": simulator, "versions": diagnosis.versions(), "results": rows}, indent=1)
+        )
+    else:
+        for result in results:
+            console.print(Text(str(result), style="" if result.passed else "red"), soft_wrap=True)
+        console.print(Text(f"{len(results) - len(failed)} of {len(results)} checks passed.", style="bold"))
+    return int(bool(failed))

@@ -1,0 +1,1 @@
+"""How well a policy does: metrics over many environments, perturbations, reports and plots."""

@@ -1,0 +1,176 @@
+"""Running a policy for its scores: N environments, some control steps, no learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bridges.protocol import Array, SimState
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import Config
+from holosoma_jax.envs.env import Action, EnvState
+from holosoma_jax.envs.terms import commands, gait, registry
+from holosoma_jax.evaluation import scores
+from holosoma_jax.evaluation.scores import Scores
+from holosoma_jax.experiment import Setup
+from holosoma_jax.policy.policies import GROUP, Policy
+from holosoma_jax.rollout.control_step import respond
+from holosoma_jax.rollout.seeding import stream
+
+
+class Moment(NamedTuple):
+    """A control step as an onlooker sees it, before the simulator resets anything.
+
+    Arrays are borrowed: what outlives the call is to be copied.
+    """
+
+    step: int
+    """control steps before this one"""
+    sim: SimState
+    """the state reached"""
+    action: Array
+    """[E, A] what the policy asked for in it"""
+    targets: Array
+    """[E, J] rad, what the simulator was asked for"""
+    first: np.ndarray
+    """[E] bool: environments that have not failed before"""
+    starts: np.ndarray
+    """[E] bool: environments for which it is the first step of an episode"""
+    command: Array
+    """[E, 3] what each environment was told: m/s forward, m/s left, rad/s yaw rate"""
+
+
+OnStep = Callable[[Moment], None]
+
+
+class Pilot(Protocol):
+    """Someone at the controls, asked around every control step."""
+
+    def command(self) -> Array | None:
+        """[E, 3], from this step on; None: as before."""
+        ...
+
+    def ended(self) -> bool:
+        """Whether to stop after this step."""
+        ...
+
+
+def run(
+    setup: Setup,
+    policy: Policy,
+    command: Array,
+    steps: int,
+    key: jax.Array,
+    on_step: OnStep | None = None,
+    pilot: Pilot | None = None,
+) -> Scores:
+    """Let `policy` act in every environment for `steps` control steps, and score what it does.
+
+    An environment keeps its command for the whole evaluation, unless a pilot gives another. After a
+    failure it starts anew; what follows is scored apart (`Scores.later`).
+
+    Args:
+      setup: made with ``evaluation=True``; every call starts its environments anew.
+      policy: reads the observation group 'actor_obs'.
+      command: [E, 3] forward m/s, left m/s, yaw rate rad/s.
+      steps: control steps, fewer than those of an episode.
+      key: start poses, noise and randomisation follow from it.
+      on_step: an onlooker, called after each control step.
+      pilot: may change the commands, and end the evaluation early.
+
+    Raises:
+      ConfigError: the policy's action is not finite.
+    """
+    env, bridge = setup.env, setup.bridge
+    observe, decide = jax.jit(env.observe), jax.jit(partial(_decide, setup))
+    judge = jax.jit(partial(_judge, setup), donate_argnums=(0, 1))
+    state, reset = jax.jit(env.init)(stream(key, "init"))
+    physics, sim = respond(bridge, bridge.init(), None, reset, resets=True, pushes=False)
+    state = with_command(state, jnp.asarray(command, jnp.float32))
+    tally = scores.tally(env.spec.num_envs, env.spec.reward_names)
+    done = 0
+    while done < steps and not (done and pilot is not None and pilot.ended()):
+        if pilot is not None and (wanted := pilot.command()) is not None:
+            state = steered(state, jnp.asarray(wanted, jnp.float32))
+        state, obs = observe(state, sim)
+        action = jnp.asarray(policy.act(obs[GROUP]))
+        state, asked, finite = decide(state, action)
+        if not finite:  # waits: from here on nothing reads the borrowed state
+            raise ConfigError(
+                f"{policy.name}: its action is not finite at control step {done}; it cannot be scored."
+            )
+        physics, sim = bridge.step(physics, *asked)
+        if on_step is not None:
+            starts = np.asarray(state.episode_step) == 0
+            standing = ~np.asarray(tally.over)
+            on_step(Moment(done, sim, action, asked.targets, standing, starts, state.command))
+        tally, state, reset, due = judge(tally, state, sim, asked.targets)
+        resets, pushes = np.asarray(due)
+        physics, sim = respond(bridge, physics, sim, reset, resets, pushes)
+        done += 1
+    running = dict(zip(env.spec.reward_names, jax.device_get(state.reward_sums).T, strict=True))
+    return scores.summarize(tally, done, env.spec.control_dt, running, state.episode_step)
+
+
+def _decide(setup: Setup, state: EnvState, action: jax.Array) -> tuple[EnvState, Action, jax.Array]:
+    """What an action asks of the simulator, and whether it is finite in every environment, [] bool."""
+    state, asked = setup.env.pre_step(state, action)
+    return state, asked, jnp.isfinite(action).all()
+
+
+def _judge(
+    setup: Setup, tally: scores.Tally, state: EnvState, sim: SimState, targets: jax.Array
+) -> tuple[scores.Tally, EnvState, Any, jax.Array]:
+    """One control step's samples, ends and resets; and whether there are resets, pushes [2] bool."""
+    samples = scores.measure(
+        setup.robot,
+        setup.env.spec.control_dt,
+        sim,
+        command=state.command,
+        targets=targets,
+        action_change=state.action - state.prev_action,
+        first_step=state.episode_step == 0,
+    )
+    state, result = setup.env.post_step(state, sim)
+    due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any()])
+    return scores.count(tally, samples, result), state, result.reset, due
+
+
+def with_command(state: EnvState, command: jax.Array) -> EnvState:
+    """The state with every environment told `command` [E, 3], its gait clock frozen where it says stand."""
+    return state.replace(command=command, phase=gait.freeze_when_standing(state.phase_offset, command))
+
+
+def steered(state: EnvState, command: jax.Array) -> EnvState:
+    """The state told `command` [E, 3] in the middle of its gait, which goes on unless it is to stand."""
+    return state.replace(command=command, phase=gait.freeze_when_standing(state.phase, command))
+
+
+def draw_commands(cfg: Config, num_envs: int, key: jax.Array) -> jax.Array:
+    """Commands [num_envs, 3] as training draws them: uniform in their ranges, some of them 'stand'.
+
+    Raises:
+      ConfigError: the config has no velocity command.
+    """
+    return _velocity_command(cfg).sample(key, num_envs)
+
+
+def velocity_ranges(cfg: Config) -> Mapping[str, tuple[float, float]]:
+    """What training draws commands from: lin_vel_x, lin_vel_y m/s and ang_vel_yaw rad/s.
+
+    Raises:
+      ConfigError: the config has no velocity command.
+    """
+    return _velocity_command(cfg).command_ranges
+
+
+def _velocity_command(cfg: Config) -> commands.VelocityCommand:
+    for name, term in cfg.command.setup_terms.items():
+        if registry.resolve("commands", name, term.func) is commands.VelocityCommand:
+            return registry.bind("commands", name, term.func, term.params)()
+    raise ConfigError("command.setup_terms: there is no 'locomotion_command'; only such policies are scored.")

@@ -1,0 +1,149 @@
+"""What an evaluation leaves beside its scores: a video, pictures, a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bridges.protocol import SimState
+from holosoma_jax.config.evaluation import EvalArgs
+from holosoma_jax.envs import rotations
+from holosoma_jax.evaluation import tracking_plot
+from holosoma_jax.evaluation.evaluate import Moment
+from holosoma_jax.experiment import Setup
+from holosoma_jax.render import video
+from holosoma_jax.render.recording import Recorder
+from holosoma_jax.render.video_job import Trajectory, VideoUnavailable
+
+
+class Watch:
+    """An `evaluate.OnStep` that keeps what is to be shown afterwards; nothing it cannot show is fatal."""
+
+    def __init__(
+        self,
+        parts: Setup,
+        command: jax.Array,
+        args: EvalArgs,
+        target: Path,
+        warn: Callable[[str], None],
+    ):
+        """Nothing is kept yet.
+
+        Args:
+          parts: of the evaluation.
+          command: [E, 3] m/s, m/s, rad/s.
+          args: which of these are wanted.
+          target: the results' file; the others lie beside it and share its stem.
+          warn: gets one line for what cannot be drawn.
+        """
+        self._parts, self._args = parts, args
+        self._target, self._warn = target, warn
+        self._host_command = np.asarray(command)
+        self._velocity = jax.jit(_velocities)
+        self._measured: list[np.ndarray] = []
+        self._first: list[np.ndarray] = []
+        self._frames: list[Trajectory] = []
+        self._recorder = Recorder(parts.robot)
+        self._video = video.EpisodeRecorder(
+            replace(parts.cfg.logger.video, enabled=args.video),
+            parts.robot,
+            parts.terrain.ground,
+            target.parent,
+            parts.env.spec.control_dt,
+            warn=warn,
+        )
+        if args.video:
+            self._video.start(target.stem)
+
+    def __call__(self, moment: Moment) -> None:
+        """Copy what is wanted of one control step."""
+        sim = moment.sim
+        self._video.add(sim, moment.command)
+        if self._args.record:
+            self._recorder.add(
+                sim,
+                np.asarray(moment.command),
+                moment.action,
+                moment.targets,
+                episode_start=bool(moment.starts[0]),
+            )
+        if not self._args.pictures:
+            return
+        self._measured.append(np.asarray(self._velocity(sim)))
+        self._first.append(moment.first)
+        if moment.first[0]:
+            fields = (sim.root_pos, sim.root_quat, sim.joint_pos, sim.root_lin_vel, sim.root_ang_vel)
+            kept = [np.array(field[0]) for field in fields]
+            self._frames.append(Trajectory(*kept, command=self._host_command[0]))
+
+    def finish(self, title: str, **facts: object) -> list[Path]:
+        """Write everything, and wait for it.
+
+        Args:
+          title: of the plot.
+          facts: for the metadata of the recording.
+
+        Returns:
+          The files.
+
+        Raises:
+          OSError: the recording cannot be written.
+        """
+        files = []
+        if self._args.record:
+            spec = self._parts.bridge.spec
+            path = Path(self._args.record)
+            files.append(
+                self._recorder.save(path, control_dt=spec.control_dt, decimation=spec.decimation, **facts)
+            )
+        if self._args.pictures and self._measured:
+            files += [*self._plot(title), *self._sheet()]
+        return files + self._video.close()
+
+    def _plot(self, title: str) -> list[Path]:
+        try:
+            path = tracking_plot.draw(
+                self._beside("velocity"),
+                self._host_command,
+                np.stack(self._measured),
+                np.stack(self._first),
+                self._parts.env.spec.control_dt,
+                title,
+            )
+        except OSError as error:
+            self._warn(f"no picture of the velocities: {error.strerror or error}.")
+            return []
+        return [path]
+
+    def _sheet(self) -> list[Path]:
+        columns = zip(*self._frames, strict=True)
+        whole = Trajectory(*(np.stack(column) for column in columns))
+        parts = self._parts
+        try:
+            path = video.render_sheet(
+                self._beside("frames"),
+                whole,
+                parts.robot,
+                parts.terrain.ground,
+                parts.env.spec.control_dt,
+                parts.cfg.logger.video,
+            )
+        except VideoUnavailable as error:
+            self._warn(f"no picture of the robot: {error}. Silence this with --pictures False.")
+            return []
+        return [path]
+
+    def _beside(self, what: str) -> Path:
+        return self._target.with_name(f"{self._target.stem}-{what}.png")
+
+
+def _velocities(sim: SimState) -> jax.Array:
+    """[E, 3] forward and left m/s, yaw rate rad/s, in the base's frame."""
+    linear = rotations.rotate_inverse(sim.root_quat, sim.root_lin_vel)
+    angular = rotations.rotate_inverse(sim.root_quat, sim.root_ang_vel)
+    return jnp.concatenate([linear[:, :2], angular[:, 2:]], axis=-1)

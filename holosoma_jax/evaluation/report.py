@@ -1,0 +1,85 @@
+"""The outcome of an evaluation, for people (a table) and for programs (a mapping for JSON)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+
+from holosoma_jax import __version__
+from holosoma_jax.config.schema import Config
+from holosoma_jax.evaluation.perturbations import Conditions
+from holosoma_jax.evaluation.scores import UNITS, Scores
+
+_LABELS = {
+    "lin_vel_error": "velocity error, horizontal",
+    "yaw_rate_error": "yaw rate error",
+    "action_rate": "action rate, mean over joints",
+    "power": "mechanical power",
+    "foot_slip": "foot slip, while in contact",
+}
+
+
+def tables(scores: Scores) -> Group:
+    """Scores as tables; the column of later episodes appears if there was one."""
+    fell = any(value is not None for value in scores.later.values())
+    life = Table(show_header=False, box=None)
+    life.add_row("survival", f"{scores.survival_rate:.1%}")
+    life.add_row("mean episode length", f"{scores.episode_length_s:.2f} s")
+    life.add_row("falls", f"{scores.falls} ({scores.falls_per_minute:.2f} per minute of life)")
+    if scores.nonfinite:
+        life.add_row("non-finite simulator states", str(scores.nonfinite))
+    measures = Table("", "unit", "mean", *(["after a fall"] if fell else []), box=None)
+    for name, unit in UNITS.items():
+        later = [_number(scores.later[name])] if fell else []
+        measures.add_row(_LABELS[name], unit, _number(scores.first[name]), *later)
+    rewards = Table("reward term", "per second", box=None)
+    for name, value in scores.rewards_per_second.items():
+        rewards.add_row(name, _number(value))
+    return Group(life, "", measures, "", rewards)
+
+
+def record(
+    scores: Scores,
+    cfg: Config,
+    conditions: Conditions,
+    *,
+    policy: str,
+    robot: str,
+    steps: int,
+    control_dt: float,
+    velocity: tuple[float, float, float] | None,
+) -> dict[str, Any]:
+    """Scores with all that is needed to get them again, ready for JSON (None for 'never measured')."""
+    return {
+        "holosoma_jax_version": __version__,
+        "policy": policy,
+        "robot": robot,
+        "simulator": cfg.simulator.name,
+        "terrain": cfg.terrain.terrain_term.mesh_type,
+        "num_envs": cfg.training.num_envs,
+        "steps": steps,
+        "control_dt": control_dt,
+        "seed": cfg.training.seed,
+        "velocity": velocity,
+        "conditions": dataclasses.asdict(conditions),
+        "scores": _rounded(dataclasses.asdict(scores)),
+        "units": dict(UNITS),
+    }
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _rounded(value: Any) -> Any:
+    """Floats with the digits that float32 sums support; JSON has no NaN, so that becomes None."""
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,253 @@
+"""One evaluation at the terminal: from a config and flags to a table and a file."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+from rich.progress import Progress
+
+from holosoma_jax import experiment
+from holosoma_jax.config import compose, keys
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.evaluation import EvalArgs
+from holosoma_jax.config.schema import Config, ViewerConfig
+from holosoma_jax.evaluation import evaluate, perturbations, report
+from holosoma_jax.evaluation.evaluate import Moment
+from holosoma_jax.evaluation.recorder import Watch
+from holosoma_jax.evaluation.scores import Scores
+from holosoma_jax.evaluation.teleop import Teleop, command_limits
+from holosoma_jax.experiment import Setup
+from holosoma_jax.files import replacing, require_writable
+from holosoma_jax.policy import exporting, policies
+from holosoma_jax.policy.policies import Policy
+from holosoma_jax.rollout import seeding
+from holosoma_jax.signals import on_signal
+from holosoma_jax.viewer.session import viewer_session
+
+DEFAULT_ENVS = 64
+"""Environments, unless the command line says otherwise: the training's number is for learning."""
+ENDLESS_S = 100_000.0
+"""s of an evaluation that a user watches, unless the command line says otherwise: until they have enough"""
+
+
+def saved_config(args: EvalArgs, *, watched: bool = False) -> dict[str, Any]:
+    """The config that the policy was trained with, sized and silenced for an evaluation.
+
+    Args:
+      args: the command's flags.
+      watched: there is a viewer; one robot is looked at, and one is quick enough for real time.
+
+    Raises:
+      ConfigError: no such policy.
+    """
+    sized: Mapping[str, Any] = {
+        # The exported policy of a training lies beside its checkpoint already; on request it is made here.
+        "training": {
+            "num_envs": 1 if watched else DEFAULT_ENVS,
+            "checkpoint": None,
+            "multigpu": False,
+            "export_onnx": False,
+        },
+        "logger": {"type": "disabled"},
+        "viewer": compose.to_mapping(ViewerConfig()),  # of the machine, not of the policy
+    }
+    return keys.overlay(policies.find(_checkpoint(args)).config, sized)
+
+
+def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
+    """Score the policy of `args` in the environments of `cfg`; print, write and return the record.
+
+    Raises:
+      ConfigError: the policy does not fit the environment, or the results cannot be written.
+    """
+    source = policies.find(_checkpoint(args))
+    _require_writable(cfg, args, source)
+    target = _target(Path(args.output) if args.output else source.folder / "eval", source.path.stem)
+    acting = perturbations.choose(
+        args.mode, noise=args.noise, pushes=args.pushes, delay=args.delay, randomization=args.dynamics
+    )
+    cfg = perturbations.apply(_long_enough(cfg), acting)
+    console = Console()
+    parts = experiment.build(cfg, evaluation=True, adapt=source.adapt)
+    try:
+        policy, spec = source.policy(parts), parts.env.spec
+        steps = cfg.training.max_eval_steps or spec.max_episode_steps
+        envs = f"{spec.num_envs} environment{'s' * (spec.num_envs != 1)}"
+        console.print(
+            f"{policy.name}: {parts.robot.name} on {cfg.simulator.name}, {envs}, "
+            f"{_duration(cfg, steps, spec.control_dt)}, {args.mode}",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
+        unit = "" if source.path.suffix else f"{experiment.iteration_name(cfg)} "
+        title = f"{parts.robot.name}: {unit}{source.path.name}"
+        first = args.velocity or (0.0, 0.0, 0.0)
+        limits = None if cfg.training.headless else command_limits(parts)
+        print_line = partial(console.print, soft_wrap=True)
+        with viewer_session(parts, title, print_line, command=first, limits=limits) as viewer:
+            if viewer is not None:  # steered as the user likes: there is no one command to compare with
+                args = replace(args, velocity=first, pictures=False)
+            command = _command(parts, args)
+            _note_unknown_commands(cfg, args, console)
+            watch = Watch(parts, command, args, target, console.print)
+            if viewer is None:
+                scores = _scores(parts, policy, command, steps, watch)
+            else:
+                with on_signal(lambda text: None) as stop:  # Ctrl-C ends it as closing the viewer does
+                    pilot = Teleop(viewer, spec.num_envs, spec.control_dt, stop)
+                    scores = _steered(parts, policy, command, steps, watch, pilot)
+    finally:
+        parts.bridge.close()
+    record = report.record(
+        scores,
+        cfg,
+        acting,
+        policy=policy.name,
+        robot=parts.robot.name,
+        steps=steps,
+        control_dt=spec.control_dt,
+        velocity=args.velocity,
+    )
+    console.print(report.tables(scores))
+    files = []
+    if cfg.training.headless:
+        try:
+            with replacing(target) as hidden:
+                hidden.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+        except OSError as error:
+            raise _unwritten(target, error) from None
+        files.append(target)
+    try:
+        shown = watch.finish(
+            f"{policy.name}: {parts.robot.name} on {cfg.simulator.name}, {args.mode}, survival "
+            f"{scores.survival_rate:.1%}",
+            policy=policy.name,
+            simulator=cfg.simulator.name,
+            seed=cfg.training.seed,
+        )
+    except OSError as error:
+        raise _unrecorded(str(args.record), error) from None
+    if cfg.training.export_onnx:
+        shown.append(exporting.from_checkpoint(source))
+    for path in [*files, *shown]:
+        console.print(f"written to {path}", soft_wrap=True, markup=False, highlight=False)
+    if args.record:
+        console.print(
+            f"Look at it: python -m holosoma_jax.replay {shlex.quote(args.record)}",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
+    return record
+
+
+def _command(parts: Setup, args: EvalArgs) -> jax.Array:
+    """[E, 3]: what the user forces on all environments, or one draw each."""
+    envs = parts.env.spec.num_envs
+    if args.velocity is not None:
+        return jnp.tile(jnp.asarray(args.velocity, jnp.float32)[None], (envs, 1))
+    key = seeding.stream(jax.random.key(parts.cfg.training.seed), "command")
+    return evaluate.draw_commands(parts.cfg, envs, key)
+
+
+def _note_unknown_commands(cfg: Config, args: EvalArgs, console: Console) -> None:
+    """Say so where the user asks for a velocity that training did not."""
+    axes = ("lin_vel_x", "lin_vel_y", "ang_vel_yaw")
+    for value, axis in zip(args.velocity or (), axes, strict=False):
+        low, high = evaluate.velocity_ranges(cfg)[axis]
+        if not low <= value <= high:
+            console.print(
+                f"note: --velocity: {axis} {value:g} is outside {low:g} to {high:g}, which the policy was "
+                "trained for.",
+                soft_wrap=True,
+                markup=False,
+                highlight=False,
+            )
+
+
+def _scores(parts: Setup, policy: Policy, command: jax.Array, steps: int, watch: Watch) -> Scores:
+    """Run the evaluation under a progress bar."""
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("evaluating", total=steps)
+
+        def on_step(moment: Moment) -> None:
+            watch(moment)
+            progress.update(task, completed=moment.step + 1)
+
+        return evaluate.run(parts, policy, command, steps, jax.random.key(parts.cfg.training.seed), on_step)
+
+
+def _steered(
+    parts: Setup, policy: Policy, command: jax.Array, steps: int, watch: Watch, pilot: Teleop
+) -> Scores:
+    """Run it under the eyes and keys of a user."""
+
+    def on_step(moment: Moment) -> None:
+        watch(moment)
+        pilot(moment)
+
+    key = jax.random.key(parts.cfg.training.seed)
+    return evaluate.run(parts, policy, command, steps, key, on_step, pilot)
+
+
+def _duration(cfg: Config, steps: int, control_dt: float) -> str:
+    if not cfg.training.headless and cfg.training.max_eval_steps is None:
+        return "until the viewer is closed"
+    return f"{steps} steps ({steps * control_dt:g} s)"
+
+
+def _checkpoint(args: EvalArgs) -> str:
+    if not args.checkpoint:
+        raise ConfigError("--checkpoint is missing: give a run directory, a checkpoint or an .onnx file.")
+    return args.checkpoint
+
+
+def _require_writable(cfg: Config, args: EvalArgs, source: policies.Source) -> None:
+    """Raise ConfigError for outputs that cannot be made, before the work."""
+    if args.record and not args.record.endswith(".npz"):
+        raise ConfigError(f"--record: got '{args.record}'; wanted a file that ends in .npz.")
+    if args.record:
+        try:
+            require_writable(Path(args.record).parent)
+        except OSError as error:
+            raise _unrecorded(args.record, error) from None
+    if cfg.training.export_onnx and source.path.suffix == ".onnx":
+        raise ConfigError(f"--training.export-onnx: {source.path} is an ONNX file already; leave it out.")
+
+
+def _unrecorded(path: str, error: OSError) -> ConfigError:
+    return ConfigError(f"--record: cannot write {path} ({error.strerror or error}); choose another file.")
+
+
+def _long_enough(cfg: Config) -> Config:
+    """Episodes that the clock does not cut before the evaluation ends."""
+    sim = cfg.simulator.config.sim
+    asked = (cfg.training.max_eval_steps or 0) * sim.control_decimation / sim.fps
+    if not cfg.training.headless:
+        asked = asked or ENDLESS_S
+    sim = replace(sim, max_episode_length_s=max(sim.max_episode_length_s, asked))
+    return replace(cfg, simulator=replace(cfg.simulator, config=replace(cfg.simulator.config, sim=sim)))
+
+
+def _target(folder: Path, stem: str) -> Path:
+    """The file to write, in a folder that exists and can be written: seen before the work, not after."""
+    target = folder / f"{stem}.json"
+    try:
+        require_writable(folder)
+    except OSError as error:
+        raise _unwritten(target, error) from None
+    return target
+
+
+def _unwritten(target: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{target} cannot be written ({error.strerror or error}); choose --output FOLDER.")

@@ -1,0 +1,162 @@
+"""The losses of FastSAC: plain functions of parameters, rows and noise, free of devices and keys.
+
+R = rows, A = actions, Da and Dc = entries of the two observation vectors, n = atoms. Sections are
+those of the FastSAC spec.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from holosoma_jax.learn.fast_sac import categorical, networks, squashed
+from holosoma_jax.learn.fast_sac.networks import Actor, Critics, Ready
+from holosoma_jax.learn.fast_sac.state import FastSacStatic
+from holosoma_jax.learn.pooling import weighted_mean
+
+Metrics: TypeAlias = dict[str, jax.Array]
+"""'Group/name' -> scalar."""
+
+
+class Rows(NamedTuple):
+    """What one update learns from; all finite, normalised, mirror images included."""
+
+    actor_obs: jax.Array
+    """[R, Da]"""
+    critic_obs: jax.Array
+    """[R, Dc]"""
+    action: jax.Array
+    """[R, A]"""
+    reward: jax.Array
+    """[R]"""
+    discount: jax.Array
+    """[R] of the successor's value, 0 where nothing follows"""
+    next_actor_obs: jax.Array
+    """[R, Da]"""
+    next_critic_obs: jax.Array
+    """[R, Dc]"""
+    weight: jax.Array
+    """[R] 1 for a row that counts, 0 for one that does not"""
+
+
+class Draw(NamedTuple):
+    """Actions drawn from the policy."""
+
+    action: jax.Array
+    """[R, A]"""
+    log_prob: jax.Array
+    """[R] of the action"""
+    log_std: jax.Array
+    """[R, A] before squashing"""
+
+
+def draw(params: Ready[Actor], obs: jax.Array, noise: jax.Array, static: FastSacStatic) -> Draw:
+    """One action for each row of normalised `obs` [R, Da], from standard normal `noise` [R, A]."""
+    mean, log_std = networks.actor(params, obs, static.log_std_range, static.bf16)
+    action, log_prob = squashed.sample(mean, log_std, noise, static.scale, static.log_det)
+    return Draw(action, log_prob, log_std)
+
+
+def logits(
+    params: Ready[Critics], critic_obs: jax.Array, action: jax.Array, static: FastSacStatic
+) -> tuple[jax.Array, ...]:
+    """Logits [R, n] of every critic, for normalised `critic_obs` [R, Dc] and `action` [R, A]."""
+    if static.unit_actions and static.scale is not None:
+        action = action / static.scale[None]
+    return networks.critics(params, jnp.concatenate([critic_obs, action], axis=-1), static.bf16)
+
+
+def critic_targets(
+    target: Ready[Critics], rows: Rows, following: Draw, alpha: jax.Array, static: FastSacStatic
+) -> tuple[jax.Array, ...]:
+    """The distribution [R, n] that each critic should predict (section 7).
+
+    Every target network's own distribution of the successor's value, moved by the soft reward: there
+    is no minimum over the ensemble.
+
+    Args:
+      target: the slow critics.
+      rows: transitions.
+      following: the policy's actions in the successors.
+      alpha: [] temperature.
+      static: support and switches.
+    """
+    soft_reward = rows.reward - rows.discount * alpha * following.log_prob
+    positions = categorical.positions(soft_reward, rows.discount, static.support)
+    values = logits(target, rows.next_critic_obs, following.action, static)
+    return tuple(categorical.project(jax.nn.softmax(v, axis=-1), positions) for v in values)
+
+
+def critic_loss(
+    params: Ready[Critics], rows: Rows, targets: tuple[jax.Array, ...], static: FastSacStatic
+) -> tuple[jax.Array, Metrics]:
+    """Sum over critics of the mean cross-entropy with their targets [R, n], and the same as a metric."""
+    values = logits(params, rows.critic_obs, rows.action, static)
+    losses = [
+        weighted_mean(-jnp.sum(wanted * jax.nn.log_softmax(given, axis=-1), axis=-1), rows.weight)
+        for wanted, given in zip(targets, values, strict=True)
+    ]
+    total = jnp.sum(jnp.stack(losses))
+    return total, {"Loss/qf_loss": total}
+
+
+def alpha_loss(log_alpha: jax.Array, log_prob: jax.Array, target_entropy: jax.Array) -> jax.Array:
+    """-alpha (log pi + target), for the mean [] of log pi: falls with alpha while the entropy is too high."""
+    return -jnp.exp(log_alpha) * (log_prob + target_entropy)
+
+
+def actor_loss(
+    params: Ready[Actor],
+    critics: Ready[Critics],
+    rows: Rows,
+    noise: jax.Array,
+    alpha: jax.Array,
+    static: FastSacStatic,
+) -> tuple[jax.Array, Draw]:
+    """Mean of alpha log pi - Q, where Q is the mean over the ensemble; and the actions it is of."""
+    drawn = draw(params, rows.actor_obs, noise, static)
+    values = [
+        categorical.expectation(jax.nn.softmax(v, axis=-1), static.support)
+        for v in logits(critics, rows.critic_obs, drawn.action, static)
+    ]
+    value = jnp.mean(jnp.stack(values), axis=0)
+    return weighted_mean(alpha * drawn.log_prob - value, rows.weight), drawn
+
+
+class CriticLoss(Protocol):
+    """A replaceable loss of the critics, such as `critic_loss`: means over the rows by `Rows.weight`."""
+
+    def __call__(
+        self, params: Ready[Critics], rows: Rows, targets: tuple[jax.Array, ...], static: FastSacStatic
+    ) -> tuple[jax.Array, Metrics]:
+        """The scalar to minimise, and metrics."""
+        ...
+
+
+class ActorLoss(Protocol):
+    """A replaceable loss of the actor, such as `actor_loss`: a mean over the rows by `Rows.weight`."""
+
+    def __call__(
+        self,
+        params: Ready[Actor],
+        critics: Ready[Critics],
+        rows: Rows,
+        noise: jax.Array,
+        alpha: jax.Array,
+        static: FastSacStatic,
+    ) -> tuple[jax.Array, Draw]:
+        """The scalar to minimise, and the actions that entropy and spread are logged of."""
+        ...
+
+
+class Losses(NamedTuple):
+    """What `fast_sac.update` minimises. On a CPU it calls them with a part of the rows at a time."""
+
+    critic: CriticLoss = critic_loss
+    actor: ActorLoss = actor_loss
+
+
+LOSSES = Losses()
+"""The ones of this module."""

@@ -1,0 +1,335 @@
+"""From replayed transitions to new networks: `fast_sac.update` and its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from holosoma_jax.learn import normalizer, optim
+from holosoma_jax.learn.fast_sac import categorical, networks
+from holosoma_jax.learn.fast_sac import loss as losses
+from holosoma_jax.learn.fast_sac.batch import FastSacBatch, check_batch
+from holosoma_jax.learn.fast_sac.loss import ActorLoss, CriticLoss, Losses, Metrics, Rows
+from holosoma_jax.learn.fast_sac.networks import Critics
+from holosoma_jax.learn.fast_sac.state import (
+    ACTOR_OBS,
+    CRITIC_OBS,
+    ActorMetrics,
+    FastSacHyper,
+    FastSacState,
+    FastSacStatic,
+)
+from holosoma_jax.learn.pooling import device_share, weighted_mean
+from holosoma_jax.learn.symmetry import Reflection, reflect
+
+
+class Learner(NamedTuple):
+    """What one update changes."""
+
+    actor: optim.Trainable
+    critics: optim.Trainable
+    log_alpha: optim.Trainable
+    target: Critics
+    actor_metrics: ActorMetrics
+
+
+def update(
+    state: FastSacState,
+    batch: FastSacBatch,
+    key: jax.Array,
+    axis_name: str | None = None,
+    loss: Losses = losses.LOSSES,
+) -> tuple[FastSacState, Metrics]:
+    """Learn from one batch: `num_updates` updates of critics and temperature, some of the actor.
+
+    In this order (FastSAC spec, section 6): the normaliser's statistics move once, by the states and
+    successors of the whole batch; then each update takes its rows, adds their mirror images,
+    normalises both, and steps critics, temperature, actor if it is its turn, and target.
+
+    Args:
+      state: the learner; safe to donate.
+      batch: replayed transitions of this device.
+      key: random key of the policy's draws.
+      axis_name: devices that learn together. Gradients and statistics are pooled, so all hold the same
+        state afterwards, and it is the one that a single device with all rows would hold.
+      loss: what to minimise; see `Losses` and `docs/fast_sac.md`.
+
+    Returns:
+      The new state, and metrics averaged over the updates.
+
+    Raises:
+      ValueError: an array of the batch has the wrong shape or type.
+    """
+    static = state.static
+    check_batch(batch, static)
+    state = observe(state, batch, axis_name)
+    turns = actor_turns(static, state.updates)
+
+    def one(learner: Learner, inputs: tuple[FastSacBatch, jax.Array, jax.Array]) -> tuple[Learner, Metrics]:
+        part, key, turn = inputs
+        rows = prepare(state, _blanked(part))
+        return step(learner, rows, key, turn, state.hyper, static, axis_name, loss)
+
+    learner = Learner(state.actor, state.critics, state.log_alpha, state.target, state.actor_metrics)
+    keys = jax.random.split(key, static.num_updates)
+    learner, history = jax.lax.scan(one, learner, (batch, keys, turns))
+    state = state.replace(**learner._asdict(), updates=state.updates + 1)
+    return state, jax.tree.map(jnp.mean, history)
+
+
+def actor_turns(static: FastSacStatic, updates: jax.Array) -> jax.Array:
+    """Which of the U updates [U] move the actor: i mod K = 1, or with one update every K-th call."""
+    if static.num_updates == 1:
+        return (updates % static.policy_frequency == 0)[None]
+    return jnp.asarray(np.arange(static.num_updates) % static.policy_frequency == 1)
+
+
+def observe(state: FastSacState, batch: FastSacBatch, axis_name: str | None = None) -> FastSacState:
+    """Move the normaliser's statistics by all states and successors of `batch`, and their images.
+
+    Both are normalised with the same statistics afterwards (FastSAC spec, F-13).
+    """
+    static = state.static
+    if not static.normalize:
+        return state
+    pairs = {
+        ACTOR_OBS: (state.actor_stats, batch.actor_obs, batch.next_actor_obs),
+        CRITIC_OBS: (state.critic_stats, batch.critic_obs, batch.next_critic_obs),
+    }
+    moved: dict[str, normalizer.RunningStats] = {}
+    for group, (stats, *observations) in pairs.items():
+        for x in observations:
+            stats = normalizer.update(
+                stats,
+                x.reshape(-1, x.shape[-1]),
+                valid=batch.valid.reshape(-1),
+                reflection=static.mirror.obs[group] if static.mirror else None,
+                merge=static.variance_merge,
+                axis_name=axis_name,
+            )
+        moved[group] = stats
+    return state.replace(actor_stats=moved[ACTOR_OBS], critic_stats=moved[CRITIC_OBS])
+
+
+def prepare(state: FastSacState, batch: FastSacBatch) -> Rows:
+    """The rows of one update, from transitions [B, ...]: mirror images appended, then normalised."""
+    static, mirror = state.static, state.static.mirror
+
+    def both(x: jax.Array, reflection: Reflection | None) -> jax.Array:
+        if mirror is None:
+            return x
+        return jnp.concatenate([x, x if reflection is None else reflect(x, reflection)])
+
+    def seen(x: jax.Array, group: str, stats: normalizer.RunningStats) -> jax.Array:
+        x = both(x, mirror.obs[group] if mirror else None)
+        return normalizer.normalize(stats, x) if static.normalize else x
+
+    return Rows(
+        actor_obs=seen(batch.actor_obs, ACTOR_OBS, state.actor_stats),
+        critic_obs=seen(batch.critic_obs, CRITIC_OBS, state.critic_stats),
+        action=both(batch.action, mirror.action if mirror else None),
+        reward=both(batch.reward, None),
+        discount=both(batch.discount, None),
+        next_actor_obs=seen(batch.next_actor_obs, ACTOR_OBS, state.actor_stats),
+        next_critic_obs=seen(batch.next_critic_obs, CRITIC_OBS, state.critic_stats),
+        weight=both(batch.valid.astype(jnp.float32), None),
+    )
+
+
+def step(
+    learner: Learner,
+    rows: Rows,
+    key: jax.Array,
+    actor_turn: jax.Array,
+    hyper: FastSacHyper,
+    static: FastSacStatic,
+    axis_name: str | None = None,
+    loss: Losses = losses.LOSSES,
+) -> tuple[Learner, Metrics]:
+    """One update, in the order critics, temperature, actor if it is its turn, target."""
+    next_key, policy_key = jax.random.split(key)
+    noise = partial(_noise, rows=rows, static=static, axis_name=axis_name)
+    learner, metrics = critic_step(learner, rows, noise(next_key), hyper, static, axis_name, loss.critic)
+    learner = jax.lax.cond(
+        actor_turn,
+        lambda learner: actor_step(learner, rows, noise(policy_key), hyper, static, axis_name, loss.actor),
+        lambda learner: learner,
+        learner,
+    )
+    last = learner.actor_metrics
+    metrics |= {
+        "Loss/actor_loss": last.loss,
+        "Loss/actor_grad_norm": last.grad_norm,
+        "Loss/policy_entropy": last.entropy,
+        "Loss/action_std": last.std,
+    }
+    return follow(learner, hyper), metrics
+
+
+def critic_step(
+    learner: Learner,
+    rows: Rows,
+    noise: jax.Array,
+    hyper: FastSacHyper,
+    static: FastSacStatic,
+    axis_name: str | None = None,
+    loss: CriticLoss = losses.critic_loss,
+) -> tuple[Learner, Metrics]:
+    """A step of the critics, and one of the temperature from the same next actions.
+
+    Args:
+      learner: networks and temperature.
+      rows: transitions.
+      noise: [R, A] standard normal, of the successors' actions.
+      hyper: coefficients.
+      static: structure.
+      axis_name: devices to pool, or None.
+      loss: of the critics.
+    """
+    log_alpha = learner.log_alpha
+    actor, target = networks.ready(learner.actor.params), networks.ready(learner.target)
+    critics, pullback = jax.vjp(_ready, learner.critics.params)
+
+    def part(rows: Rows, noise: jax.Array) -> tuple[Any, tuple[jax.Array, jax.Array]]:
+        following = losses.draw(actor, rows.next_actor_obs, noise, static)
+        alpha = jnp.exp(log_alpha.params)
+        targets = losses.critic_targets(target, rows, following, alpha, static)
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        (_, metrics), grads = gradient(critics, rows, targets, static)
+        log_prob = weighted_mean(following.log_prob, rows.weight)
+        reward = weighted_mean(rows.reward, rows.weight)
+        return (metrics, grads, log_prob, reward), _range(targets, rows.weight, static.support)
+
+    means, (low, high) = _mean_of_chunks(part, rows, noise, static.chunk)
+    metrics, grads, log_prob, reward = _pooled(means, rows.weight, axis_name)
+    (grads,) = pullback(grads)
+    if axis_name is not None:
+        low, high = jax.lax.pmin(low, axis_name), jax.lax.pmax(high, axis_name)
+    moved = optim.descend(learner.critics, grads, hyper.critic, hyper.max_grad_norm)
+    gradient = jax.value_and_grad(losses.alpha_loss)
+    dual, slope = gradient(log_alpha.params, log_prob, hyper.target_entropy)
+    if static.autotune:
+        log_alpha = optim.descend(log_alpha, slope, hyper.alpha, jnp.float32(jnp.inf))
+    return learner._replace(critics=moved, log_alpha=log_alpha), {
+        **metrics,
+        "Loss/qf_max": high,
+        "Loss/qf_min": low,
+        "Loss/critic_grad_norm": optax.tree.norm(grads),
+        "Loss/buffer_rewards": reward,
+        "Loss/alpha_loss": dual,
+        "Loss/alpha_value": jnp.exp(log_alpha.params),
+    }
+
+
+def actor_step(
+    learner: Learner,
+    rows: Rows,
+    noise: jax.Array,
+    hyper: FastSacHyper,
+    static: FastSacStatic,
+    axis_name: str | None = None,
+    loss: ActorLoss = losses.actor_loss,
+) -> Learner:
+    """A step of the actor, from `noise` [R, A], with the critics and the temperature as they are now."""
+    alpha = jnp.exp(learner.log_alpha.params)
+    actor, pullback = jax.vjp(_ready, learner.actor.params)
+    critics = networks.ready(learner.critics.params)
+
+    def part(rows: Rows, noise: jax.Array) -> tuple[Any, None]:
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        (value, drawn), grads = gradient(actor, critics, rows, noise, alpha, static)
+        entropy = -weighted_mean(drawn.log_prob, rows.weight)
+        std = weighted_mean(jnp.mean(jnp.exp(drawn.log_std), axis=-1), rows.weight)
+        return (value, grads, entropy, std), None
+
+    means, _ = _mean_of_chunks(part, rows, noise, static.chunk)
+    value, grads, entropy, std = _pooled(means, rows.weight, axis_name)
+    (grads,) = pullback(grads)
+    metrics = ActorMetrics(loss=value, grad_norm=optax.tree.norm(grads), entropy=entropy, std=std)
+    moved = optim.descend(learner.actor, grads, hyper.actor, hyper.max_grad_norm)
+    return learner._replace(actor=moved, actor_metrics=metrics)
+
+
+_ready = partial(networks.ready, turn=True)
+"""For networks that gradients are taken of."""
+
+
+def follow(learner: Learner, hyper: FastSacHyper) -> Learner:
+    """The target moved towards the critics by the share tau."""
+    target = jax.tree.map(lambda t, q: t + hyper.tau * (q - t), learner.target, learner.critics.params)
+    return learner._replace(target=target)
+
+
+def _mean_of_chunks(
+    part: Callable[[Rows, jax.Array], tuple[Any, Any]], rows: Rows, noise: jax.Array, chunk: int | None
+) -> tuple[Any, Any]:
+    """`part` of all rows at once, or, so that less memory is touched at a time, of one chunk after another.
+
+    Args:
+      part: rows and their noise -> (means over the rows by weight, (a minimum, a maximum) or None).
+      rows: R rows.
+      noise: [R, A].
+      chunk: rows at a time; where R is no larger, or no multiple, all rows are one chunk.
+    """
+    count = rows.reward.shape[0]
+    if chunk is None or count <= chunk or count % chunk:
+        return part(rows, noise)
+    chunks = jax.tree.map(lambda x: x.reshape(-1, chunk, *x.shape[1:]), (rows, noise))
+    weights = jnp.sum(chunks[0].weight, axis=1)
+    shares = weights / jnp.maximum(jnp.sum(weights), 1.0)
+
+    def add(sums: Any, inputs: tuple[tuple[Rows, jax.Array], jax.Array]) -> tuple[Any, Any]:
+        (rows, noise), share = inputs
+        means, extremes = part(rows, noise)
+        return jax.tree.map(lambda total, mean: total + share * mean, sums, means), extremes
+
+    shapes = jax.eval_shape(part, *jax.tree.map(lambda x: x[0], chunks))[0]
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    means, extremes = jax.lax.scan(add, nothing, (chunks, shares))
+    return means, extremes and (jnp.min(extremes[0]), jnp.max(extremes[1]))
+
+
+def _pooled(tree: Any, weight: jax.Array, axis_name: str | None) -> Any:
+    """Means over this device's rows -> means over the rows of all devices."""
+    if axis_name is None:
+        return tree
+    share = device_share(weight, axis_name)
+    return jax.lax.pmean(jax.tree.map(lambda x: share * x, tree), axis_name)
+
+
+def _range(
+    targets: tuple[jax.Array, ...], weight: jax.Array, support: categorical.Support
+) -> tuple[jax.Array, jax.Array]:
+    """Lowest and highest expected target of any critic and row that counts."""
+    values = jnp.stack([categorical.expectation(probs, support) for probs in targets])
+    counts = (weight > 0)[None]
+    low = jnp.min(jnp.where(counts, values, support.v_max))
+    return low, jnp.max(jnp.where(counts, values, support.v_min))
+
+
+def _noise(key: jax.Array, rows: Rows, static: FastSacStatic, axis_name: str | None) -> jax.Array:
+    """Standard normal [R, A]: of each row what a single device that holds all rows would draw."""
+    copies = 1 if static.mirror is None else 2
+    count, actions = rows.reward.shape[0], static.spec.action_dim
+    share = count // copies
+    if axis_name is None:
+        return jax.random.normal(key, (count, actions))
+    everywhere = jax.random.normal(key, (copies, share * jax.lax.axis_size(axis_name), actions))
+    start = share * jax.lax.axis_index(axis_name)
+    return jax.lax.dynamic_slice_in_dim(everywhere, start, share, axis=1).reshape(count, actions)
+
+
+def _blanked(batch: FastSacBatch) -> FastSacBatch:
+    """`batch` with zeros for invalid rows: they may hold NaN, which no weight of 0 removes."""
+
+    def blank(x: jax.Array) -> jax.Array:
+        keep = batch.valid.reshape(batch.valid.shape + (1,) * (x.ndim - batch.valid.ndim))
+        return jnp.where(keep, x, jnp.zeros((), x.dtype))
+
+    return jax.tree.map(blank, batch)

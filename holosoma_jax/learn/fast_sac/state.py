@@ -1,0 +1,225 @@
+"""What FastSAC keeps between calls: the state, its static half, and the numbers a sweep may vary."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from holosoma_jax.config.schema import FastSacConfig, OptimizerConfig
+from holosoma_jax.learn import normalizer, optim
+from holosoma_jax.learn.fast_sac.categorical import Support
+from holosoma_jax.learn.fast_sac.networks import Critics, init_actor, init_critic
+from holosoma_jax.learn.fast_sac.squashed import LogDet
+from holosoma_jax.learn.symmetry import Mirror, check_dims
+
+ACTOR_OBS, CRITIC_OBS = "actor_obs", "critic_obs"
+"""The observation groups that the networks read."""
+
+CPU_CHUNKS = {"one core": 256, "more": 1024}
+"""Rows at a time on a processor: few stay in a core's cache, more can be shared out among cores."""
+
+
+@dataclass(frozen=True)
+class FastSacSpec:
+    """What FastSAC has to know of an environment."""
+
+    actor_obs_dim: int
+    critic_obs_dim: int
+    action_dim: int
+    action_scale: tuple[float, ...]
+    """[A] largest action of each joint; not used without tanh"""
+    mirror: Mirror | None = None
+    """of the groups 'actor_obs' and 'critic_obs' and of the action; needed if `use_symmetry`"""
+
+
+@dataclass(frozen=True)
+class FastSacStatic:
+    """What decides the compiled program: shapes, counts and switches. Hashable."""
+
+    spec: FastSacSpec
+    mirror: Mirror | None
+    """None: no symmetry"""
+    support: Support
+    num_updates: int
+    policy_frequency: int
+    log_std_range: tuple[float, float]
+    action_scale: tuple[float, ...] | None
+    """[A] largest action of each joint; None: actions are not squashed"""
+    log_det: LogDet
+    unit_actions: bool
+    autotune: bool
+    normalize: bool
+    variance_merge: normalizer.VarianceMerge
+    bf16: bool
+    chunk: int | None
+    """rows whose gradients are taken at once; None: all. Their mean is the same"""
+
+    @property
+    def scale(self) -> np.ndarray | None:
+        """`action_scale` as an array."""
+        return None if self.action_scale is None else np.array(self.action_scale, np.float32)
+
+
+class FastSacHyper(struct.PyTreeNode):
+    """Coefficients, as traced float32 scalars: changing one compiles nothing, `jax.vmap` sweeps them.
+
+    Names and meanings are those of `FastSacConfig`; the discount reaches the learner with its batch.
+    """
+
+    tau: jax.Array
+    target_entropy: jax.Array
+    """nats, of the scaled actions"""
+    max_grad_norm: jax.Array
+    """infinity: no limit"""
+    actor: optim.AdamHyper
+    critic: optim.AdamHyper
+    alpha: optim.AdamHyper
+
+
+class ActorMetrics(NamedTuple):
+    """What the last update of the actor reported; later updates without one repeat it."""
+
+    loss: jax.Array
+    grad_norm: jax.Array
+    entropy: jax.Array
+    """nats, of the scaled actions"""
+    std: jax.Array
+    """mean over rows and actions, before tanh"""
+
+
+class FastSacState(struct.PyTreeNode):
+    """Everything that FastSAC changes or reads, but for the replay buffer: one frozen pytree."""
+
+    # what is learnt: parameters, optimiser moments, learning rates
+    actor: optim.Trainable
+    critics: optim.Trainable
+    log_alpha: optim.Trainable
+    """[] logarithm of the temperature"""
+    target: Critics
+    """slow copy of the critics"""
+    # statistics of raw observations; applied only if the configuration asks for it
+    actor_stats: normalizer.RunningStats
+    critic_stats: normalizer.RunningStats
+    updates: jax.Array
+    """[] int32, calls of `update` so far"""
+    actor_metrics: ActorMetrics
+    # coefficients (traced) and structure (static)
+    hyper: FastSacHyper
+    static: FastSacStatic = struct.field(pytree_node=False)
+
+
+def init(key: jax.Array, spec: FastSacSpec, cfg: FastSacConfig) -> FastSacState:
+    """The learner before its first update.
+
+    Args:
+      key: random key for the networks' parameters.
+      spec: dimensions, the actions' range, and the mirror.
+      cfg: structure and initial values; of what `update` needs, nothing is read from it afterwards.
+
+    Raises:
+      ValueError: a dimension below 1, an unusable action scale, symmetry without a mirror, a mirror of
+        other dimensions, or an actor that would never be updated.
+    """
+    static = _static(spec, cfg)
+    actor_key, *critic_keys = jax.random.split(key, 1 + cfg.num_critics)
+    actor = init_actor(
+        actor_key, spec.actor_obs_dim, spec.action_dim, cfg.actor_hidden_dim, cfg.use_layer_norm
+    )
+    critics = tuple(
+        init_critic(
+            k,
+            spec.critic_obs_dim + spec.action_dim,
+            cfg.num_atoms,
+            cfg.critic_hidden_dim,
+            cfg.use_layer_norm,
+        )
+        for k in critic_keys
+    )
+    return FastSacState(
+        actor=optim.fresh(actor, cfg.actor_learning_rate),
+        critics=optim.fresh(critics, cfg.critic_learning_rate),
+        log_alpha=optim.fresh(jnp.log(_f32(cfg.alpha_init)), cfg.alpha_learning_rate),
+        target=jax.tree.map(jnp.copy, critics),  # apart, so that both can be donated
+        actor_stats=normalizer.init(spec.actor_obs_dim),
+        critic_stats=normalizer.init(spec.critic_obs_dim),
+        updates=jnp.zeros((), jnp.int32),
+        actor_metrics=ActorMetrics(*(_f32(0.0) for _ in ActorMetrics._fields)),
+        hyper=hyper_from(spec, cfg),
+        static=static,
+    )
+
+
+def hyper_from(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacHyper:
+    """The coefficients of `cfg` as arrays."""
+    return FastSacHyper(
+        tau=_f32(cfg.tau),
+        target_entropy=_f32(-cfg.target_entropy_ratio * spec.action_dim),
+        max_grad_norm=_f32(cfg.max_grad_norm or float("inf")),
+        actor=_adam(cfg.actor_optimizer, cfg.actor_learning_rate),
+        critic=_adam(cfg.critic_optimizer, cfg.critic_learning_rate),
+        alpha=_adam(cfg.alpha_optimizer, cfg.alpha_learning_rate),
+    )
+
+
+def _f32(x: float) -> jax.Array:
+    return jnp.asarray(x, jnp.float32)
+
+
+def _adam(cfg: OptimizerConfig, lr: float) -> optim.AdamHyper:
+    return optim.AdamHyper(
+        b1=_f32(cfg.b1),
+        b2=_f32(cfg.b2),
+        eps=_f32(cfg.eps),
+        weight_decay=_f32(cfg.weight_decay),
+        lr_min=_f32(lr),
+        lr_max=_f32(lr),
+    )
+
+
+def _static(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacStatic:
+    """The switches of `cfg`, checked against `spec`."""
+    dims = {ACTOR_OBS: spec.actor_obs_dim, CRITIC_OBS: spec.critic_obs_dim, "action": spec.action_dim}
+    for name, dim in dims.items():
+        if dim < 1:
+            raise ValueError(f"FastSacSpec: '{name}' has {dim} entries, expected at least 1.")
+    scale = spec.action_scale
+    if cfg.use_tanh and (len(scale) != spec.action_dim or not all(0 < s < float("inf") for s in scale)):
+        raise ValueError(
+            f"FastSacSpec.action_scale is {scale}, expected {spec.action_dim} finite numbers above 0. Take "
+            "`action_reach` of the robot's record, or set algo.config.use_tanh to false."
+        )
+    if cfg.num_updates > 1 and cfg.policy_frequency < 2:
+        raise ValueError(
+            f"algo.config.policy_frequency is {cfg.policy_frequency} with num_updates = {cfg.num_updates}, so "
+            "the actor would never be updated (updates i with i mod policy_frequency = 1 do). Take 2 or more."
+        )
+    if cfg.use_symmetry:
+        check_dims(spec.mirror, dims, "FastSacSpec")
+    return FastSacStatic(
+        spec=spec,
+        mirror=spec.mirror if cfg.use_symmetry else None,
+        support=Support(cfg.v_min, cfg.v_max, cfg.num_atoms),
+        num_updates=cfg.num_updates,
+        policy_frequency=cfg.policy_frequency,
+        log_std_range=(cfg.log_std_min, cfg.log_std_max),
+        action_scale=tuple(scale) if cfg.use_tanh else None,
+        log_det=cfg.tanh_log_det,
+        unit_actions=cfg.unit_actions,
+        autotune=cfg.use_autotune,
+        normalize=cfg.obs_normalization,
+        variance_merge=cfg.variance_merge,
+        chunk=_cpu_chunk() if jax.default_backend() == "cpu" else None,
+        bf16=jax.default_backend() != "cpu" if cfg.bf16 is None else cfg.bf16,
+    )
+
+
+def _cpu_chunk() -> int:
+    """Rows at a time on the cores that this process may use; docs/fast_sac.md has the figures."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return CPU_CHUNKS["one core" if cores == 1 else "more"]

@@ -1,0 +1,157 @@
+"""The two halves of `ppo.update`: a rollout becomes rows, and the rows become optimiser steps."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from holosoma_jax.learn import optim, returns
+from holosoma_jax.learn.networks import noise_std
+from holosoma_jax.learn.pooling import device_share
+from holosoma_jax.learn.ppo.batch import PpoBatch
+from holosoma_jax.learn.ppo.loss import KL, Loss, Metrics, Minibatch, ppo_loss
+from holosoma_jax.learn.ppo.state import Pair, PpoHyper, PpoState, PpoStatic
+
+KL_ROUNDING = 1e-8
+"""A KL below this, before the first step of an iteration, is rounding: see `_first_kl`."""
+
+
+def prepare(state: PpoState, batch: PpoBatch, axis_name: str | None = None) -> Minibatch:
+    """The rollout as T * N rows (time-major), with advantages and targets; `update`'s first half."""
+    hyper, static = state.hyper, state.static
+    batch = _blanked(batch)
+    ended = batch.terminated | batch.truncated
+    usable = returns.usable(batch.valid, ended)
+    weight = usable.astype(batch.value.dtype)
+    bootstrap_failures = static.timeout_bootstrap == "reference"
+    terminated = batch.terminated & ~batch.truncated if bootstrap_failures else batch.terminated
+    advantage = returns.gae(
+        batch.reward,
+        batch.value,
+        returns.next_values(batch.value, batch.last_value, batch.final_value, ended),
+        terminated,
+        # the advantage of a step that cannot be learnt from reaches no other
+        batch.truncated | ~returns.following(usable),
+        gamma=hyper.gamma,
+        lam=hyper.lam,
+    )
+    rows = Minibatch(
+        actor_obs=batch.actor_obs,
+        critic_obs=batch.critic_obs,
+        action=batch.action,
+        log_prob=batch.log_prob,
+        mean=batch.mean,
+        std=noise_std(state.actor.params.std, hyper.min_noise_std)[None, None],
+        value=batch.value,
+        advantage=returns.standardize(advantage, weight, static.advantage_std, axis_name),
+        target=advantage + batch.value,
+        weight=weight,
+    )
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+
+
+def optimize(
+    state: PpoState,
+    rows: Minibatch,
+    key: jax.Array,
+    axis_name: str | None = None,
+    loss: Loss = ppo_loss,
+) -> tuple[PpoState, Metrics]:
+    """Epochs of steps on `rows` [T * N, ...]; `update`'s second half."""
+    static = state.static
+    keys = jax.random.split(key, static.epochs)
+    # One permutation for all epochs (PPO spec, P-6) also means one gather.
+    fixed = None if static.reshuffle else _mini_batches(rows, keys[0], static.mini_batches)
+
+    def epoch(carry: _Learner, key: jax.Array) -> tuple[_Learner, Metrics]:
+        batches = _mini_batches(rows, key, static.mini_batches) if fixed is None else fixed
+        return jax.lax.scan(step, carry, batches)
+
+    step = partial(_step, hyper=state.hyper, static=static, axis_name=axis_name, loss=loss)
+    carry = _Learner(state.actor, state.critic, jnp.zeros((), jnp.int32))
+    carry, history = jax.lax.scan(epoch, carry, keys)
+    state = state.replace(actor=carry.actor, critic=carry.critic)
+    metrics = jax.tree.map(jnp.mean, history)
+    metrics["Loss/actor_learning_rate"] = carry.actor.lr
+    metrics["Loss/critic_learning_rate"] = carry.critic.lr
+    metrics["Policy/mean_noise_std"] = jnp.mean(noise_std(carry.actor.params.std, state.hyper.min_noise_std))
+    return state, metrics
+
+
+class _Learner(NamedTuple):
+    """What one optimiser step changes."""
+
+    actor: optim.Trainable
+    critic: optim.Trainable
+    steps: jax.Array
+    """[] int32, taken in this iteration"""
+
+
+def _step(
+    learner: _Learner,
+    minibatch: Minibatch,
+    *,
+    hyper: PpoHyper,
+    static: PpoStatic,
+    axis_name: str | None,
+    loss: Loss,
+) -> tuple[_Learner, Metrics]:
+    """One mini-batch: gradients, pooled over devices; the KL rule; a step of each network."""
+    actor, critic = learner.actor, learner.critic
+    gradient = jax.value_and_grad(loss, has_aux=True)
+    (_, metrics), grads = gradient(Pair(actor.params, critic.params), minibatch, hyper, static)
+    if axis_name is not None:
+        share = device_share(minibatch.weight, axis_name)
+        grads, metrics = jax.lax.pmean(jax.tree.map(lambda x: share * x, (grads, metrics)), axis_name)
+    if static.adaptive_lr:
+        if KL not in metrics:
+            raise ValueError(
+                f"the loss returned the metrics {sorted(metrics)}, but algo.config.schedule=adaptive needs "
+                f"'{KL}'. Return it, or set algo.config.schedule to fixed."
+            )
+        kl = _first_kl(metrics[KL], learner.steps)
+        actor = actor.replace(lr=_adapt(actor, kl, hyper, hyper.actor))
+        critic = critic.replace(lr=_adapt(critic, kl, hyper, hyper.critic))
+    actor = optim.descend(actor, grads.actor, hyper.actor, hyper.max_grad_norm)
+    critic = optim.descend(critic, grads.critic, hyper.critic, hyper.max_grad_norm)
+    return _Learner(actor, critic, learner.steps + 1), metrics
+
+
+def _adapt(net: optim.Trainable, kl: jax.Array, hyper: PpoHyper, adam: optim.AdamHyper) -> jax.Array:
+    return optim.adapt_lr(net.lr, kl, hyper.desired_kl, adam.lr_min, adam.lr_max)
+
+
+def _first_kl(kl: jax.Array, steps: jax.Array) -> jax.Array:
+    """The KL that the rate rule sees.
+
+    Before the first step of an iteration the policy is the one that acted, so its KL is 0 but for
+    rounding. The rule leaves the rates alone at exactly 0 and raises them at any tiny positive value:
+    which it is would depend on the build. So the first one is always read as tiny and positive, as it
+    nearly always was in the reference (PPO spec, section 10).
+    """
+    return jnp.where((steps == 0) & (kl < KL_ROUNDING), KL_ROUNDING, kl)
+
+
+def _mini_batches(rows: Minibatch, key: jax.Array, count: int) -> Minibatch:
+    """`rows` in random order as [count, B, ...]; what does not fill the last one is left out."""
+    total = rows.weight.shape[0]
+    size = total // count
+    order = jax.random.permutation(key, total)[: count * size].reshape(count, size)
+    std = jnp.broadcast_to(rows.std[None], (count, *rows.std.shape))
+    batches = jax.tree.map(lambda x: x[order], rows._replace(std=rows.weight))
+    return batches._replace(std=std)
+
+
+def _blanked(batch: PpoBatch) -> PpoBatch:
+    """`batch` with zeros for invalid transitions: they may hold NaN, which no weight of 0 removes."""
+    everywhere = PpoBatch(*[batch.valid] * len(PpoBatch._fields))
+    keep = everywhere._replace(last_value=batch.valid[-1])
+    return jax.tree.map(_where, keep, batch)
+
+
+def _where(keep: jax.Array, x: jax.Array) -> jax.Array:
+    """`x` [..., any] where `keep` [...], else 0."""
+    return jnp.where(keep.reshape(keep.shape + (1,) * (x.ndim - keep.ndim)), x, jnp.zeros((), x.dtype))

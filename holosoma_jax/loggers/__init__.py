@@ -1,0 +1,1 @@
+"""Where a run's numbers go: the terminal, metrics.jsonl, TensorBoard, Weights & Biases."""

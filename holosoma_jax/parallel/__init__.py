@@ -1,0 +1,1 @@
+"""Multi-process and multi-device training: launching, joining, sharding and collectives."""

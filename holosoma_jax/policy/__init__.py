@@ -1,0 +1,1 @@
+"""Policies as files: ONNX export, loading, metadata and deployment checks."""

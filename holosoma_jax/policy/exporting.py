@@ -1,0 +1,122 @@
+"""From a policy that acts in an environment to the ONNX file of it, with everything a robot needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from bridges.protocol import Array
+from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import Config
+from holosoma_jax.experiment import Setup, build
+from holosoma_jax.files import require_writable
+from holosoma_jax.loggers import wandb_sink
+from holosoma_jax.policy import onnx, onnx_metadata
+from holosoma_jax.policy.policies import GROUP, Source
+from holosoma_jax.robots.urdf import urdf
+
+FOLDER = "exported"
+"""Below the run's folder: what was exported on request."""
+
+
+def write(
+    setup: Setup,
+    path: Path,
+    iteration: int,
+    act: Callable[[Array], Array],
+    *,
+    batch: Literal[1] | None = 1,
+    include_config: bool = True,
+    wandb_run_path: str | None = None,
+) -> Path:
+    """Write the policy `act` as `path`, after comparing the graph with JAX.
+
+    Args:
+      setup: the environment that the policy is for; robot, layout and rates are read from it.
+      path: target; its folder is created.
+      iteration: learning iterations that the policy has seen.
+      act: raw observations [N, obs_dim] -> actions [N, A]; a JAX function.
+      batch: 1 as the reference's files; None for any number of rows.
+      include_config: False leaves the config out of the file.
+      wandb_run_path: see `onnx_metadata.policy_metadata`.
+
+    Raises:
+      OnnxParityError: the graph does not compute what JAX does.
+      OSError: nothing can be written.
+    """
+    spec = setup.env.spec
+    metadata = onnx_metadata.policy_metadata(
+        compose.to_mapping(setup.cfg),
+        setup.robot,
+        spec,
+        iteration,
+        include_config=include_config,
+        urdf=urdf(setup.robot),
+        wandb_run_path=wandb_run_path,
+    )
+    return onnx.export_policy(path, act, spec.obs_dims[GROUP], spec.action_dim, metadata, batch=batch)
+
+
+def from_checkpoint(
+    source: Source,
+    target: Path | None = None,
+    *,
+    batch: Literal[1] | None = 1,
+    include_config: bool = True,
+) -> Path:
+    """Export the policy of a checkpoint, under the config that it was trained with.
+
+    The environment, from which the file learns its layout, is one robot on a plane in MuJoCo: neither
+    the simulator of the training nor its terrain has to be there.
+
+    Args:
+      source: from `policies.find`.
+      target: the file; default: ``exported/<step>.onnx`` in the run's folder.
+      batch: see `write`.
+      include_config: see `write`.
+
+    Raises:
+      ConfigError: the source is an ONNX file already, or `target` cannot be written.
+    """
+    if source.path.suffix == ".onnx":
+        raise ConfigError(f"--checkpoint {source.path}: is an ONNX file already; pass a run or a checkpoint.")
+    target = target or source.folder / FOLDER / f"{source.path.name}.onnx"
+    trained = compose.from_mapping(source.config, str(source.path))
+    try:
+        require_writable(target.parent)
+    except OSError as error:
+        raise _unwritten(target, error) from None
+    setup = build(_bench(trained), evaluation=True, adapt=source.adapt)
+    try:
+        policy = source.policy(setup)
+        return write(
+            replace(setup, cfg=trained),
+            target,
+            int(source.path.name),
+            policy.act,
+            batch=batch,
+            include_config=include_config,
+            wandb_run_path=wandb_sink.run_path(source.folder),
+        )
+    except OSError as error:
+        raise _unwritten(target, error) from None
+    finally:
+        setup.bridge.close()
+
+
+def _unwritten(target: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{target}: cannot be written ({error.strerror or error}); choose --output FILE.")
+
+
+def _bench(cfg: Config) -> Config:
+    """One robot on a plane, in the simulator that is always there; observed as in training."""
+    ground = replace(cfg.terrain.terrain_term, mesh_type="plane")
+    return replace(
+        cfg,
+        training=replace(cfg.training, num_envs=1, multigpu=False),
+        simulator=replace(cfg.simulator, name="mujoco"),
+        terrain=replace(cfg.terrain, terrain_term=ground),
+    )

@@ -1,0 +1,58 @@
+"""One export at the terminal: from flags to a file and what is to be known about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from holosoma_jax.config.commands import ExportArgs
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.policy import deployment, exporting, onnx, policies
+from holosoma_jax.policy.onnx_policy import OnnxPolicy
+
+
+def run(args: ExportArgs) -> Path:
+    """Export as `args` say; prints a summary, returns the file.
+
+    Raises:
+      ConfigError: no checkpoint, or the file cannot be written.
+    """
+    if not args.checkpoint:
+        raise ConfigError("--checkpoint is missing: give a run directory or a checkpoint.")
+    target = _target(args.output)
+    source = policies.find(args.checkpoint)
+    path = exporting.from_checkpoint(
+        source, target, batch=1 if args.batch == "1" else None, include_config=args.include_config
+    )
+    console = Console(highlight=False)
+    console.print(_summary(path))
+    found = deployment.problems(path)
+    if not found:
+        console.print("The reference's deployment program takes it as it is.")
+    for problem in found:
+        console.print(Text(f"note: for the reference's deployment program, {problem}."), soft_wrap=True)
+    console.print(Text(f"written to {path}"), soft_wrap=True)
+    return path
+
+
+def _target(output: str | None) -> Path | None:
+    if output is None:
+        return None
+    path = Path(output)
+    if path.suffix != ".onnx" or path.is_dir():
+        raise ConfigError(f"--output: got '{output}'; wanted a file that ends in .onnx.")
+    return path
+
+
+def _summary(path: Path) -> Table:
+    file = OnnxPolicy.load(path)
+    table = Table(show_header=False, box=None)
+    table.add_row("robot", f"{file.metadata['robot']}, {len(file.dof_names)} joints")
+    table.add_row("input", f"actor_obs, {file.obs_dim} entries")
+    table.add_row("iteration", f"{file.iteration}")
+    table.add_row("file", f"{path.stat().st_size / 1e6:.2f} MB, ONNX opset {onnx.OPSET}")
+    table.add_row("metadata", ", ".join(sorted(file.metadata)))
+    return table

@@ -1,0 +1,1 @@
+"""Pictures of a run: scenes, videos, contact sheets and recorded trajectories."""

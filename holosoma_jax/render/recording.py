@@ -1,0 +1,230 @@
+"""Trajectories as files: what one robot did in an evaluation, or a motion clip to be looked at.
+
+A recording is an ``.npz`` with one array per quantity, [T, ...], float32, SI units, world frame,
+quaternions w x y z, at the end of each control step and before any reset; names, rates and limits are
+the JSON document under ``_metadata_json``. Motion clips of the reference (``joint_pos`` [T, 7 + J]
+with the root in front) are read as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bridges.protocol import Array, SimState
+from holosoma_jax import __version__
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.files import replacing
+from holosoma_jax.render.video_job import Trajectory
+from holosoma_jax.robots.robot import Robot
+
+METADATA = "_metadata_json"
+STARTS = "episode_start"
+"""Array [T] bool: frames of the first control step after a reset."""
+UNITS: Mapping[str, str] = {
+    "joint_pos": "rad",
+    "joint_vel": "rad/s",
+    "joint_target": "rad",
+    "joint_torque": "N m",
+    "action": "policy's own, before action scale and default pose",
+    "command": "m/s forward, m/s left, rad/s yaw rate",
+    "root_pos": "m",
+    "root_quat": "w x y z",
+    "root_lin_vel": "m/s",
+    "root_ang_vel": "rad/s",
+    "body_pos": "m",
+    "body_quat": "w x y z",
+    "body_lin_vel": "m/s",
+    "body_ang_vel": "rad/s",
+    "contact_force": "N",
+}
+"""Array -> unit; the order in the file."""
+_MOTION = ("fps", "joint_pos", "joint_vel", "body_pos_w", "body_quat_w", "joint_names", "body_names")
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One robot over T frames."""
+
+    arrays: Mapping[str, np.ndarray]
+    """of `UNITS`, and `STARTS`, [T, ...]; a motion clip lacks some"""
+    joint_names: tuple[str, ...]
+    body_names: tuple[str, ...]
+    robot: str | None
+    """name of the record; None where the file does not say"""
+    dt: float
+    """s between frames"""
+    metadata: Mapping[str, Any]
+    """the whole JSON document; empty for a motion clip"""
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return len(self.arrays["root_pos"])
+
+    def frame(self, t: int) -> SimState:
+        """Frame `t` as the state of one environment, [1, ...]; what the file lacks is zero."""
+        bodies = len(self.body_names)
+        shapes = {"body_quat": (bodies, 4), "root_lin_vel": (3,), "root_ang_vel": (3,)}
+
+        def row(name: str) -> np.ndarray:
+            if name in self.arrays:
+                return self.arrays[name][t : t + 1]
+            return np.zeros((1, *shapes.get(name, (bodies, 3))), np.float32)
+
+        return SimState(**{name: row(name) for name in SimState._fields})
+
+    def trajectory(self, first: int = 0, last: int | None = None, stride: int = 1) -> Trajectory:
+        """Every `stride`-th frame from `first` to before `last`, as it is drawn."""
+        part = slice(first, last, stride)
+        return Trajectory(**{k: self.arrays[k][part] for k in Trajectory._fields if k in self.arrays})
+
+
+class Recorder:
+    """Keeps one environment's control steps for `save`."""
+
+    def __init__(self, robot: Robot, *, env: int = 0):
+        """Nothing is kept yet; environment `env` will be."""
+        self._robot, self._env = robot, env
+        self._frames: list[dict[str, np.ndarray]] = []
+        self._starts: list[bool] = []
+
+    def add(
+        self, sim: SimState, command: Array, action: Array, targets: Array, episode_start: bool = False
+    ) -> None:
+        """Copy one control step.
+
+        Args:
+          sim: [E, ...] the state that the step reached.
+          command: [E, 3].
+          action: [E, A].
+          targets: [E, J] rad.
+          episode_start: whether the step was the first after a reset.
+        """
+        env, robot = self._env, self._robot
+        frame = {name: np.array(getattr(sim, name)[env], np.float32) for name in SimState._fields}
+        target = np.array(targets[env], np.float32)
+        torque = robot.kp * (target - frame["joint_pos"]) - robot.kd * frame["joint_vel"]
+        frame |= {
+            "command": np.array(command[env], np.float32),
+            "action": np.array(action[env], np.float32),
+            "joint_target": target,
+            "joint_torque": np.clip(torque, -robot.torque_limit, robot.torque_limit),
+        }
+        self._frames.append(frame)
+        self._starts.append(episode_start)
+
+    def save(self, path: Path, *, control_dt: float, decimation: int, **facts: Any) -> Path:
+        """Write everything as compressed ``.npz``, atomically.
+
+        Args:
+          path: target; its folder is created.
+          control_dt: s between frames.
+          decimation: physics steps per frame.
+          facts: further entries of the metadata: policy, simulator, ...
+
+        Raises:
+          OSError: it cannot be written.
+        """
+        robot = self._robot
+        metadata = {
+            "holosoma_jax_version": __version__,
+            "robot": robot.name,
+            "dt": control_dt,
+            "control_hz": round(1.0 / control_dt, 6),
+            "physics_hz": round(decimation / control_dt, 6),
+            "joint_names": list(robot.joint_names),
+            "body_names": list(robot.body_names),
+            **{name: np.asarray(getattr(robot, name)).tolist() for name in _LIMITS},
+            "quaternions": "w x y z",
+            "joint_torque": "clip(kp (target - q) - kd qd, limits) at the end of the control step",
+            "units": dict(UNITS),
+            **facts,
+        }
+        arrays = {name: np.stack([frame[name] for frame in self._frames]) for name in UNITS}
+        arrays |= {METADATA: np.array(json.dumps(metadata)), STARTS: np.array(self._starts)}
+        with replacing(path) as temporary:
+            np.savez_compressed(temporary, allow_pickle=False, **arrays)
+        return path
+
+
+_WANTED = "wanted an .npz that eval --record has written, or a motion clip"
+_LIMITS = ("kp", "kd", "torque_limit", "velocity_limit", "joint_lower", "joint_upper", "default_joint_pos")
+
+
+def read(path: str | os.PathLike[str]) -> Recording:
+    """A recording, or a motion clip.
+
+    Raises:
+      ConfigError: no such file, or it is neither; one line that says what is missing.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file.") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder; {_WANTED}.") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    except Exception:  # a zip error, a pickle, an early end, ...
+        raise ConfigError(f"{path}: not an .npz file of arrays, or cut short; {_WANTED}.") from None
+    found = _recording(path, arrays) if METADATA in arrays else _motion(path, arrays)
+    lengths = {name: len(array) for name, array in found.arrays.items()}
+    if len(set(lengths.values())) != 1 or not found.num_frames:
+        raise ConfigError(f"{path}: its arrays differ in length ({lengths}), or are empty.")
+    return found
+
+
+def _recording(path: Path, arrays: dict[str, np.ndarray]) -> Recording:
+    try:
+        metadata = json.loads(str(arrays[METADATA]))
+        names = tuple(metadata["joint_names"]), tuple(metadata["body_names"])
+        dt = float(metadata["dt"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: its {METADATA} lacks what a recording states ({error}).") from None
+    if missing := [name for name in ("root_pos", "root_quat", "joint_pos") if name not in arrays]:
+        raise ConfigError(f"{path}: lacks '{missing[0]}'; wanted a file written by eval --record.")
+    kept = {name: arrays[name] for name in (*UNITS, STARTS) if name in arrays}
+    return Recording(kept, *names, robot=metadata.get("robot"), dt=dt, metadata=metadata)
+
+
+def _motion(path: Path, arrays: dict[str, np.ndarray]) -> Recording:
+    """A clip of the reference: the root's state in front of the joints'."""
+    if missing := [name for name in _MOTION if name not in arrays]:
+        raise ConfigError(
+            f"{path}: neither a recording (no {METADATA}) nor a motion clip (no '{missing[0]}'). "
+            "Wanted a file written by eval --record, or a clip in the reference's format."
+        )
+    joints = tuple(str(name) for name in arrays["joint_names"])
+    position, velocity = arrays["joint_pos"], arrays["joint_vel"]
+    if position.ndim != 2 or position.shape[1] != 7 + len(joints) or velocity.shape[1] != 6 + len(joints):
+        raise ConfigError(
+            f"{path}: joint_pos is {position.shape} and joint_vel {velocity.shape}; wanted "
+            f"[T, {7 + len(joints)}] and [T, {6 + len(joints)}] for its {len(joints)} joints."
+        )
+    kept = {
+        "root_pos": position[:, :3],
+        "root_quat": position[:, 3:7],
+        "joint_pos": position[:, 7:],
+        "root_lin_vel": velocity[:, :3],
+        "root_ang_vel": velocity[:, 3:6],
+        "joint_vel": velocity[:, 6:],
+        "body_pos": arrays["body_pos_w"],
+        "body_quat": arrays["body_quat_w"],
+    }
+    kept |= {
+        f"body_{k}_vel": arrays[f"body_{k}_vel_w"] for k in ("lin", "ang") if f"body_{k}_vel_w" in arrays
+    }
+    dt = 1.0 / float(np.ravel(arrays["fps"])[0])
+    bodies = tuple(str(name) for name in arrays["body_names"])
+    return Recording(
+        {name: np.asarray(array, np.float32) for name, array in kept.items()}, joints, bodies, None, dt, {}
+    )

@@ -1,0 +1,1 @@
+"""The training loop: iterations, logging, saving, resuming, warm starts and artifacts."""

@@ -1,0 +1,186 @@
+"""One session of a training run at the terminal: from a config to its files and an exit code."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import bridges
+from bridges.protocol import CapacityError
+from holosoma_jax.config import compose
+from holosoma_jax.config.schema import Config
+from holosoma_jax.experiment import Setup, build, iteration_name
+from holosoma_jax.loggers.console import REWARD, ConsoleSink
+from holosoma_jax.loggers.sinks import Sink, make_sinks, read_metrics, share
+from holosoma_jax.loggers.sinks import require as require_logger
+from holosoma_jax.parallel import processes
+from holosoma_jax.rollout import nan_guard
+from holosoma_jax.runs import checkpoint, run_dir
+from holosoma_jax.runs.run_dir import RunDir
+from holosoma_jax.signals import on_signal
+from holosoma_jax.training import off_policy, on_policy
+from holosoma_jax.training.artifacts import Artifacts
+from holosoma_jax.training.viewer_callback import ViewerCallback
+from holosoma_jax.viewer.session import viewer_session
+from holosoma_jax.viewer.viewer import Viewer
+
+LOOPS = {"ppo": on_policy, "fast_sac": off_policy}
+"""Learner -> its training loop, with `begin` and `train`."""
+
+
+def require(cfg: Config) -> None:
+    """Raise ConfigError for a simulator or a logger that is not there."""
+    bridges.require(cfg.simulator.name)
+    require_logger(cfg.logger)
+
+
+def run(cfg: Config) -> int:
+    """Train as `cfg` says; returns the exit code (see `holosoma_jax.train.main`).
+
+    Raises:
+      ConfigError: something in `cfg` is wrong, or its checkpoint does not fit.
+    """
+    processes.from_main(lambda: run_dir.require(cfg) or "")
+    setup = build(cfg)
+    try:
+        with viewer_session(setup, f"{setup.robot.name}: {cfg.training.name}", _print) as viewer:
+            return _run(cfg, setup, viewer)
+    finally:
+        setup.bridge.close()
+
+
+def _run(cfg: Config, setup: Setup, viewer: Viewer | None) -> int:
+    folder, saved, warm = _begin(cfg)
+    total = cfg.algo.config.num_learning_iterations
+    _print(f"Run: {folder.path}")
+    loop, unit = LOOPS[cfg.algo.name], iteration_name(cfg)
+    driver, state = loop.begin(setup, saved, _print, warm)
+    processes.from_main(lambda: run_dir.reopen(folder, cfg) or "")
+    if saved is not None:
+        _print(f"Continuing from {saved}: {state.iteration} of {total} {unit}s are done.")
+    elif warm is not None:
+        _print(f"Beginning with the policy of {warm}.")
+    console, files = _sinks(cfg, folder, state.iteration)
+    main = processes.is_main()
+    artifacts = Artifacts(setup, folder, console.note, lambda path: share(files, path)) if main else None
+    try:
+        with on_signal(console.stopping) as stop:
+            result = loop.train(
+                setup,
+                driver,
+                state,
+                folder,
+                sinks=[*files, console],
+                extras=artifacts
+                and (ViewerCallback(artifacts, viewer, console.note) if viewer else artifacts),
+                say=console.note,
+                stop=stop,
+            )
+        console.close()
+        if artifacts is not None:
+            _finish(cfg, artifacts, None if stop.requested else result.state.learner)
+    except (nan_guard.NonFiniteError, CapacityError, checkpoint.BrokenSave) as error:
+        console.close()
+        print(f"error: {error}", file=sys.stderr)
+        _print(_next_steps(cfg, folder, finished=False))
+        return 1
+    finally:
+        for sink in (console, *files):
+            sink.close()
+    if result.state.iteration == state.iteration and not stop.requested:
+        _print(f"Nothing was left to do: all {total} {unit}s were done before.")
+    else:
+        _print(console.summary())
+    _print(_next_steps(cfg, folder, finished=not stop.requested))
+    if result.unsaved:
+        print("error: the last iterations could not be saved; see the warnings above", file=sys.stderr)
+        return 1
+    return stop.exit_code
+
+
+def _begin(cfg: Config) -> tuple[RunDir, Path | None, Path | None]:
+    """The folder of the run, which the main process finds or makes, and the checkpoints to begin with (`Start`)."""
+
+    def tell() -> str:
+        start = run_dir.begin(cfg)
+        paths = (start.run.path, start.checkpoint, start.warm)
+        return json.dumps([path and str(path) for path in paths])
+
+    path, *found = json.loads(processes.from_main(tell))
+    saved, warm = (found and Path(found) for found in found)
+    return RunDir(Path(path)), saved, warm
+
+
+def _finish(cfg: Config, artifacts: Artifacts, learner: Any | None) -> None:
+    """Wait for the videos, and film `learner`; Ctrl-C leaves that out."""
+    if cfg.logger.video.enabled:
+        _print("Drawing the videos ...")
+    try:
+        artifacts.finish(learner)
+    except KeyboardInterrupt:
+        _print("The last video is left out.")
+
+
+def _sinks(cfg: Config, folder: RunDir, completed: int) -> tuple[ConsoleSink, list[Sink]]:
+    """The terminal, and the files; only the main process has either."""
+    main = processes.is_main()
+    files = _files(cfg, folder, completed) if main else []
+    rows = read_metrics(folder.metrics) if folder.metrics.exists() else []
+    rewards = [row.get(REWARD, math.nan) for row in rows]
+    best = max((reward for reward in rewards if math.isfinite(reward)), default=-math.inf)
+    quiet = cfg.logger.type == "disabled" or not main
+    total = cfg.algo.config.num_learning_iterations
+    console = ConsoleSink(
+        total,
+        completed,
+        title=str(folder.path),
+        unit=iteration_name(cfg),
+        mode="quiet" if quiet else "auto",
+        best=best,
+    )
+    return console, files
+
+
+def _files(cfg: Config, folder: RunDir, completed: int) -> list[Sink]:
+    return make_sinks(
+        cfg.logger,
+        folder.path,
+        completed=completed,
+        config=compose.to_mapping(cfg),
+        project=cfg.training.project,
+        say=_print,
+    )
+
+
+def _next_steps(cfg: Config, folder: RunDir, *, finished: bool) -> str:
+    """What the run has left, and what to type next."""
+    left = {
+        "checkpoints": checkpoint.latest(folder.checkpoints),
+        "policy": folder.policies / "latest.onnx",
+        "curve": folder.curve,
+        "metrics": folder.metrics,
+        "videos": folder.videos,
+        "reports": folder.nonfinite,
+    }
+    lines = [f"  {name:<12} {path}" for name, path in left.items() if path is not None and path.exists()]
+    again = f"python -m holosoma_jax.train --training.checkpoint {shlex.quote(str(folder.path))}"
+    if finished:
+        done = int(left["checkpoints"].name) if left["checkpoints"] is not None else 0
+        budget = 2 * max(done, cfg.algo.config.num_learning_iterations)
+        again += f" --algo.config.num-learning-iterations {budget}"
+    lines += [f"{'Train on:' if finished else 'Resume:':<14} {again}"]
+    if left["checkpoints"] is not None:
+        where = f"--checkpoint {shlex.quote(str(folder.path))}"
+        lines += [f"{'Evaluate:':<14} python -m holosoma_jax.eval {where}"]
+        lines += [f"{'Export:':<14} python -m holosoma_jax.export {where}"]
+    return "\n".join(lines)
+
+
+def _print(text: str) -> None:
+    """One line of the main process, at once even into a pipe."""
+    if processes.is_main():
+        print(text, flush=True)

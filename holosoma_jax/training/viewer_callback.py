@@ -1,0 +1,36 @@
+"""The viewer that follows a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from holosoma_jax.rollout.control_step import Step
+from holosoma_jax.training.trainer import Extras
+from holosoma_jax.viewer.session import Screen
+
+
+class ViewerCallback:
+    """`trainer.Extras` that shows every control step and passes every call on to the one it wraps."""
+
+    def __init__(self, extras: Extras, screen: Screen, say: Callable[[str], None]):
+        """Show on `screen`; `say` gets one line when it is closed, training goes on."""
+        self._extras, self._screen, self._say = extras, screen, say
+        self._told = False
+
+    def begin(self, iteration: int) -> None:
+        """An iteration starts."""
+        self._extras.begin(iteration)
+
+    def step(self, step: Step) -> None:
+        """A control step has been taken."""
+        self._extras.step(step)
+        if not self._screen.closed:
+            self._screen.show(step.sim, getattr(step.env, "command", None))
+        elif not self._told:
+            self._told = True
+            self._say("The viewer is closed; training goes on.")
+
+    def saved(self, iteration: int, learner: Any) -> None:
+        """A checkpoint has been written."""
+        self._extras.saved(iteration, learner)

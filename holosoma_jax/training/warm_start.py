@@ -1,0 +1,86 @@
+"""A new run that begins with the policy of another: in other environments, another simulator, another task.
+
+What describes environments (their state, the physics, the replay buffer) begins anew; what was learned, and
+how far the curricula had come, goes on.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.envs.env import EnvState
+from holosoma_jax.experiment import Setup
+from holosoma_jax.rollout.control_step import is_shared, leaf_name
+from holosoma_jax.runs import checkpoint
+from holosoma_jax.training import trainer
+from holosoma_jax.training.trainer import State
+
+
+def begin(path: Path, setup: Setup, fresh: State) -> tuple[State, checkpoint.Meta]:
+    """A new run, `fresh`, with the learner of checkpoint `path`, and with curricula where they stood.
+
+    The learner is as it was saved: whoever asks puts it under the settings of this session.
+
+    Args:
+      path: a checkpoint folder.
+      setup: the parts of the new run; simulator, number of environments and task may be others.
+      fresh: the new run before its first iteration.
+
+    Returns:
+      The state to begin with, and what the checkpoint says of itself.
+
+    Raises:
+      ConfigError: damaged, or of another robot, learner or network, or one that observes otherwise.
+    """
+    meta = checkpoint.read_meta(path)
+    checkpoint.require(path, meta, robot=setup.robot.name, learner=setup.cfg.algo.name)
+    _require_same_observations(path, meta.config, compose.to_mapping(setup.cfg))
+    learner = trainer.load(path, {"learner": fresh.learner})["learner"]
+    carry = fresh.world.carry
+    world = fresh.world._replace(carry=carry.replace(env=_with_shared_numbers(carry.env, meta.curriculum)))
+    return fresh._replace(learner=learner, world=world), meta
+
+
+def _require_same_observations(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless both configs observe the same: equal sizes alone would let a policy read nonsense."""
+    for group, settings in here["observation"]["groups"].items():
+        other = there["observation"]["groups"].get(group, {})
+        for one, two in itertools.zip_longest(_observed(other), _observed(settings)):
+            if one != two:
+                raise ConfigError(
+                    f"checkpoint {path} observes {_said(one)} in {group} where this run observes {_said(two)}. Leave "
+                    "out observation: and --observation.* to observe as its policy does."
+                )
+
+
+def _observed(group: Mapping[str, Any]) -> list[tuple[str, str, float, int]]:
+    """What a group observes, in the order of names: name and function, scale, frames."""
+    frames = group.get("history_length", 1)
+    terms = group.get("terms", {})
+    return [(name, term["func"] or name, term["scale"], frames) for name, term in sorted(terms.items())]
+
+
+def _said(term: tuple[str, str, float, int] | None) -> str:
+    if term is None:
+        return "nothing more"
+    name, func, scale, frames = term
+    return f"'{name}'" + f" ({func})" * (func != name) + f" times {scale:g}, {frames} frame(s)"
+
+
+def _with_shared_numbers(state: EnvState, numbers: Mapping[str, float]) -> EnvState:
+    """`state` with `numbers` of another one (`shared_numbers`), as far as it has them."""
+
+    def known(path: Any, x: jax.Array) -> jax.Array:
+        if not (is_shared(x) and leaf_name(path) in numbers):
+            return x
+        return jax.device_put(np.asarray(numbers[leaf_name(path)], x.dtype), x.sharding)
+
+    return jax.tree_util.tree_map_with_path(known, state)

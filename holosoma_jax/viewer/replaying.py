@@ -1,0 +1,135 @@
+"""A recorded trajectory or motion clip, looked at: which robot it is, what is in it, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bridges.protocol import SimState
+from holosoma_jax import robots
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.policy.policies import PRESETS
+from holosoma_jax.render import recording
+from holosoma_jax.render.recording import STARTS, Recording
+from holosoma_jax.robots.robot import Robot
+
+LIMIT_MARGIN = 0.01
+"""rad by which a simulator's soft limits give way without anything being wrong"""
+
+
+class Replay(NamedTuple):
+    """A trajectory and the robot that it is of."""
+
+    path: Path
+    recording: Recording
+    """joints and bodies in the robot's order"""
+    robot: Robot
+
+    def frames(self) -> Iterator[tuple[float, SimState]]:
+        """(s since the start, state of one environment [1, ...]) of every frame; for a viewer."""
+        for t in range(self.recording.num_frames):
+            yield t * self.recording.dt, self.recording.frame(t)
+
+
+def load(path: str, robot: str | None = None) -> Replay:
+    """The trajectory in `path`, for the robot that it names, that has its joints, or `robot`.
+
+    Args:
+      path: an ``.npz`` of ``eval --record``, or a motion clip.
+      robot: folder under holosoma_jax/robots, or a path to one; None: found by the joints.
+
+    Raises:
+      ConfigError: neither a recording nor a clip, or of no robot that is known.
+    """
+    found = recording.read(path)
+    record = robots.load(robot) if robot else _robot_of(path, found)
+    if missing := [name for name in record.joint_names if name not in found.joint_names]:
+        raise ConfigError(
+            f"{path}: has no joint '{missing[0]}', which robot '{record.name}' has. Name another --asset."
+        )
+    return Replay(Path(path), _in_order(found, record), record)
+
+
+def _robot_of(path: str, found: Recording) -> Robot:
+    known = [robots.load(asset) for asset in PRESETS]
+    for record in known:
+        if set(record.joint_names) == set(found.joint_names):
+            return record
+    raise ConfigError(
+        f"{path}: its {len(found.joint_names)} joints ({found.joint_names[0]}, ...) are of no robot known here: "
+        f"{', '.join(PRESETS)}. Name the robot's folder with --asset."
+    )
+
+
+def _in_order(found: Recording, robot: Robot) -> Recording:
+    """The recording with joints as the robot orders them, and the bodies that the robot has."""
+    joints = [found.joint_names.index(name) for name in robot.joint_names]
+    bodies = [name for name in robot.body_names if name in found.body_names]
+    rows = [found.body_names.index(name) for name in bodies]
+
+    def pick(name: str, array: np.ndarray) -> np.ndarray:
+        if name.startswith("joint_"):
+            return array[:, joints]
+        return array[:, rows] if name.startswith("body_") or name == "contact_force" else array
+
+    return Recording(
+        {name: pick(name, array) for name, array in found.arrays.items()},
+        robot.joint_names,
+        tuple(bodies),
+        robot.name,
+        found.dt,
+        found.metadata,
+    )
+
+
+def summary(replay: Replay) -> list[tuple[str, str]]:
+    """What a person wants to know of a trajectory: (quantity, text with its unit)."""
+    found, robot = replay.recording, replay.robot
+    arrays = found.arrays
+    position = arrays["root_pos"].astype(np.float64)
+    starts = np.asarray(arrays.get(STARTS, np.zeros(len(position))), bool)
+    steps = np.linalg.norm(np.diff(position[:, :2], axis=0), axis=1)
+    path = float(np.sum(steps[~starts[1:]]))  # a reset is no step
+    rows = [
+        ("robot", f"{robot.name}, {robot.num_joints} joints"),
+        ("frames", f"{found.num_frames} at {1.0 / found.dt:g} Hz, {found.num_frames * found.dt:.2f} s"),
+        ("root height", f"{position[:, 2].min():.3f} to {position[:, 2].max():.3f} m"),
+        ("way of the root", f"{path:.2f} m"),
+    ]
+    if starts[1:].any():
+        rows.insert(2, ("episodes", f"{1 + int(starts[1:].sum())}"))
+    if policy := found.metadata.get("policy"):
+        rows.insert(1, ("policy", str(policy)))
+    if "root_lin_vel" in arrays:
+        speed = np.linalg.norm(arrays["root_lin_vel"][:, :2], axis=1)
+        rows.append(("speed", f"mean {speed.mean():.2f}, at most {speed.max():.2f} m/s"))
+    if "command" in arrays:
+        low, high = arrays["command"].min(0), arrays["command"].max(0)
+        same = np.array_equal(low, high)
+        shown = _triple(low) if same else f"{_triple(low)} to {_triple(high)}"
+        rows.append(("command", f"{shown} (m/s, m/s, rad/s)"))
+    outside = _outside(arrays["joint_pos"], robot)
+    rows.append(("joint limits", outside or "kept in every frame"))
+    if "joint_torque" in arrays:
+        share = np.mean(np.abs(arrays["joint_torque"]) >= 0.999 * robot.torque_limit, axis=0)
+        worst = int(np.argmax(share))
+        text = f"{robot.joint_names[worst]} in {share[worst]:.0%} of frames" if share[worst] > 0 else "never"
+        rows.append(("torque limit reached", text))
+    return rows
+
+
+def _triple(values: np.ndarray) -> str:
+    return " ".join(f"{value:+.2f}" for value in values + 0.0)
+
+
+def _outside(joint_pos: np.ndarray, robot: Robot) -> str | None:
+    """The joint that is furthest out of its range, if any is by more than `LIMIT_MARGIN`."""
+    beyond = np.maximum(joint_pos - robot.joint_upper, robot.joint_lower - joint_pos)
+    joint = int(np.argmax(beyond.max(0)))
+    if beyond[:, joint].max() <= LIMIT_MARGIN:
+        return None
+    frames = int(np.sum(beyond.max(1) > LIMIT_MARGIN))
+    return f"{robot.joint_names[joint]} by up to {beyond[:, joint].max():.3f} rad; {frames} frames"

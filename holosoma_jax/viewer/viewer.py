@@ -1,0 +1,268 @@
+"""A live view of one environment, in a process of its own.
+
+Drawing must not cost the run its speed, and a broken driver must not end it. So the run hands over one
+environment's pose now and then, never waits for it to be shown, and whatever fails beyond that is one
+warning. Poses that come faster than they can be shown are dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from bridges.protocol import Array, Ground, SimState
+from holosoma_jax.config.schema import ViewerConfig
+from holosoma_jax.render.gl import last_line
+from holosoma_jax.render.steering import Command, Limits
+from holosoma_jax.viewer.link import View, ViewerJob, pack, write_job
+
+if TYPE_CHECKING:
+    from holosoma_jax.robots.robot import Robot
+
+FRAMES_PER_S = 30.0
+"""as often is a pose handed over, at most"""
+_WINDOW_NEEDS = "it needs a display with OpenGL, the page does not: --viewer.mode web"
+START_S = 90.0
+"""s within which the viewer has to appear"""
+
+
+class ViewerUnavailable(RuntimeError):
+    """No viewer works here; the message says why and what to do."""
+
+
+class Viewer:
+    """An open viewer. Nothing here raises or waits once it is open; make one with `open_viewer`."""
+
+    def __init__(self, job: ViewerJob):
+        """Start the process and wait until it can be seen.
+
+        Raises:
+          ViewerUnavailable: with the cause.
+        """
+        self._interval, self._due, self._env = 1.0 / FRAMES_PER_S, 0.0, 0
+        self._command: Command | None = job.command if job.limits is not None else None
+        self._folder = tempfile.TemporaryDirectory(prefix="holosoma-viewer-", ignore_cleanup_errors=True)
+        folder = Path(self._folder.name)
+        write_job(folder / "job.npz", job)
+        self._log = folder / "log"
+        root = str(Path(__file__).resolve().parents[2])
+        search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        with open(self._log, "wb") as log:
+            self._process = subprocess.Popen(
+                [_python(job.kind), "-m", "holosoma_jax.viewer.process", folder / "job.npz"],
+                env=os.environ | {"PYTHONPATH": search},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C stops the run, which then closes its viewer
+            )
+        self._newest: bytes | None = None
+        self._news, self._open, self._over = threading.Condition(), threading.Event(), threading.Event()
+        self._error, self.url = "", ""
+        self._threads = [
+            threading.Thread(target=target, daemon=True) for target in (self._listen, self._send)
+        ]
+        for thread in self._threads:
+            thread.start()
+        if not self._open.wait(START_S):
+            self._error = f"it did not appear within {START_S:.0f} s"
+        if self._over.is_set() or not self._open.is_set():
+            self.close()
+            raise ViewerUnavailable(self._error or "its process ended")
+
+    @property
+    def closed(self) -> bool:
+        """Whether the user has closed it (or it has ended by itself)."""
+        return self._over.is_set()
+
+    @property
+    def command(self) -> Command | None:
+        """What the user commands; None in a viewer that steers nothing."""
+        return self._command
+
+    @property
+    def env(self) -> int:
+        """Index of the environment that the user looks at."""
+        return self._env
+
+    def show(self, sim: SimState, command: Array | None = None) -> None:
+        """Hand over the environment that is looked at, if it is time for a frame.
+
+        Args:
+          sim: arrays [E, ...], copied here, so they may be borrowed.
+          command: [E, >= 3] v_x, v_y m/s, yaw rate rad/s, if the task has them.
+        """
+        now = time.monotonic()
+        if now < self._due or self.closed:
+            return
+        self._due = now + self._interval
+        e = self._env
+        told = np.full(3, np.nan, np.float32) if command is None else np.asarray(command[e])[:3]
+        view = View(
+            env=e,
+            root_pos=np.asarray(sim.root_pos[e]),
+            root_quat=np.asarray(sim.root_quat[e]),
+            root_lin_vel=np.asarray(sim.root_lin_vel[e]),
+            root_ang_vel=np.asarray(sim.root_ang_vel[e]),
+            command=told,
+            joint_pos=np.asarray(sim.joint_pos[e]),
+        )
+        with self._news:
+            self._newest = pack(view)
+            self._news.notify()
+
+    def close(self) -> None:
+        """End it; does nothing the second time."""
+        self._over.set()
+        with self._news:
+            self._news.notify()
+        if self._process.stdin is not None:
+            with suppress(OSError, ValueError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for thread in self._threads:
+            thread.join(5.0)
+        self._folder.cleanup()
+
+    def _send(self) -> None:
+        """Write the newest frame, as fast as the viewer takes them."""
+        pipe = self._process.stdin
+        assert pipe is not None
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._newest is not None or self.closed)
+                frame, self._newest = self._newest, None
+            if frame is None:
+                return
+            try:
+                pipe.write(frame)
+                pipe.flush()
+            except (OSError, ValueError):  # it has ended
+                return
+
+    def _listen(self) -> None:
+        """Take in what the viewer says, until it ends."""
+        for message in self._messages():
+            if "ready" in message:
+                self.url = message["ready"]
+                self._open.set()
+            elif "error" in message:
+                self._error = message["error"]
+            elif "env" in message:
+                self._env, self._due = int(message["env"]), 0.0
+            elif "command" in message:
+                x, y, yaw = message["command"]
+                self._command = (x, y, yaw)
+        if not self._error and not self._open.is_set():
+            with suppress(OSError):
+                self._error = last_line(self._log.read_text(errors="replace"))
+        self._over.set()
+        self._open.set()
+        with self._news:
+            self._news.notify()
+
+    def _messages(self) -> Iterator[dict]:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                with suppress(ValueError):
+                    yield json.loads(line)
+
+
+def open_viewer(
+    cfg: ViewerConfig,
+    robot: Robot,
+    ground: Ground,
+    num_envs: int,
+    title: str,
+    *,
+    limits: Limits | None = None,
+    command: Command = (0.0, 0.0, 0.0),
+    stays: bool = False,
+    say: Callable[[str], None] = print,
+) -> Viewer:
+    """Open the viewer, wherever one can be seen.
+
+    Args:
+      cfg: where.
+      robot: whose model is drawn.
+      ground: what it stands on.
+      num_envs: environments to choose from.
+      title: of the panel.
+      limits: of the commands that the user may give; None: the user only watches.
+      command: the first one.
+      stays: the page may be closed and opened again; otherwise closing it closes the viewer.
+      say: gets one line that says where to look.
+
+    Raises:
+      ViewerUnavailable: none works; the message says why and what to do.
+    """
+    like = None if robot.looks is None else robot.mjcf
+    causes = []
+    for kind in kinds(cfg):
+        job = ViewerJob(
+            robot.looks or robot.mjcf,
+            like,
+            robot.joint_names,
+            ground,
+            num_envs,
+            title,
+            kind,
+            cfg.host,
+            cfg.port,
+            limits,
+            command,
+            stays,
+        )
+        try:
+            viewer = Viewer(job)
+        except (ViewerUnavailable, OSError) as error:
+            fixed = kind == "web" or "--viewer.mode web" in str(error)
+            causes.append(f"{kind}: {error}" + ("" if fixed else f"; {_WINDOW_NEEDS}"))
+            continue
+        say(f"Viewer: {viewer.url}" if viewer.url else "Viewer: a window of its own.")
+        return viewer
+    raise ViewerUnavailable("; ".join(causes))
+
+
+def _python(kind: str) -> str:
+    """The interpreter that can show this kind of viewer.
+
+    Raises:
+      ViewerUnavailable: macOS opens windows from `mjpython` only, and there is none.
+    """
+    if kind == "web" or platform.system() != "Darwin":
+        return sys.executable
+    found = shutil.which("mjpython", path=str(Path(sys.executable).parent)) or shutil.which("mjpython")
+    if found is None:
+        raise ViewerUnavailable("macOS needs mjpython, which comes with mujoco; or --viewer.mode web")
+    return found
+
+
+def kinds(cfg: ViewerConfig) -> list[Literal["web", "window"]]:
+    """The kinds of viewer to try, in this order."""
+    if cfg.mode != "auto":
+        return [cfg.mode]
+    # On macOS the page works without further ado; there the window is for who asks for it.
+    desktop = {
+        "Linux": bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")),
+        "Windows": True,
+    }
+    return ["window", "web"] if desktop.get(platform.system(), False) else ["web"]

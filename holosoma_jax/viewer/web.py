@@ -1,0 +1,126 @@
+"""The viewer as a page, served by MuJoCo Studio: the browser draws, so the server needs no graphics."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import mujoco
+import numpy as np
+from mujoco.studio import app as studio_app
+from mujoco.studio import endpoints, launch_thread, messages, viewer_protocol, web_viewer
+
+from holosoma_jax.viewer.link import ViewerJob
+from holosoma_jax.viewer.panel import Panel, Shown
+from holosoma_jax.viewer.stage import Frames, Stage
+
+GONE_S = 10.0
+"""s without a page after which a viewer that does not stay ends; a reload takes less"""
+LOOPBACK = ("127.0.0.1", "::1")
+QPOS = int(mujoco.mjtState.mjSTATE_QPOS)
+
+
+class Pages(logging.Handler):
+    """Counts the pages that are open, from what Studio's server logs: it has no other way to tell.
+
+    Should that line change, pages count as open, and the viewer ends by its menu or with its run.
+    """
+
+    def __init__(self) -> None:
+        """No page yet."""
+        super().__init__()
+        self._open: int | None = None
+        self._since = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take in one line of the log."""
+        if "Browser" in str(record.msg) and isinstance(record.args, tuple) and len(record.args) == 1:
+            self._open, self._since = int(str(record.args[0])), time.monotonic()
+
+    def left(self) -> bool:
+        """Whether somebody has looked, and has gone."""
+        return self._open == 0 and time.monotonic() - self._since > GONE_S
+
+
+def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) -> None:
+    """Serve the page until the frames end or the user quits.
+
+    Raises:
+      RuntimeError: nothing can listen at that address and port.
+    """
+    _require_address(job.host, job.port)
+    inside, outside = launch_thread.make_thread_endpoints()
+    pages = Pages()
+    logging.getLogger("WebServer").addHandler(pages)
+    looks = studio_app.Config(show_options=False, show_inspector=False, show_status_bar=False)
+    plugins = [studio_app.App(looks), Panel(job, stage.root_body, say)]
+    config = viewer_protocol.ViewerConfig(title=job.title, gfx="web", http_port=job.port)
+
+    # Studio listens on all interfaces and has no setting for it: what it puts here is ignored.
+    class Page(web_viewer.WebViewer):
+        _host = property(lambda self: job.host, lambda self, value: None)  # type: ignore[assignment]
+
+    viewer = Page(config, inside, model=stage.model, plugins=plugins)
+    address, port = viewer._http_sock.getsockname()[:2]
+    if job.host in (*LOOPBACK, "localhost") and address not in LOOPBACK:
+        viewer.close()
+        raise RuntimeError(f"MuJoCo Studio listens at {address}, not at {job.host}: not served, for safety")
+    _wait_until_served(address, port)
+    say(ready=f"http://{_written(job.host)}:{port}/")
+    feeding = (stage, frames, outside, None if job.stays else pages)
+    threading.Thread(target=_feed, args=feeding, daemon=True).start()
+    viewer_protocol.run_viewer_loop(viewer)
+
+
+def _feed(stage: Stage, frames: Frames, outside: endpoints.SimEndpoint, pages: Pages | None) -> None:
+    """Hand frames to Studio until they end, or nobody looks any more; then end the page."""
+    with suppress(RuntimeError):  # the endpoint is closed: the user has quit
+        while not frames.ended and not (pages is not None and pages.left()):
+            outside.get_viewer_events()  # what Studio would tell a simulator of its own
+            outside.get_viewer_snapshots()
+            view = frames.take(0.1)
+            if view is None:
+                continue
+            if stage.pose(view):
+                outside.send_to_viewer(messages.ModelEvent(model=stage.model))
+            state = np.empty(mujoco.mj_stateSize(stage.model, QPOS))
+            mujoco.mj_getState(stage.model, stage.data, state, QPOS)
+            outside.send_to_viewer(messages.StateSnapshot(state=state, state_sig=QPOS))
+            outside.send_to_viewer(Shown(view, stage.arrows(view)))
+        outside.send_to_viewer(messages.ExitEvent())
+
+
+def _require_address(host: str, port: int) -> None:
+    """Raise RuntimeError where nothing can listen; Studio would say that the port is taken, whatever it is."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        where = f"{host}, port {port}" if port else host
+        raise RuntimeError(
+            f"cannot listen at {where} ({error.strerror or error}). Choose another --viewer.host or --viewer.port"
+        ) from None
+
+
+def _wait_until_served(address: str, port: int, timeout_s: float = 20.0) -> None:
+    """The address is taken at once, but listened at by a thread of Studio's; raises RuntimeError if it never is."""
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection((loopback, port), timeout=1.0):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"MuJoCo Studio does not answer at {address}, port {port}")
+
+
+def _written(host: str) -> str:
+    """`host` as it is written in an address."""
+    if host in ("0.0.0.0", "::"):
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,152 @@
+"""`python -m holosoma_jax.doctor`: facts for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import pytest
+
+from holosoma_jax import __version__
+from holosoma_jax import doctor as command
+from holosoma_jax.diagnostics import diagnosis
+from holosoma_jax.render import gl
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenGL as on a server: EGL draws, nothing else does."""
+    monkeypatch.setattr(gl, "probe", lambda name: None if name == "egl" else "no display\n" + "x" * 300)
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    try:
+        code = command.main(list(argv))
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    return code, *capsys.readouterr()
+
+
+@pytest.mark.usefixtures("probed")
+def test_json_holds_everything(capsys: pytest.CaptureFixture[str]):
+    code, out, err = run(capsys, "--json", "--smoke=False")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["versions"]["holosoma_jax"] == __version__
+    assert found["versions"]["jax"] == jax.__version__
+    assert all(found["versions"].values())  # the core is installed
+    assert found["machine"]["cores"] >= 1
+    assert 0 < found["machine"]["memory_available_bytes"] <= found["machine"]["memory_bytes"]
+    assert len(found["devices"]) == jax.local_device_count()
+    assert found["simulators"]["mujoco"] == {
+        "installed": True,
+        "bridge": True,
+        "from": "part of every installation",
+    }
+    assert found["opengl"]["egl"] is None and len(found["opengl"]["glfw"]) <= 90
+    assert "smoke" not in found
+
+
+@pytest.mark.usefixtures("probed")
+def test_text_names_what_is_missing_and_how_to_get_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    real = diagnosis._version
+    monkeypatch.setattr(diagnosis, "_version", lambda name: "" if name == "wandb" else real(name))
+    code, out, err = run(capsys, "--smoke=False")
+    assert (code, err) == (0, "")
+    text = " ".join(out.split())
+    for heading in ("versions", "machine", "devices", "extras", "simulators", "OpenGL", "smoke run"):
+        assert f"\n{heading} " in f"\n{out}"
+    assert "wandb -- no wandb: pip install 'holosoma-jax[wandb]'" in text
+    assert "mujoco ok ready" in text and "egl ok draws" in text
+    assert "training left out" in text
+
+
+HEALTHY: dict[str, Any] = {
+    "nvidia": None,
+    "devices": [{"platform": "cpu"}],
+    "opengl": {"egl": None},
+    "machine": {"memory_available_bytes": 8e9, "disk_free_bytes": 8e9},
+    "smoke": {"ok": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, None),
+        ({"nvidia": "NVIDIA H200"}, "holosoma-jax[cuda12]"),
+        ({"opengl": {"egl": "no", "osmesa": "no"}}, "apt-get install libosmesa6"),
+        ({"machine": {"memory_available_bytes": 1e9, "disk_free_bytes": 8e9}}, "--training.num-envs"),
+        ({"machine": {"memory_available_bytes": 8e9, "disk_free_bytes": 1e9}}, "--training.output-dir"),
+        ({"smoke": {"ok": False, "error": "boom"}}, "the smoke run failed: boom"),
+    ],
+)
+def test_advice(change: dict[str, Any], expected: str | None):
+    said = diagnosis.advice(HEALTHY | change)
+    assert said == [] if expected is None else len(said) == 1 and expected in said[0]
+
+
+def test_a_driver_that_hangs_or_fails_is_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(diagnosis.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(
+        diagnosis.subprocess, "run", lambda *a, **k: SimpleNamespace(returncode=9, stdout="x")
+    )
+    assert diagnosis.nvidia() is None
+    good = SimpleNamespace(returncode=0, stdout="NVIDIA H200, 580.1, 143771 MiB\n")
+    monkeypatch.setattr(diagnosis.subprocess, "run", lambda *a, **k: good)
+    assert diagnosis.nvidia() == "NVIDIA H200, 580.1, 143771 MiB"
+
+
+def test_a_failing_smoke_run_says_why_and_fails(monkeypatch: pytest.MonkeyPatch, tmp_path, capsys):
+    monkeypatch.setattr(diagnosis, "SMOKE", ("exp:nothing",))
+    facts = diagnosis.smoke()
+    assert not facts["ok"] and "there is no such preset" in facts["error"]
+    monkeypatch.setattr(diagnosis, "opengl", lambda: {"egl": None})
+    assert run(capsys, "--json")[0] == 1
+
+
+@pytest.mark.slow
+def test_the_smoke_run_trains():
+    facts = diagnosis.smoke()
+    assert facts["ok"], facts
+    assert facts["env_steps_per_s"] > 0 and facts["seconds"] > 0
+
+
+@pytest.mark.slow
+def test_conformance_of_mujoco(capsys: pytest.CaptureFixture[str]):
+    code, out, _ = run(capsys, "--conformance", "simulator:mujoco", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["simulator"] == "mujoco"
+    assert found["results"] and all(row["passed"] for row in found["results"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--jsn"], "Did you mean --json?"),
+        (["--smoke=perhaps"], "--smoke: got 'perhaps'; wanted true or false."),
+        (["--conformance", "simulator:mujocco"], "Did you mean 'mujoco'?"),
+        (["--conformance", "simulator:isaacgym"], "the bridge to it is not part of this version"),
+    ],
+)
+def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], argv: list[str], expected: str):
+    code, _, err = run(capsys, *argv)
+    assert code == 2 and len(err.strip().splitlines()) == 1
+    assert expected in err
+
+
+def test_packages_that_the_project_declares_are_the_ones_looked_for():
+    import tomllib
+    from pathlib import Path
+
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    declared = project["optional-dependencies"]
+    for extra, packages in diagnosis.EXTRAS.items():
+        names = {line.split(">")[0].split("[")[0] for line in declared[extra]}
+        assert set(packages) == names, extra
+    assert sys.version_info >= (3, 11)

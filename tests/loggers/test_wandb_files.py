@@ -1,0 +1,131 @@
+"""``wandb://`` addresses: what they mean, what is kept, and how they fail. No network: a stand-in API."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.loggers import wandb_files
+from holosoma_jax.loggers.wandb_files import Address, fetch, parse
+from tests.support.wandb_runs import Api
+
+RUN = "wandb://me/walks/abc123"
+
+
+def archive(step: str, **files: bytes) -> bytes:
+    """A checkpoint's folder as the sink uploads it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, content in {"meta.json": b"{}", **files}.items():
+            info = tarfile.TarInfo(f"{step}/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(wandb_files.CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def api() -> Api:
+    names = {f"checkpoints/{step}.tar": archive(step, weights=step.encode()) for step in ("90", "100")}
+    return Api({"config.yaml": b"a: 1\n", "policies/100.onnx": b"onnx", **names})
+
+
+def test_the_parts_of_an_address():
+    assert parse(f"{RUN}/policies/100.onnx") == Address("me", "walks", "abc123", "policies/100.onnx")
+    assert parse("wandb://me/walks/runs/abc123/model.onnx") == Address("me", "walks", "abc123", "model.onnx")
+    assert parse(RUN).file == ""
+
+
+@pytest.mark.parametrize("uri", ["wandb://", "wandb://me/walks", "wandb://me/walks/run/../../x"])
+def test_an_address_that_lacks_a_part(uri: str):
+    with pytest.raises(ConfigError, match="wanted wandb://ENTITY/PROJECT/RUN/FILE"):
+        parse(uri)
+
+
+def test_a_file_is_downloaded_once(api: Api, cache: Path):
+    said: list[str] = []
+    path = fetch(f"{RUN}/policies/100.onnx", said.append, api=api)
+    assert path.read_bytes() == b"onnx" and path.is_relative_to(cache)
+    assert fetch(f"{RUN}/policies/100.onnx", said.append, api=Api(failure=OSError("no network"))) == path
+    assert api.downloads == ["policies/100.onnx"]
+    assert said == ["Downloading policies/100.onnx of me/walks/abc123 ..."]
+    assert [p.name for p in path.parent.iterdir() if not p.name.startswith(".")] == ["100.onnx"]
+
+
+@pytest.mark.parametrize("name", ["checkpoints/90.tar", "checkpoints/90"])
+def test_a_checkpoint_is_its_folder_again(api: Api, name: str):
+    path = fetch(f"{RUN}/{name}", api=api)
+    assert path.name == "90" and path.parent.name == "checkpoints"
+    assert (path / "weights").read_bytes() == b"90"
+    assert fetch(f"{RUN}/{name}", api=Api(failure=OSError())) == path
+
+
+def test_without_a_file_the_newest_checkpoint(api: Api):
+    assert (fetch(RUN, api=api) / "weights").read_bytes() == b"100"  # by number, not by name
+
+
+def line(uri: str, api: Api) -> str:
+    with pytest.raises(ConfigError) as error:
+        fetch(uri, api=api)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_misspelt_file_suggests_the_right_one(api: Api):
+    assert "Did you mean 'policies/100.onnx'?" in line(f"{RUN}/policies/10.onnx", api)
+    assert "has no file 'zzz'. It holds: checkpoints/100.tar, " in line(f"{RUN}/zzz", api)
+
+
+def test_a_run_without_checkpoints(api: Api):
+    assert "the run has no checkpoint; add the FILE" in line(RUN, Api({"config.yaml": b""}))
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (ValueError("No API key configured. Use `wandb login` to log in."), "Log in with `wandb login`"),
+        (ValueError("Could not find run <Run me/walks/abc123 (not found)>"), "there is no such run"),
+        (RuntimeError("permission denied to access abc123"), "access denied"),
+        (ConnectionError("dial tcp: lookup api: no such host\nTraceback"), "Check the network"),
+    ],
+)
+def test_failures_say_what_to_do(failure: Exception, expected: str):
+    assert expected in line(f"{RUN}/policies/1.onnx", Api(failure=failure))
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(wandb_files, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'holosoma-jax\[wandb\]'"):
+        fetch(f"{RUN}/policies/1.onnx")
+
+
+def test_a_damaged_archive_leaves_nothing_behind(cache: Path):
+    api = Api({"checkpoints/1.tar": b"\x00" * 700 + b"no tar"})
+    assert "archive" in line(f"{RUN}/checkpoints/1.tar", api)
+    assert not list((cache / "wandb/me/walks/abc123/checkpoints").iterdir())
+
+
+def test_an_archive_cannot_write_elsewhere(cache: Path, tmp_path: Path):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        info = tarfile.TarInfo("../../../../../../escaped")
+        info.size = 1
+        tar.addfile(info, io.BytesIO(b"x"))
+    assert "not a checkpoint's archive" in line(
+        f"{RUN}/checkpoints/1.tar", Api({"checkpoints/1.tar": out.getvalue()})
+    )
+    assert not list(tmp_path.rglob("escaped"))
+
+
+def test_a_cache_that_cannot_be_written(api: Api, cache: Path):
+    cache.write_text("a file")
+    assert wandb_files.CACHE_VARIABLE in line(f"{RUN}/policies/100.onnx", api)

@@ -1,0 +1,7 @@
+"""Programs of the toy robot, compiled once for all tests of this folder."""
+
+from __future__ import annotations
+
+from tests.support.programs import cached_programs, program_cache
+
+__all__ = ["cached_programs", "program_cache"]

@@ -1,0 +1,220 @@
+"""How the processes of a run are started, meet, and say what went wrong; no process is started here."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
+
+import jax
+import numpy as np
+import pytest
+
+from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.parallel import distributed, launch, processes
+from holosoma_jax.runs import checkpoint
+
+
+def test_one_process_per_accelerator():
+    assert launch.how_many(None, "gpu", 4) == 4
+    assert launch.how_many(2, "gpu", 4) == 2
+    assert launch.how_many(3, "cpu", 1) == 3
+    with pytest.raises(ConfigError, match="sees no accelerator here, only the CPU"):
+        launch.how_many(None, "cpu", 4)
+    with pytest.raises(ConfigError, match="num_processes: got 8, but there are 4 devices here"):
+        launch.how_many(8, "gpu", 4)
+
+
+def test_each_process_sees_one_device(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert launch.device("gpu", 1) == {"CUDA_VISIBLE_DEVICES": "1"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-8a")
+    assert launch.device("gpu", 1) == {"CUDA_VISIBLE_DEVICES": "GPU-8a"}
+    assert launch.device("cpu", 1) == {}
+
+
+def test_who_starts_processes_and_who_is_one(monkeypatch):
+    several = ["exp:g1-29dof", "--training.multigpu", "True"]
+    this = ["coordinator-address=host:1", "num-processes=4", "process-id=3"]
+    flagged = [*several, *(f"--training.distributed.{flag}" for flag in this)]
+    assert not distributed.is_member(compose.load(["exp:g1-29dof"]))
+    assert not distributed.is_member(compose.load(several))
+    assert distributed.is_member(compose.load(flagged))
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("SLURM_NTASKS", "1")  # a batch script of one task, which starts the others here
+    assert not distributed.is_member(compose.load(several))
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    assert distributed.is_member(compose.load(several))
+    assert not distributed.is_member(compose.load(["exp:g1-29dof"]))
+
+
+def test_a_scheduler_that_shows_one_gpu_to_each_process(monkeypatch):
+    """JAX takes the GPU of the process' rank, which is not there if only one is shown."""
+    asked = []
+    monkeypatch.setattr(
+        jax.distributed, "initialize", lambda local_device_ids, **given: asked.append(local_device_ids)
+    )
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    for shown in ("0", "0,1,2,3"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+        distributed.join(compose.load(["exp:g1-29dof", "--training.multigpu", "True"]))
+    assert asked == [[0], None]
+
+
+def test_a_port_that_is_taken_is_one_line():
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        flags = [f"coordinator-address=127.0.0.1:{port}", "num-processes=2", "process-id=0"]
+        cfg = compose.load(
+            ["exp:g1-29dof", "--training.multigpu", *(f"--training.distributed.{f}" for f in flags)]
+        )
+        with pytest.raises(
+            ConfigError, match=rf"coordinator_address: port {port} of this machine cannot be used"
+        ):
+            distributed.join(cfg)
+
+
+def test_processes_that_do_not_meet_are_one_line(monkeypatch):
+    def never(*given, **named):
+        raise RuntimeError("DEADLINE_EXCEEDED: no answer\nmore")
+
+    monkeypatch.setattr(jax.distributed, "initialize", never)
+    flags = ["coordinator-address=host:1", "num-processes=2", "process-id=1"]
+    cfg = compose.load(
+        ["exp:g1-29dof", "--training.multigpu", *(f"--training.distributed.{f}" for f in flags)]
+    )
+    with pytest.raises(ConfigError, match=r"did not meet at host:1 \(DEADLINE_EXCEEDED: no answer\)"):
+        distributed.join(cfg)
+
+
+class Ended:
+    """A process that has ended."""
+
+    def __init__(self, code: int) -> None:
+        self.returncode = code
+
+    def poll(self) -> int:
+        return self.returncode
+
+
+@pytest.mark.parametrize(
+    ("codes", "culprit"),
+    [
+        ([0, 0], None),
+        ([130, 143], None),
+        ([distributed.LOST, 1, 2], 1),
+        ([-signal.SIGABRT, distributed.LOST, -signal.SIGKILL], 2),
+        ([distributed.LOST, 0], 0),
+    ],
+)
+def test_the_process_to_blame_is_not_one_that_lost_another(codes, culprit):
+    assert launch._wait(cast(Any, [Ended(code) for code in codes])) == culprit
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (
+            ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer\nmore"),
+            distributed.LOST,
+            "is gone",
+        ),
+        (
+            AssertionError("sync_global_devices name mismatch ('Checkpointer:save')"),
+            distributed.LOST,
+            "is gone",
+        ),
+        (RuntimeError("NCCL operation failed: remote process exited"), distributed.LOST, "is gone"),
+        (ValueError("a defect"), 1, "Traceback"),
+        (ConfigError("no such thing"), 2, "error: no such thing"),
+    ],
+)
+def test_what_a_process_says_when_it_fails(monkeypatch, capsys, error, code, said):
+    """One line where another one failed: what went wrong is said there."""
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    def body() -> int:
+        raise error
+
+    monkeypatch.setattr(distributed, "_leave", leave)
+    with pytest.raises(SystemExit) as left:
+        distributed.guarded(body)
+    text = capsys.readouterr().err
+    assert left.value.code == code
+    assert said in text
+    assert (len(text.splitlines()) == 1) == (code != 1)
+
+
+def test_a_save_of_several_that_fails_in_one(monkeypatch, tmp_path):
+    """Before they write they go on together, without the checkpoint; in the middle the run ends in one line."""
+    meta = checkpoint.Meta(step=1, robot="", simulator="", num_envs=4, seed=0, elapsed_s=0.0, config={})
+    items = {"learner": {"w": np.zeros(1000)}}
+    monkeypatch.setattr(processes, "size", lambda: 2)
+    monkeypatch.setattr(processes, "largest", lambda number: number)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: SimpleNamespace(free=7999))
+    with pytest.raises(checkpoint.SaveError, match=r"could not write .* GB are needed, .* GB are free"):
+        checkpoint.save(tmp_path, items, meta)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: SimpleNamespace(free=8000))
+
+    @contextlib.contextmanager
+    def full(items):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        yield
+
+    monkeypatch.setattr(checkpoint, "_orbax", full)
+    with pytest.raises(
+        checkpoint.BrokenSave, match=r"^process 0 could not write its part .*: No space left on"
+    ):
+        checkpoint.save(tmp_path, items, meta)
+
+
+def test_nobody_waits_for_ever_for_the_others(monkeypatch, capsys):
+    """JAX would abort with a stack trace; this is a line, and before that."""
+    left = threading.Event()
+
+    def initialize(*given, initialization_timeout, **named):
+        assert initialization_timeout > distributed.MEETING
+        assert left.wait(60)
+
+    monkeypatch.setattr(distributed, "MEETING", 0.6)
+    monkeypatch.setattr(distributed, "_leave", lambda code: left.set())
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    flags = ["coordinator-address=host:1", "num-processes=2", "process-id=1"]
+    cfg = compose.load(
+        ["exp:g1-29dof", "--training.multigpu", *(f"--training.distributed.{f}" for f in flags)]
+    )
+    distributed.join(cfg)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "error: training.multigpu: the processes of this run did not meet at host:1 (not within 1 s)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["process-id=0"], "process-id: got '0'; wanted training.multigpu true beside it"),
+        (
+            ["process-id=1", "num-processes=1", "coordinator-address=a:1"],
+            "process-id: got '1'; wanted less than num_processes, which is 1",
+        ),
+        (["process-id=0", "num-processes=2"], "process-id: got '0'; wanted coordinator_address beside it"),
+        (["coordinator-address=a:1"], "coordinator-address: got 'a:1'; wanted process_id beside it"),
+    ],
+)
+def test_flags_that_do_not_add_up(flags, said):
+    multigpu = [] if len(flags) == 1 and "process-id" in flags[0] else ["--training.multigpu"]
+    with pytest.raises(ConfigError) as error:
+        compose.load(["exp:g1-29dof", *multigpu, *(f"--training.distributed.{flag}" for flag in flags)])
+    assert said in str(error.value)

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import onnx
+import pytest
+
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.policy.onnx_policy import OnnxPolicy, OnnxPolicyError
+from tests.support import onnx_files as files
+from tests.support.stick_robot import stick_robot
+
+ROWS = np.random.default_rng(1).standard_normal((17, files.OBS)).astype(np.float32)
+
+
+@pytest.mark.parametrize("build", [files.ppo_graph, files.fast_sac_graph])
+@pytest.mark.parametrize("output", ["action", "whatever"])
+def test_shipped_graphs_load_and_run_on_many_rows(tmp_path: Path, build, output):
+    graph = build(output=output)
+    policy = OnnxPolicy.load(graph.save(tmp_path / "p.onnx", files.shipped_metadata(), output=output))
+    assert policy.batched  # a static batch of one, run on all rows in one call
+    assert (policy.obs_dim, policy.action_dim) == (files.OBS, files.ACTIONS)
+    actions = policy(jnp.asarray(ROWS))
+    assert actions.dtype == np.float32
+    np.testing.assert_allclose(actions, files.numpy_run(graph, ROWS), rtol=2e-5, atol=2e-5)
+
+
+def test_shipped_metadata_is_enough(tmp_path: Path):
+    policy = OnnxPolicy.load(files.ppo_graph().save(tmp_path / "p.onnx", files.shipped_metadata()))
+    assert policy.dof_names == tuple(files.joint_names())
+    assert policy.kp is not None and policy.kd is not None
+    np.testing.assert_allclose(policy.kp, 40.179238471)
+    np.testing.assert_allclose(policy.kd, 2.557889765)
+    assert policy.action_scale is None and policy.observation_layout is None and policy.iteration is None
+    assert policy.metadata["command_ranges"]["lin_vel_x"] == [-1.0, 1.0]
+
+
+def test_scalar_action_scale_means_every_joint(tmp_path: Path):
+    meta = files.shipped_metadata() | {"action_scale": 0.25, "iteration": 29999}
+    policy = OnnxPolicy.load(files.ppo_graph().save(tmp_path / "p.onnx", meta))
+    np.testing.assert_array_equal(policy.action_scale, np.full(files.ACTIONS, 0.25, np.float32))
+    assert policy.iteration == 29999
+
+
+def _fixed_reshape(tmp_path: Path) -> Path:
+    """A graph that cannot take two rows: it reshapes to a fixed [1, 29]."""
+    graph = files.ppo_graph(output="flat")
+    graph.add("Reshape", "flat", graph.const([1, files.ACTIONS], np.int64), output="action")
+    return graph.save(tmp_path / "fixed.onnx", files.shipped_metadata())
+
+
+def _mixing(tmp_path: Path) -> Path:
+    """A graph that takes many rows but mixes them: it subtracts the mean over the batch."""
+    graph = files.ppo_graph(output="pure")
+    mean = graph.add("ReduceMean", "pure", axes=[0], keepdims=1)
+    graph.add("Sub", "pure", graph.add("Mul", mean, graph.const(0.5)), output="action")
+    return graph.save(tmp_path / "mixing.onnx", files.shipped_metadata())
+
+
+@pytest.mark.parametrize(("make", "factor"), [(_fixed_reshape, 1.0), (_mixing, 0.5)])
+def test_graphs_tied_to_one_row_fall_back_to_a_loop(tmp_path: Path, make, factor):
+    policy = OnnxPolicy.load(make(tmp_path))
+    assert not policy.batched
+    expected = factor * files.numpy_run(files.ppo_graph(), ROWS)
+    np.testing.assert_allclose(policy(ROWS), expected, rtol=2e-5, atol=2e-5)
+    assert policy(ROWS[:0]).shape == (0, files.ACTIONS)
+
+
+@pytest.mark.parametrize("make", [lambda t: _renamed(t), lambda t: _outside(t)])
+def test_other_exporters_are_understood(tmp_path: Path, make):
+    policy = OnnxPolicy.load(make(tmp_path))
+    np.testing.assert_allclose(policy(ROWS), files.numpy_run(files.ppo_graph(), ROWS), rtol=2e-5, atol=2e-5)
+
+
+def test_metadata_of_other_exporters_is_understood(tmp_path: Path):
+    gains = dict.fromkeys(reversed(files.joint_names()), 3.0) | {"joint_1": 5.0}
+    terms = [
+        _term(dim=40, scale=None, clip=100.0),
+        {"name": "bare", "dim": 60, "scale": [0.5] * 60},
+        _term(group="critic_obs"),
+    ]
+    stated = _without("kd", "dof_names") | {
+        "kp": gains,
+        "action_scale": 0.5,
+        "iteration": 5e4,
+        "observation_layout": terms,
+    }
+    raw = {"experiment_config": '{"limit": Infinity}', "author": "A. N. Other"}
+    raw["dof_names"] = repr(files.joint_names())  # a Python literal, not JSON
+    policy = OnnxPolicy.load(_save(tmp_path, stated, raw=raw))
+    assert policy.kd is None  # the robot's own
+    assert policy.kp is not None and policy.kp[:3].tolist() == [3.0, 5.0, 3.0]
+    assert policy.iteration == 50_000 and policy.metadata["author"] == "A. N. Other"
+    assert policy.action_scale is not None and set(policy.action_scale.tolist()) == {0.5}
+    assert [(t["dim"], t["history_length"], t["scale"]) for t in policy.observation_layout or ()] == [
+        (40, 1, 1.0),
+        (60, 1, 0.5),
+    ]
+
+
+def test_wrong_observation_width_is_refused_at_the_call(tmp_path: Path):
+    policy = OnnxPolicy.load(files.ppo_graph().save(tmp_path / "p.onnx", files.shipped_metadata()))
+    with pytest.raises(ValueError, match=r"observations are \(17, 99\), wanted \[N, 100\]"):
+        policy(ROWS[:, :99])
+
+
+def _without(*keys: str) -> dict:
+    return {k: v for k, v in files.shipped_metadata().items() if k not in keys}
+
+
+def _save(tmp_path: Path, meta: dict, **kwargs) -> Path:
+    return files.ppo_graph().save(tmp_path / "p.onnx", meta, **kwargs)
+
+
+def _write(tmp_path: Path, data: bytes) -> Path:
+    path = tmp_path / "p.onnx"
+    path.write_bytes(data)
+    return path
+
+
+def _truncated(tmp_path: Path, part: float) -> Path:
+    data = _save(tmp_path, files.shipped_metadata()).read_bytes()
+    return _write(tmp_path, data[: int(len(data) * part)])
+
+
+def _two_inputs(tmp_path: Path) -> Path:
+    graph = files.Graph()
+    graph.add("Add", graph.gemm("obs", 154, 29), "time_step", output="actions")
+    inputs = {"obs": (1, 154), "time_step": (1, 1)}
+    return graph.save(tmp_path / "wbt.onnx", files.shipped_metadata(), inputs=inputs, output="actions")
+
+
+def _renamed(tmp_path: Path) -> Path:
+    path = _save(tmp_path, files.shipped_metadata())
+    model = onnx.load(str(path))
+    model.graph.input[0].name = model.graph.node[0].input[0] = "obs"
+    onnx.save(model, str(path))
+    return path
+
+
+def _term(**changes) -> dict:
+    return {"group": "actor_obs", "name": "all", "dim": files.OBS, "history_length": 1} | changes
+
+
+def _outside(tmp_path: Path, keep: bool = True) -> Path:
+    """A file that keeps its weights beside it, as newer exporters of PyTorch write it."""
+    path = _save(tmp_path, files.shipped_metadata())
+    onnx.save(
+        onnx.load(str(path)), str(path), save_as_external_data=True, location="w.data", size_threshold=0
+    )
+    if not keep:
+        (tmp_path / "w.data").unlink()
+    return path
+
+
+def _three_dims(tmp_path: Path) -> Path:
+    graph = files.Graph()
+    graph.add("ReduceMean", "actor_obs", axes=[2], keepdims=0, output="action")
+    return graph.save(tmp_path / "p.onnx", files.shipped_metadata(), inputs={"actor_obs": (1, 29, 4)})
+
+
+BAD = {
+    "absent": (lambda t: t / "p.onnx", "no such file"),
+    "folder": (lambda t: t, "is a folder"),
+    "text": (lambda t: _write(t, b"epoch,loss\n1,2\n" * 40), "not an ONNX file, or cut short"),
+    "empty": (lambda t: _write(t, b""), "not an ONNX file, or cut short"),
+    "cut in half": (lambda t: _truncated(t, 0.5), "not an ONNX file, or cut short"),
+    "cut near its end": (lambda t: _truncated(t, 0.999), "not an ONNX file, or cut short"),
+    "two inputs": (_two_inputs, r"inputs are 'obs', 'time_step'; a locomotion policy has one, 'actor_obs'"),
+    "three dimensions": (_three_dims, r"input 'actor_obs' is \[1, 29, 4\], wanted \[1, n\]"),
+    "no names": (lambda t: _save(t, _without("dof_names")), "'dof_names' is missing"),
+    "not JSON": (lambda t: _save(t, _without("kd"), raw={"kd": "1 2"}), "metadata 'kd' is not JSON"),
+    "NaN gain": (
+        lambda t: _save(t, _without("kp"), raw={"kp": "[NaN]"}),
+        r"'kp' is \[nan\], wanted one finite",
+    ),
+    "gains of other joints": (
+        lambda t: _save(t, _without("kp") | {"kp": {"knee": 1.0}}),
+        r"'kp' is \{'knee': 1.0\}, wanted one finite number per joint",
+    ),
+    "scale per entry": (
+        lambda t: _save(t, _without() | {"observation_layout": [_term(scale=[1.0, 2.0])]}),
+        "term 'all' has 2 different scales",
+    ),
+    "clipped term": (
+        lambda t: _save(t, _without() | {"observation_layout": [_term(clip=[-18.0, 18.0])]}),
+        r"term 'all' is clipped to \[-18.0, 18.0\]; terms are not clipped one by one",
+    ),
+    "weights elsewhere": (lambda t: _outside(t, keep=False), "its weights lie in another file: "),
+    "short kd": (
+        lambda t: _save(t, _without("kd") | {"kd": [1.0] * 28}),
+        "'kd' has 28 entries, wanted 29",
+    ),
+    "names of another action": (
+        lambda t: _save(t, files.shipped_metadata(23)),
+        "'dof_names' has 23 names, the action has 29 entries",
+    ),
+    "layout too short": (
+        lambda t: _save(
+            t,
+            _without() | {"observation_layout": [{"name": "actions", "dim": 29, "history_length": 2}]},
+        ),
+        "'observation_layout' adds up to 58 entries, the input has 100",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_unusable_files_are_refused_in_one_line(tmp_path: Path, case: str):
+    make, message = BAD[case]
+    with pytest.raises(OnnxPolicyError, match=message) as caught:
+        OnnxPolicy.load(make(tmp_path))
+    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+    assert isinstance(caught.value, ConfigError)  # the commands print it and exit with code 2
+
+
+@pytest.mark.parametrize("cut", np.linspace(0.01, 0.99, 9).round(2).tolist())
+def test_no_truncation_is_mistaken_for_a_policy(tmp_path: Path, cut: float):
+    with pytest.raises(OnnxPolicyError):
+        OnnxPolicy.load(_truncated(tmp_path, cut))
+
+
+def test_joints_must_be_the_robots(tmp_path: Path):
+    robot = stick_robot(joint_names=tuple(files.joint_names()))
+    path = _save(tmp_path, files.shipped_metadata())
+    assert OnnxPolicy.load(path, robot).dof_names == robot.joint_names
+    names = list(robot.joint_names)
+    names[3], names[4] = names[4], names[3]
+    with pytest.raises(OnnxPolicyError, match="joint 3 is 'joint_3' in the file, 'joint_4' in robot 'stick'"):
+        OnnxPolicy.load(path, dataclasses.replace(robot, joint_names=tuple(names)))
+    with pytest.raises(OnnxPolicyError, match="has 29 joints, robot 'stick' has 23"):
+        OnnxPolicy.load(path, dataclasses.replace(robot, joint_names=tuple(names[:23])))
+
+
+def test_observation_size_must_be_the_environments(tmp_path: Path):
+    path = _save(tmp_path, files.shipped_metadata())
+    assert OnnxPolicy.load(path, obs_dim=100).obs_dim == 100
+    with pytest.raises(OnnxPolicyError, match="reads 100 observations, the environment gives 400"):
+        OnnxPolicy.load(path, obs_dim=400)
+
+
+def test_every_metadata_value_is_decoded(tmp_path: Path):
+    extra = {"wandb_run_path": "a/b/c", "robot_urdf": "<robot/>", "experiment_config": {"a": {"b": None}}}
+    policy = OnnxPolicy.load(_save(tmp_path, files.shipped_metadata() | extra))
+    assert {key: policy.metadata[key] for key in extra} == extra
+    assert json.dumps(dict(policy.metadata))

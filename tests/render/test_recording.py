@@ -1,0 +1,143 @@
+"""Recordings and motion clips: what goes in comes out, and what is wrong is one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bridges.protocol import SimState
+from holosoma_jax import robots
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.render import recording
+from holosoma_jax.render.recording import METADATA, UNITS, Recorder, read
+
+STEPS, ENVS = 6, 3
+
+
+@pytest.fixture(scope="module")
+def g1():
+    return robots.load("g1")
+
+
+def state(g1, t: int) -> SimState:
+    """Environment e at step t holds 10 t + e everywhere."""
+    shapes = {
+        "root_pos": 3,
+        "root_quat": 4,
+        "root_lin_vel": 3,
+        "root_ang_vel": 3,
+        "joint_pos": 29,
+        "joint_vel": 29,
+    }
+    bodies = g1.num_bodies
+    value = (10.0 * t + np.arange(ENVS)).astype(np.float32)
+
+    def of(name: str) -> np.ndarray:
+        tail = (shapes[name],) if name in shapes else (bodies, 4 if name == "body_quat" else 3)
+        return np.broadcast_to(value.reshape(-1, *[1] * len(tail)), (ENVS, *tail))
+
+    return SimState(**{name: of(name) for name in SimState._fields})
+
+
+@pytest.fixture(scope="module")
+def file(g1, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    kept = Recorder(g1, env=1)
+    for t in range(STEPS):
+        sim = state(g1, t)
+        kept.add(sim, np.full((ENVS, 3), 0.5), np.full((ENVS, 29), 0.1), sim.joint_pos + 0.02, t in (0, 4))
+    path = tmp_path_factory.mktemp("rec") / "sub" / "walk.npz"
+    return kept.save(path, control_dt=0.02, decimation=4, policy="p.onnx")
+
+
+def test_every_quantity_of_the_chosen_environment(file: Path, g1):
+    with np.load(file) as raw:
+        assert set(raw.files) == {METADATA, "episode_start", *UNITS}
+        assert all(raw[name].dtype == np.float32 and len(raw[name]) == STEPS for name in UNITS)
+        np.testing.assert_array_equal(raw["root_pos"][:, 0], [1.0, 11.0, 21.0, 31.0, 41.0, 51.0])
+        np.testing.assert_array_equal(raw["episode_start"], [True, False, False, False, True, False])
+        # kp * 0.02 - kd * qd, clipped: at t = 0, qd = 1; later the damping saturates the motor
+        first = np.clip(g1.kp * 0.02 - g1.kd * 1.0, -g1.torque_limit, g1.torque_limit)
+        np.testing.assert_allclose(raw["joint_torque"][0], first, rtol=1e-4, atol=1e-4)
+        assert (np.abs(raw["joint_torque"]) <= g1.torque_limit).all()
+        metadata = json.loads(str(raw[METADATA]))
+    assert metadata["control_hz"] == 50.0 and metadata["physics_hz"] == 200.0
+    assert metadata["joint_names"] == list(g1.joint_names) and metadata["policy"] == "p.onnx"
+    assert set(metadata["units"]) == set(UNITS)
+    assert [p.name for p in file.parent.iterdir()] == ["walk.npz"]
+
+
+def test_reading_gives_states_and_trajectories(file: Path, g1):
+    found = read(file)
+    assert (found.num_frames, found.dt, found.robot) == (STEPS, 0.02, "g1")
+    frame = found.frame(2)
+    for name, want in zip(SimState._fields, state(g1, 2), strict=True):
+        np.testing.assert_array_equal(getattr(frame, name), want[1:2])
+    part = found.trajectory(1, 5, 2)
+    np.testing.assert_array_equal(part.root_pos[:, 0], [11.0, 31.0])
+    assert part.command is not None and part.command.shape == (2, 3)
+
+
+def clip(path: Path, g1, **changes: Any) -> Path:
+    """A motion clip in the reference's layout: the root stands before the joints."""
+    frames, bodies = 5, ["world", *g1.body_names]
+    arrays: dict[str, Any] = {
+        "fps": np.array([50]),
+        "joint_pos": np.tile(np.arange(36.0), (frames, 1)),
+        "joint_vel": np.tile(100.0 + np.arange(35.0), (frames, 1)),
+        "body_pos_w": np.zeros((frames, len(bodies), 3)),
+        "body_quat_w": np.zeros((frames, len(bodies), 4)),
+        "body_lin_vel_w": np.zeros((frames, len(bodies), 3)),
+        "joint_names": np.array(g1.joint_names),
+        "body_names": np.array(bodies),
+    }
+    np.savez(path, **{k: v for k, v in (arrays | changes).items() if v is not None})
+    return path
+
+
+def test_a_motion_clip_is_read_as_one(tmp_path: Path, g1):
+    found = read(clip(tmp_path / "clip.npz", g1))
+    assert (found.num_frames, found.dt, found.robot) == (5, 0.02, None)
+    np.testing.assert_array_equal(found.arrays["root_pos"][0], [0, 1, 2])
+    np.testing.assert_array_equal(found.arrays["root_quat"][0], [3, 4, 5, 6])
+    np.testing.assert_array_equal(found.arrays["joint_pos"][0], np.arange(7.0, 36.0))
+    np.testing.assert_array_equal(found.arrays["root_ang_vel"][0], [103, 104, 105])
+    np.testing.assert_array_equal(found.arrays["joint_vel"][0][:2], [106, 107])
+    frame = found.frame(3)
+    assert frame.contact_force.shape == (1, g1.num_bodies + 1, 3)  # clips have no contact forces
+    assert not frame.contact_force.any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"joint_names": None}, "no 'joint_names'"),
+        ({"joint_pos": np.zeros((5, 29))}, r"joint_pos is \(5, 29\)"),
+        ({"body_pos_w": np.zeros((4, 2, 3))}, "its arrays differ in length"),
+    ],
+)
+def test_a_clip_that_is_wrong(tmp_path: Path, g1, changes: dict[str, Any], expected: str):
+    with pytest.raises(ConfigError, match=expected):
+        read(clip(tmp_path / "clip.npz", g1, **changes))
+
+
+def test_what_is_no_recording(tmp_path: Path):
+    (tmp_path / "x.npz").write_text("no zip")
+    (tmp_path / "empty.npz").touch()
+    (tmp_path / "run").mkdir()
+    for name, expected in (
+        ("none.npz", "no such file"),
+        ("x.npz", "not an .npz file of arrays, or cut short; wanted an .npz that eval --record has written"),
+        ("empty.npz", "not an .npz file of arrays"),
+        ("run", "is a folder; wanted an .npz"),
+    ):
+        with pytest.raises(ConfigError, match=expected) as error:
+            read(tmp_path / name)
+        assert "\n" not in str(error.value)
+    np.savez(tmp_path / "y.npz", **{METADATA: np.array("{}")})
+    with pytest.raises(ConfigError, match="lacks what a recording states"):
+        read(tmp_path / "y.npz")
+    assert recording.METADATA == "_metadata_json"

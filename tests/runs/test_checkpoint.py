@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs.checkpoint import Meta, SaveError
+
+META = Meta(step=7, robot="g1", simulator="mujoco", num_envs=3, seed=1, elapsed_s=1.5, config={"a": {"b": 1}})
+
+
+def items(width: int = 4) -> dict:
+    """One of everything that states are made of."""
+    return {
+        "learner": {"actor": {"kernel": jnp.arange(3.0 * width).reshape(3, width), "step": jnp.int32(5)}},
+        "env": {
+            "key": jax.random.key(2),
+            "flags": jnp.array([True, False]),
+            "none": None,
+            "empty": jnp.zeros((2, 0)),
+        },
+        "physics": {"params/kp": np.linspace(0, 1, 6).reshape(3, 2), "counts": np.arange(3, dtype=np.int32)},
+    }
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    return checkpoint.save(tmp_path / "run" / "checkpoints", items(), META)
+
+
+def test_round_trip_keeps_every_bit(saved):
+    blank = items() | {"physics": jax.tree.map(np.zeros_like, items()["physics"])}
+    found = checkpoint.load(saved, blank)
+    chex.assert_trees_all_equal(found, items())
+    assert found["physics"]["params/kp"].dtype == np.float64
+    assert isinstance(found["physics"]["params/kp"], np.ndarray)
+    meta = checkpoint.read_meta(saved)
+    assert replace(meta, arrays={}, files={}) == META
+
+
+def test_one_item_can_be_read_alone(saved):
+    found = checkpoint.load(saved, {"learner": items()["learner"]})
+    chex.assert_trees_all_equal(found, {"learner": items()["learner"]})
+
+
+def test_saving_a_step_again_keeps_the_first(saved):
+    before = {p: p.read_bytes() for p in saved.rglob("*") if p.is_file()}
+    assert checkpoint.save(saved.parent, items(9), META) == saved
+    assert before == {p: p.read_bytes() for p in saved.rglob("*") if p.is_file()}
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_every_missing_or_altered_file_is_one_sentence(saved, tmp_path):
+    names = _files(saved)
+    assert len(names) > 10
+    for name in names:
+        for harm in ("remove", "truncate", "flip"):
+            copy = tmp_path / "copy" / "7"
+            shutil.copytree(saved, copy)
+            file, data = copy / name, bytearray((copy / name).read_bytes())
+            if harm == "remove":
+                file.unlink()
+            elif harm == "truncate":
+                file.write_bytes(data[: len(data) // 2])
+            else:
+                data[len(data) // 2] ^= 0x10
+                file.write_bytes(data)
+            if name != "meta.json" or harm != "flip":  # a flipped digit in it can still be read
+                with pytest.raises(ConfigError) as error:
+                    checkpoint.load(copy, items())
+                text = str(error.value)
+                assert str(copy) in text
+                assert name in text
+                assert "\n" not in text
+            shutil.rmtree(copy.parent)
+
+
+def test_first_array_that_differs_is_named(saved):
+    with pytest.raises(ConfigError) as error:
+        checkpoint.load(saved, items(6))
+    text = str(error.value)
+    assert "learner 'actor/kernel' is float32[3, 4] in the checkpoint and float32[3, 6] in this run" in text
+    assert "config.yaml" in text
+
+
+def test_array_that_only_one_side_has_is_named(saved):
+    more, fewer = items(), items()
+    more["env"]["queue"] = jnp.zeros(2)
+    del fewer["env"]["flags"]
+    with pytest.raises(
+        ConfigError, match=r"env 'queue' is absent in the checkpoint and float32\[2\] in this run"
+    ):
+        checkpoint.load(saved, more)
+    with pytest.raises(
+        ConfigError, match=r"env 'flags' is bool\[2\] in the checkpoint and absent in this run"
+    ):
+        checkpoint.load(saved, fewer)
+    with pytest.raises(ConfigError, match=r"holds no 'replay' \(it holds learner, env, physics\)"):
+        checkpoint.load(saved, {"replay": jnp.zeros(2)})
+
+
+def test_other_robot_simulator_or_size_is_named_with_the_fix(saved):
+    meta = checkpoint.read_meta(saved)
+    checkpoint.require(saved, meta, robot="g1", simulator="mujoco", num_envs=3)
+    with pytest.raises(ConfigError, match=r"robot 'g1', this run is of 't1'. Leave out exp:, robot:"):
+        checkpoint.require(saved, meta, robot="t1")
+    with pytest.raises(
+        ConfigError, match=r"learner 'ppo', this run uses 'fast_sac'. Leave out exp: and algo:"
+    ):
+        ppo = replace(meta, config={"algo": {"name": "ppo"}})
+        checkpoint.require(saved, ppo, robot="g1", learner="fast_sac")
+    with pytest.raises(ConfigError, match=r"'mujoco', this run uses 'mjwarp'. Pass simulator:mujoco"):
+        checkpoint.require(saved, meta, robot="g1", simulator="mjwarp")
+    with pytest.raises(ConfigError, match=r"3 environments, this run has 64. Pass --training.num-envs 3"):
+        checkpoint.require(saved, meta, robot="g1", num_envs=64)
+
+
+def test_newer_layout_asks_for_an_upgrade(saved):
+    file = saved / "meta.json"
+    record = json.loads(file.read_text()) | {"schema": 99, "version": "9.0.0", "unheard": 1}
+    file.write_text(json.dumps(record))
+    with pytest.raises(
+        ConfigError, match=r"holosoma_jax 9\.0\.0 \(layout 99\).*Install holosoma-jax>=9\.0\.0"
+    ):
+        checkpoint.load(saved, items())
+
+
+def test_resolve_understands_run_checkpoints_and_step(saved):
+    checkpoint.save(saved.parent, items(), replace(META, step=12))
+    run = saved.parent.parent
+    (saved.parent / ".13.partial").mkdir()  # a save that was cut short
+    (saved.parent / "14").mkdir()  # not one of ours
+    newest = saved.parent / "12"
+    assert checkpoint.resolve(run) == newest
+    assert checkpoint.resolve(str(saved.parent)) == newest
+    assert checkpoint.resolve(saved) == saved
+    checkpoint.clean(saved.parent)
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["12", "14", "7"]
+
+
+def test_resolve_names_what_it_got(tmp_path):
+    (tmp_path / "policy.onnx").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    for path, said in [
+        ("nowhere", "no such folder"),
+        ("policy.onnx", "is a file"),
+        ("empty", "not a run directory"),
+    ]:
+        with pytest.raises(ConfigError, match=said) as error:
+            checkpoint.resolve(tmp_path / path)
+        assert str(tmp_path / path) in str(error.value)
+    (tmp_path / "empty" / "config.yaml").write_text("")
+    assert checkpoint.resolve(tmp_path / "empty") is None  # a run that has saved nothing yet
+    with pytest.raises(ConfigError, match=r"not a checkpoint: it has no meta\.json"):
+        checkpoint.load(tmp_path / "empty", {})
+
+
+@pytest.fixture
+def absl_level() -> Iterator[None]:
+    """The level of Orbax's log, put back afterwards."""
+    log = logging.getLogger("absl")
+    level = log.level
+    yield
+    log.setLevel(level)
+
+
+def test_full_disk_leaves_earlier_checkpoints(saved, absl_level):
+    before = _files(saved.parent)
+    assert logging.getLogger("absl").level < logging.CRITICAL  # after a save that went well
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # bytes; writes beyond fail like a full disk's
+    try:
+        with pytest.raises(SaveError) as error:
+            large = {"learner": {"w": np.random.default_rng(0).random(100_000)}}
+            checkpoint.save(saved.parent, large, replace(META, step=8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(error.value) == f"could not write checkpoint {saved.parent / '8'}: File too large"
+    assert logging.getLogger("absl").level == logging.CRITICAL  # a thread of Orbax's logs a traceback later
+    assert _files(saved.parent) == before
+    assert checkpoint.latest(saved.parent) == saved
+
+
+def test_folder_that_cannot_be_written_is_a_save_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SaveError, match=r"could not write checkpoint .*Not a directory"):
+        checkpoint.save(tmp_path / "file" / "checkpoints", items(), META)

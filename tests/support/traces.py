@@ -1,0 +1,144 @@
+"""Recorded traces of the reference, as our own types."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bridges.protocol import BridgeSpec, PhysicsParams, Pose, SimState
+from holosoma_jax import robots
+from holosoma_jax.config import compose
+from holosoma_jax.config.schema import Config
+from holosoma_jax.envs.state import Draws
+from holosoma_jax.robots.robot import Robot
+from tests.support.shared import shared_path
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Arrays and facts of one recorded run, with the config and robot that it needs."""
+
+    data: dict[str, np.ndarray]
+    facts: dict[str, Any]
+    cfg: Config
+    robot: Robot
+
+    @property
+    def steps(self) -> int:
+        """Recorded control steps."""
+        return self.facts["num_steps"]
+
+    @property
+    def envs(self) -> int:
+        """Recorded environments."""
+        return self.facts["num_envs"]
+
+    @property
+    def has_feet_quat(self) -> bool:
+        """Whether foot orientations were recorded (the history trace lacks them)."""
+        return "pre/feet_quat" in self.data
+
+    @property
+    def bridge(self) -> BridgeSpec:
+        """What the reference's simulator would have said of itself."""
+        return BridgeSpec(
+            simulator="mujoco",
+            num_envs=self.envs,
+            joint_names=self.robot.joint_names,
+            body_names=self.robot.body_names,
+            physics_dt=self.facts["sim_dt"],
+            decimation=self.facts["decimation"],
+            randomizes=frozenset(PhysicsParams._fields),
+        )
+
+    def term_names(self) -> list[str]:
+        """Reward terms, in the recorded order."""
+        return list(self.facts["reward_terms"])
+
+    def sim(self, stage: str) -> SimState:
+        """Simulator states [T, N, ...] of 'pre' (after physics) or 'post' (after resets and pushes)."""
+        d = self.data
+        root = {k: d[f"pre/{k}"] for k in ("root_pos", "root_quat", "root_lin_vel", "root_ang_vel")}
+        joints = {k: d[f"pre/{k}"] for k in ("dof_pos", "dof_vel")}
+        if stage == "post":
+            steps, envs = d["event/index"].T
+            for values in (root, joints):
+                for k, before in values.items():
+                    values[k] = before.copy()
+                    values[k][steps, envs] = d[f"event/{k}"]
+        t, n, b = self.steps, self.envs, self.robot.num_bodies
+        body_pos = np.zeros((t, n, b, 3), np.float32)
+        body_quat = np.zeros((t, n, b, 4), np.float32)
+        body_quat[..., 0] = 1.0
+        force = np.zeros((t, n, b, 3), np.float32)
+        body_pos[:, :, d["const/feet_height_indices"]] = d["pre/foot_point_pos"]
+        body_pos[:, :, d["const/feet_indices"]] = d["pre/feet_pos"]
+        if self.has_feet_quat:
+            body_quat[:, :, d["const/feet_indices"]] = wxyz(d["pre/feet_quat"])
+        force[:, :, d["const/termination_contact_indices"]] = d["pre/termination_contact_forces"]
+        return SimState(
+            root_pos=root["root_pos"],
+            root_quat=wxyz(root["root_quat"]),
+            root_lin_vel=root["root_lin_vel"],
+            root_ang_vel=root["root_ang_vel"],
+            joint_pos=joints["dof_pos"],
+            joint_vel=joints["dof_vel"],
+            body_pos=body_pos,
+            body_quat=body_quat,
+            body_lin_vel=np.zeros_like(body_pos),
+            body_ang_vel=np.zeros_like(body_pos),
+            contact_force=force,
+        )
+
+    def draws(self) -> Draws:
+        """What the reference drew, [T, N, ...]: its values where used, anything elsewhere."""
+        d, shape = self.data, (self.steps, self.envs)
+        delay = np.concatenate([d["act/delay_idx"][1:], d["act/delay_idx"][-1:]])
+        push = np.zeros((*shape, 2), np.float32)
+        steps, envs = d["event/index"].T
+        push[steps, envs] = d["event/root_lin_vel"][:, :2]
+        joints = (*shape, self.robot.num_joints)
+        zeros = np.zeros((*shape, 3), np.float32)
+        pose = Pose(
+            zeros, np.zeros((*shape, 4), np.float32), zeros, zeros, *[np.zeros(joints, np.float32)] * 2
+        )
+        frequency = d["post/gait_freq"][..., 0]
+        return Draws(
+            pose=pose,
+            params=PhysicsParams(),
+            delay=delay,
+            torque_noise=np.zeros(joints, np.float32),
+            push_interval=np.floor(d["post/push_interval_s"] / np.float32(self.facts["dt"])).astype(np.int32),
+            push_velocity=push,
+            phase_left=d["post/phase_offset"][..., 0],
+            reset_command=d["afterreset/command"],
+            reset_frequency=frequency,
+            timer_command=d["post/command"],
+            timer_frequency=frequency,
+            noise_key=np.zeros((self.steps, 2), np.uint32),
+        )
+
+
+def wxyz(quat: np.ndarray) -> np.ndarray:
+    """Recorded quaternions (scalar last) in our order (scalar first)."""
+    return np.roll(quat, 1, axis=-1)
+
+
+def load(name: str, exp: str, *overrides: str) -> Trace:
+    """The recorded trace `name`, with the preset `exp` on the plane, noise off; skips if absent."""
+    with np.load(shared_path(f"golden/{name}.npz")) as file:
+        data = {k: file[k] for k in file.files}
+    facts = json.loads(shared_path(f"golden/{name}.json").read_text())
+    cfg = compose.load(
+        [
+            f"exp:{exp}",
+            "terrain:terrain-locomotion-plane",
+            "--observation.groups.actor-obs.enable-noise=False",
+            f"--training.num-envs={facts['num_envs']}",
+            *overrides,
+        ]
+    )
+    return Trace(data, facts, cfg, robots.configure(robots.load(cfg.robot.asset), cfg.robot))

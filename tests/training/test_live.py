@@ -1,0 +1,201 @@
+"""The viewer beside a run: what a training shows, and how a user steers an evaluation."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from holosoma_jax import experiment
+from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import Config, ViewerConfig
+from holosoma_jax.envs.terms import gait
+from holosoma_jax.evaluation import evaluate
+from holosoma_jax.evaluation.evaluate import Moment
+from holosoma_jax.evaluation.teleop import Teleop, command_limits
+from holosoma_jax.experiment import Setup
+from holosoma_jax.policy.policies import Policy
+from holosoma_jax.render.steering import Command, Limits
+from holosoma_jax.rollout.control_step import Step
+from holosoma_jax.signals import Stop
+from holosoma_jax.training import drivers
+from holosoma_jax.training.viewer_callback import ViewerCallback
+from holosoma_jax.viewer.session import viewer_session
+
+
+class Screen:
+    """A viewer of the test's."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.command: Command | None = (0.0, 0.0, 0.0)
+        self.shown: list[tuple[Any, Any]] = []
+
+    def show(self, sim: Any, command: Any = None) -> None:
+        self.shown.append((sim, command))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Calls:
+    """`trainer.Extras` that remember."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, Any]] = []
+
+    def begin(self, iteration: int) -> None:
+        self.made.append(("begin", iteration))
+
+    def step(self, step: Step) -> None:
+        self.made.append(("step", step))
+
+    def saved(self, iteration: int, learner: Any) -> None:
+        self.made.append(("saved", iteration))
+
+
+def small(**training: Any) -> Config:
+    cfg = compose.load(["exp:g1-29dof", "terrain:terrain-locomotion-plane", "simulator:mujoco"])
+    return replace(cfg, training=replace(cfg.training, num_envs=2, **training))
+
+
+def test_a_training_is_shown_and_goes_on_when_the_viewer_is_closed():
+    screen, calls, said = Screen(), Calls(), []
+    following = ViewerCallback(calls, screen, said.append)
+    step = cast(Step, SimpleNamespace(sim="sim", env=SimpleNamespace(command="command")))
+    bare = cast(Step, SimpleNamespace(sim="bare", env=object()))  # a task without velocity commands
+    following.begin(3)
+    following.step(step)
+    following.step(bare)
+    screen.closed = True
+    following.step(step)
+    following.step(step)
+    following.saved(4, None)
+    assert screen.shown == [("sim", "command"), ("bare", None)]
+    assert said == ["The viewer is closed; training goes on."]
+    expected = [("begin", 3), ("step", step), ("step", bare), ("step", step), ("step", step), ("saved", 4)]
+    assert calls.made == expected
+
+
+def test_a_driver_tells_every_robot_once():
+    screen = Screen()
+    driver = Teleop(screen, 3, 0.02)
+    np.testing.assert_array_equal(cast(np.ndarray, driver.command()), np.zeros((3, 3), np.float32))
+    assert driver.command() is None
+    screen.command = (0.3, -0.1, 0.2)
+    told = driver.command()
+    assert told is not None and told.dtype == np.float32
+    np.testing.assert_allclose(told, np.tile([[0.3, -0.1, 0.2]], (3, 1)), rtol=1e-6)
+    assert driver.command() is None
+    assert not driver.ended()
+    screen.closed = True
+    assert driver.ended()
+    stop = Stop()
+    driver = Teleop(Screen(), 3, 0.02, stop)
+    assert not driver.ended()
+    stop.signal = signal.SIGINT
+    assert driver.ended()
+
+
+def test_a_driver_keeps_real_time_and_does_not_rush_after_a_pause():
+    driver = Teleop(Screen(), 1, 0.05)
+    moment = cast(Moment, SimpleNamespace(sim=None, command=None))
+    driver(moment)
+    began = time.monotonic()
+    for _ in range(4):
+        driver(moment)
+    assert time.monotonic() - began >= 0.15
+    time.sleep(0.3)  # six steps late
+    driver(moment)
+    began = time.monotonic()
+    for _ in range(2):
+        driver(moment)
+    assert time.monotonic() - began >= 0.08
+
+
+def test_a_viewer_looks_between_steps_so_iterations_are_not_one_program():
+    def parts(**training: Any) -> Setup:
+        bridge = SimpleNamespace(spec=SimpleNamespace(traceable=True, simulator="mjwarp"))
+        return cast(Setup, SimpleNamespace(bridge=bridge, cfg=small(**training)))
+
+    assert drivers.fused(parts())
+    assert not drivers.fused(parts(headless=False))
+    with pytest.raises(ConfigError, match=r"training\.driver: got 'fused' with training\.headless false"):
+        drivers.fused(parts(headless=False, driver="fused"))
+
+
+@pytest.fixture(scope="module")
+def robots_alone() -> Iterator[Setup]:
+    parts = experiment.build(small(), evaluation=True)
+    yield parts
+    parts.bridge.close()
+
+
+def test_commands_are_clamped_to_what_was_trained(robots_alone: Setup):
+    assert command_limits(robots_alone) == Limits((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+
+
+def test_headless_opens_nothing(robots_alone: Setup):
+    with viewer_session(robots_alone, "title", print) as viewer:
+        assert viewer is None
+
+
+def test_without_a_viewer_it_is_one_line(robots_alone: Setup):
+    cfg = replace(small(headless=False), viewer=ViewerConfig(mode="web", host="192.0.2.1"))
+    asked = viewer_session(replace(robots_alone, cfg=cfg), "title", print)
+    with pytest.raises(ConfigError, match="there is no viewer here") as error, asked:
+        pass
+    assert "\n" not in str(error.value)
+
+
+class Pilot:
+    """Walks from step 3 on, and has enough after step 6."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def command(self) -> np.ndarray | None:
+        self.asked += 1
+        return np.tile(np.array([0.5, 0.0, 0.1], np.float32), (2, 1)) if self.asked == 4 else None
+
+    def ended(self) -> bool:
+        return self.asked == 7
+
+
+@pytest.mark.slow
+def test_an_evaluation_follows_its_pilot(robots_alone: Setup):
+    policy = Policy("still", lambda obs: jnp.zeros((2, robots_alone.robot.num_joints)))
+    moments: list[np.ndarray] = []
+    scores = evaluate.run(
+        robots_alone,
+        policy,
+        jnp.zeros((2, 3)),
+        100,
+        jax.random.key(0),
+        lambda moment: moments.append(np.array(moment.command)),
+        Pilot(),
+    )
+    told = np.stack(moments)
+    assert told.shape == (7, 2, 3)
+    np.testing.assert_array_equal(told[:3], 0.0)
+    np.testing.assert_allclose(told[3:], np.broadcast_to([0.5, 0.0, 0.1], (4, 2, 3)), rtol=1e-6)
+    assert scores.episode_length_s == pytest.approx(7 * 0.02)
+
+
+def test_steering_goes_on_with_the_gait_and_standing_freezes_it(robots_alone: Setup):
+    state, _ = jax.jit(robots_alone.env.init)(jax.random.key(0))
+    state = state.replace(phase=jnp.full((2, 2), 1.25))
+    command = jnp.array([[0.3, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    steered = evaluate.steered(state, command)
+    np.testing.assert_allclose(steered.phase, [[1.25, 1.25], [np.pi, np.pi]], rtol=1e-6)
+    np.testing.assert_array_equal(steered.command, command)
+    np.testing.assert_array_equal(gait.is_standing(steered.command), [False, True])

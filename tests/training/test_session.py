@@ -1,0 +1,247 @@
+"""The train command as a user meets it, with the toy robot for a simulator."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+from pathlib import Path
+
+import pytest
+
+from holosoma_jax import train
+from holosoma_jax.config import compose
+from holosoma_jax.signals import on_signal
+from holosoma_jax.training import session
+from tests.support import toy
+from tests.support.child import arguments, fast_sac_arguments, toy_training
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs the train command in this process; returns exit code, stdout, stderr."""
+    monkeypatch.setattr(session, "build", toy.setup)
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        try:
+            code = train.main([str(a) for a in argv])
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def only_run(output: Path) -> Path:
+    (run,) = (output / "toy").iterdir()
+    return run
+
+
+def test_run_leaves_its_files_and_says_what_to_type_next(command, tmp_path):
+    code, out, err = command(*arguments(tmp_path))
+    run = only_run(tmp_path)
+    assert (code, err) == (0, "")
+    assert sorted(p.name for p in run.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "learning_curve.png",
+        "metrics.jsonl",
+    ]
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["2", "4"]
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert compose.load(["--config", str(run / "config.yaml")]).training.num_envs == 16
+    assert out.count("Compiling for 16 environments") == 1
+    assert len(re.findall(r"Compiled, and the first iteration done, in [\d.]+ s\.", out)) == 1
+    assert f"python -m holosoma_jax.eval --checkpoint {run}" in out
+    more = re.search(r"Train on: +python -m holosoma_jax\.train (.+)", out)[1]
+    assert shlex.split(more) == [
+        "--training.checkpoint",
+        str(run),
+        "--algo.config.num-learning-iterations",
+        "8",
+    ]
+
+    code, out, err = command(*shlex.split(more))
+    assert (code, err) == (0, "")
+    assert f"Continuing from {run / 'checkpoints' / '4'}: 4 of 8 iterations are done." in out
+    assert only_run(tmp_path) == run
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    assert sorted(int(p.name) for p in (run / "checkpoints").iterdir()) == [2, 4, 6, 8]
+    assert compose.load(["--config", str(run / "config.yaml")]).algo.config.num_learning_iterations == 8
+
+
+def test_an_off_policy_run_counts_control_steps(command, tmp_path):
+    code, out, err = command(*fast_sac_arguments(tmp_path))
+    run = only_run(tmp_path)
+    assert (code, err) == (0, "")
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["12", "24"]
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [4, 8, 12, 16, 20, 24]
+    assert (run / "learning_curve.png").exists()
+    assert "Replay buffer: 0.00 GB for 16 transitions of each of 16 environments" in out
+    assert len(re.findall(r"Compiled, and the first step taken, in [\d.]+ s\.", out)) == 1
+    assert re.search(r"^step 24/24 \| reward .* \| critic loss .* \| alpha .* steps/s", out, re.MULTILINE)
+
+    more = shlex.split(re.search(r"Train on: +python -m holosoma_jax\.train (.+)", out)[1])
+    code, out, err = command(*more)
+    assert (code, err) == (0, "")
+    assert f"Continuing from {run / 'checkpoints' / '24'}: 24 of 48 steps are done." in out
+    code, _, err = command(*more, "--algo.config.buffer-size=8")
+    assert code == 2
+    assert "replay 'data/actor_obs' is float32[16, 16, 13] in the checkpoint" in err
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(4, 52, 4))
+
+
+def test_one_checkpoint_starts_a_run_of_its_own(command, tmp_path):
+    command(*arguments(tmp_path))
+    run = only_run(tmp_path)
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    code, _, _ = command("--training.checkpoint", run / "checkpoints" / "2", "--training.name", "branch")
+    assert code == 0
+    (branch,) = (p for p in (tmp_path / "toy").iterdir() if p != run)
+    assert branch.name.endswith("-branch")
+    assert [json.loads(line)["step"] for line in (branch / "metrics.jsonl").read_text().splitlines()] == [
+        3,
+        4,
+    ]
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+
+
+def test_a_new_run_begins_with_the_policy_of_another(command, tmp_path):
+    command(*arguments(tmp_path))
+    run = only_run(tmp_path)
+    command(
+        "--training.checkpoint", run, "--algo.config.num-learning-iterations", "6"
+    )  # which its config says
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    others = "--training.num-envs", "8", "--training.name", "warm"
+    code, _, err = command("--training.checkpoint", run, *others)
+    assert code == 2 and f"--training.warm-start {run / 'checkpoints' / '6'} instead of" in err
+    code, out, err = command("--training.warm-start", run, *others)
+    assert (code, err) == (0, "")
+    assert f"Beginning with the policy of {run / 'checkpoints' / '6'}." in out
+    (warm,) = (p for p in (tmp_path / "toy").iterdir() if p.name.endswith("-warm"))
+    rows = [json.loads(line) for line in (warm / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+    code, out, _ = command("--training.checkpoint", warm, "--algo.config.num-learning-iterations", "7")
+    assert code == 0 and f"Continuing from {warm / 'checkpoints' / '6'}: 6 of 7" in out
+
+
+def test_finished_run_has_nothing_left_to_do(command, tmp_path):
+    command(*arguments(tmp_path))
+    run = only_run(tmp_path)
+    code, out, _ = command("--training.checkpoint", run)
+    assert code == 0
+    assert "Nothing was left to do: all 4 iterations were done before." in out
+    _, out, _ = command("--training.checkpoint", run, "--algo.config.num-learning-iterations", "1")
+    assert "--algo.config.num-learning-iterations 8\n" in out  # more than what is done
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["2", "4"]
+
+
+def test_named_preset_wins_over_the_saved_config(command, tmp_path):
+    command(*arguments(tmp_path))
+    run = only_run(tmp_path)
+    other = [a for a in arguments(tmp_path) if "num-learning-iterations" not in a]
+    more = ["--algo.config.num-learning-iterations", "5", "--algo.config.gamma", "0.5"]
+    code, out, _ = command(*other, *more, "--training.checkpoint", run)
+    assert code == 0
+    assert "4 of 5 iterations are done" in out
+    assert compose.load(["--config", str(run / "config.yaml")]).algo.config.gamma == 0.5
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (["--training.checkpoint", "RUN", "--training.num-envs=8"], "16 environments, this run has 8"),
+        (["--training.checkpoint", "RUN", "--algo.config.actor-hidden=[32]"], "does not fit this run"),
+        (["--training.checkpoint", "/nowhere"], "no such folder: /nowhere"),
+        (["--training.checkpoint", "RUN/config.yaml"], "is a file"),
+        (["--training.multigpu=True", "exp:g1-29dof"], "training.multigpu"),
+        (["exp:g1-29dof", "--training.output-dir=RUN/config.yaml"], "training.output_dir: cannot write"),
+    ],
+)
+def test_bad_input_is_one_line_and_harms_nothing(command, tmp_path, extra, said):
+    command(*arguments(tmp_path, **{"algo.config.num-learning-iterations": 2}))
+    run = only_run(tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    code, _, err = command(*(a.replace("RUN", str(run)) for a in extra))
+    assert code == 2
+    assert err.startswith("error: ")
+    assert said in err
+    assert err.count("\n") == 1
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_damaged_checkpoint_is_one_line(command, tmp_path):
+    command(*arguments(tmp_path))
+    run = only_run(tmp_path)
+    victim = max((run / "checkpoints" / "4" / "learner").rglob("*"), key=lambda p: p.stat().st_size)
+    victim.write_bytes(victim.read_bytes()[:-100])
+    code, _, err = command("--training.checkpoint", run, "--algo.config.num-learning-iterations", "6")
+    assert code == 2
+    assert "is damaged" in err
+    assert err.count("\n") == 1
+    code, _, _ = command("--training.checkpoint", run / "checkpoints" / "2")  # as the message says
+    assert code == 0
+
+
+def test_missing_extra_is_one_line(command, tmp_path, monkeypatch):
+    def build(cfg):
+        raise ModuleNotFoundError("No module named 'mujoco_warp'", name="mujoco_warp")
+
+    monkeypatch.setattr(session, "build", build)
+    code, _, err = command(*arguments(tmp_path))
+    assert code == 2
+    assert err == (
+        "error: this needs the extra 'warp', which is not installed (mujoco_warp is missing). "
+        "Install it with: pip install 'holosoma-jax[warp]'.\n"
+    )
+
+
+def test_non_finite_learner_exits_with_the_report_and_the_way_back(command, tmp_path):
+    code, out, err = command(*arguments(tmp_path, **{"algo.config.actor-learning-rate": 1e30}))
+    assert code == 1
+    assert re.match(r"error: the learner is not finite after iteration \d .*\.npz", err)
+    assert err.count("\n") == 1
+    assert "Resume:" in out
+
+
+def test_ctrl_c_saves_and_the_printed_command_resumes(tmp_path, program_cache):
+    """In a process of its own, interrupted from outside while it iterates."""
+    argv = arguments(
+        tmp_path, **{"algo.config.num-learning-iterations": 100_000, "algo.config.save-interval": 100_000}
+    )
+    with toy_training(argv, program_cache) as process:
+        for line in process.stdout:
+            if line.startswith("iteration 3/"):
+                process.send_signal(signal.SIGINT)
+                break
+        out = process.stdout.read()
+    assert process.returncode == 130
+    assert "Ctrl-C: stopping after this iteration, then saving." in out
+    again = shlex.split(re.search(r"Resume: +python -m holosoma_jax\.train (.+)", out)[1])
+    (step,) = (only_run(tmp_path) / "checkpoints").iterdir()
+    more = ["--algo.config.num-learning-iterations", str(int(step.name) + 1)]
+    with toy_training([*again, *more], program_cache) as resumed:
+        out = resumed.stdout.read()
+    assert resumed.returncode == 0, out
+    assert f"{step.name} of {int(step.name) + 1} iterations are done" in out
+    assert (step.parent / str(int(step.name) + 1)).is_dir()
+
+
+def test_a_signal_in_the_middle_of_a_line_is_answered_too(capfd):
+    """Python refuses to write to a stream from a handler that interrupted a write to it."""
+
+    def busy(text: str) -> None:
+        raise RuntimeError("reentrant call")
+
+    with on_signal(busy) as stop:
+        signal.raise_signal(signal.SIGINT)
+    assert stop.requested
+    assert "\nCtrl-C: stopping after this iteration, then saving." in capfd.readouterr().out

@@ -1,0 +1,120 @@
+"""`python -m holosoma_jax.replay`: a trajectory as numbers and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from holosoma_jax import replay as command
+from holosoma_jax import robots
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.viewer import replaying
+from tests.render.test_recording import clip
+from tests.support.replay_files import FRAMES, straight_walk
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return straight_walk(tmp_path_factory.mktemp("replay") / "walk.npz")
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
+    try:
+        code = command.main([str(a) for a in argv])
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    return code, *capsys.readouterr()
+
+
+def test_the_summary_says_what_happened(capsys: pytest.CaptureFixture[str], walk: Path):
+    code, out, err = run(capsys, walk, "--pictures=False")
+    assert (code, err) == (0, "")
+    rows = dict(line.strip().split("  ", 1) for line in out.splitlines() if "  " in line.strip())
+    rows = {name: text.strip() for name, text in rows.items()}
+    assert rows["robot"] == "g1, 29 joints"
+    assert rows["policy"] == "policy.onnx"
+    assert rows["frames"] == "25 at 50 Hz, 0.50 s"
+    assert rows["way of the root"] == "0.48 m"
+    assert rows["speed"] == "mean 1.00, at most 1.00 m/s"
+    assert rows["command"] == "+1.20 +0.00 +0.00 (m/s, m/s, rad/s)"
+    assert rows["joint limits"] == "kept in every frame"
+    assert rows["torque limit reached"] == "never"
+
+
+@pytest.mark.slow
+def test_pictures_lie_beside_the_file_or_one_line_says_why(
+    capsys: pytest.CaptureFixture[str], walk: Path, tmp_path: Path
+):
+    code, out, _ = run(capsys, "--video", walk, "--output", tmp_path / "out")
+    assert code == 0
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert files == ["walk-frames.png", "walk.mp4"] or "no pictures:" in out
+
+
+def test_without_opengl_numbers_stay_and_one_line_says_why(
+    capsys: pytest.CaptureFixture[str], walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MUJOCO_GL", "off")
+    code, out, err = run(capsys, walk, "--output", tmp_path / "out")
+    assert (code, err) == (0, "") and "speed" in out
+    assert "no pictures: " in out and "MUJOCO_GL" in out
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_frames_for_a_viewer(walk: Path):
+    frames = list(replaying.load(str(walk)).frames())
+    assert len(frames) == FRAMES
+    times, states = zip(*frames, strict=True)
+    np.testing.assert_allclose(times, 0.02 * np.arange(FRAMES))
+    np.testing.assert_allclose([s.root_pos[0, 0] for s in states], 0.02 * np.arange(FRAMES), atol=1e-6)
+    bodies = robots.load("g1").num_bodies
+    assert states[0].joint_pos.shape == (1, 29) and states[0].body_pos.shape == (1, bodies, 3)
+
+
+def test_a_clip_in_another_joint_order_is_sorted(tmp_path: Path):
+    g1 = robots.load("g1")
+    shuffled = np.random.default_rng(0).permutation(29)
+    values = np.concatenate([np.zeros(7), shuffled.astype(float)])  # joint k of the robot holds k
+    names = np.array(g1.joint_names)[shuffled]
+    path = clip(tmp_path / "clip.npz", g1, joint_names=names, joint_pos=np.tile(values, (5, 1)))
+    found = replaying.load(str(path))
+    assert found.robot.name == "g1"
+    np.testing.assert_array_equal(found.recording.arrays["joint_pos"][0], np.arange(29))
+    assert found.recording.body_names == g1.body_names  # the clip's 'world' is left out
+
+
+def test_a_joint_outside_its_range_is_named(tmp_path: Path):
+    g1 = robots.load("g1")
+    values = np.concatenate([np.zeros(7), g1.default_joint_pos])
+    values[7 + 3] = g1.joint_upper[3] + 0.2  # the left knee
+    found = replaying.load(str(clip(tmp_path / "clip.npz", g1, joint_pos=np.tile(values, (5, 1)))))
+    assert dict(replaying.summary(found))["joint limits"].startswith(
+        "left_knee_joint by up to 0.200 rad; 5 frames"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        ([], "which file?"),
+        (["nowhere.npz"], "nowhere.npz: no such file."),
+        (["exp:g1-29dof-wbt"], "is not part of this version"),
+        (["--vidoe", "x.npz"], "Did you mean --video?"),
+        (["x.npz", "--pictures=maybe"], "--pictures: got 'maybe'; wanted true or false."),
+    ],
+)
+def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], argv: list[str], expected: str):
+    code, _, err = run(capsys, *argv)
+    assert code == 2 and len(err.strip().splitlines()) == 1
+    assert expected in err
+
+
+def test_another_robot_is_refused(walk: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"which robot 't1' has\. Name another --asset"):
+        replaying.load(str(walk), "t1")
+    g1 = robots.load("g1")
+    odd = clip(tmp_path / "odd.npz", g1, joint_names=np.array([f"j{i}" for i in range(29)]))
+    with pytest.raises(ConfigError, match="are of no robot known here: g1, t1, k1"):
+        replaying.load(str(odd))
