@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 SIMULATORS = {"mujoco": "bridges.mujoco", "mjwarp": "bridges.mjwarp"}
 """Simulator -> module with a function ``make`` of the signature below; imported when asked for."""
 
+REMOTE_ONLY: frozenset[str] = frozenset()
+"""Simulators that run in a worker of their own kind, whatever the config says."""
 
 _NEEDS = {"mjwarp": ("mujoco_warp", "warp")}
 """Simulator -> package that it needs, and the extra that installs it."""
@@ -57,6 +59,17 @@ def make(
     Raises:
       ConfigError: the simulator is not available.
     """
+    if cfg.config.remote.python and cfg.name not in REMOTE_ONLY:
+        from bridges import remote
+
+        return remote.make(cfg, robot, ground, num_envs, self_collisions=self_collisions)
+    return make_here(cfg, robot, ground, num_envs, self_collisions=self_collisions)
+
+
+def make_here(
+    cfg: SimulatorConfig, robot: Robot, ground: Ground, num_envs: int, *, self_collisions: bool = False
+) -> Bridge:
+    """`make`, in this process whatever ``cfg.config.remote`` says."""
     require(cfg.name)
     module = importlib.import_module(SIMULATORS[cfg.name])
     return module.make(cfg, robot, ground, num_envs, self_collisions=self_collisions)

@@ -144,6 +144,10 @@ class UnsupportedRandomization(NotImplementedError):
     """A `PhysicsParams` field was given that this simulator cannot change."""
 
 
+class SimulatorError(RuntimeError):
+    """The simulator itself failed (its process died, hangs, ran out of memory); its state is lost."""
+
+
 class CapacityError(RuntimeError):
     """A simulator left something out because a buffer was too small; names the setting and the value."""
 

@@ -72,12 +72,25 @@ class MujocoWarpConfig:
 
 
 @dataclass(frozen=True)
+class RemoteConfig:
+    """A simulator in a process and a Python interpreter of its own."""
+
+    python: str = ""
+    """Path of that interpreter; empty: MuJoCo and MJWarp run in this process, IsaacGym takes $ISAACGYM_PYTHON."""
+    timeout_s: PositiveFloat = 120.0
+    """s after which a simulator that does not answer a call is stopped."""
+    start_timeout_s: PositiveFloat = 600.0
+    """s that it has to start."""
+
+
+@dataclass(frozen=True)
 class SimulatorSettings:
     """Rates, and the settings of each simulator (only the chosen one's are read)."""
 
     sim: SimConfig = field(default_factory=SimConfig)
     mujoco: MujocoConfig = field(default_factory=MujocoConfig)
     mujoco_warp: MujocoWarpConfig = field(default_factory=MujocoWarpConfig)
+    remote: RemoteConfig = field(default_factory=RemoteConfig)
 
 
 @dataclass(frozen=True)

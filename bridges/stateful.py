@@ -1,0 +1,75 @@
+"""What bridges share that keep their state in place: tokens for it, and checks of what they are handed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from bridges import checks
+from bridges.protocol import Array, BridgeSpec, Physics, PhysicsParams, StalePhysicsError
+
+_SERIAL = itertools.count(1)
+
+
+class Token(NamedTuple):
+    """Stands for the state that a bridge holds in place."""
+
+    bridge: int
+    """number of the bridge in this process"""
+    calls: int
+    """how many calls have changed that state"""
+
+
+class Stateful:
+    """Tokens and checks; the base of a bridge whose simulator keeps its state in place."""
+
+    spec: BridgeSpec
+
+    def __init__(self) -> None:
+        self._token = Token(next(_SERIAL), 0)
+        self._closed = False
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError(f"this {self.spec.simulator} bridge was closed; make a new one.")
+
+    def _use(self, physics: Physics) -> None:
+        """Raises StalePhysicsError unless `physics` stands for the present state."""
+        self._check_open()
+        if not isinstance(physics, Token) or physics != self._token:
+            raise StalePhysicsError(
+                f"physics: got {physics}, the newest is {self._token}. {self.spec.simulator} keeps its state in "
+                "place: pass on what the last call returned, as in `physics, sim = bridge.step(physics, "
+                "targets)`; to go back to an earlier state, use get_state and set_state."
+            )
+
+    def _next(self) -> Token:
+        self._token = self._token._replace(calls=self._token.calls + 1)
+        return self._token
+
+    def _ids(self, mask: Array) -> np.ndarray:
+        """Environments where `mask`, int32."""
+        return np.flatnonzero(checks.array("mask", mask, (self.spec.num_envs,), np.bool_)).astype(np.int32)
+
+    def _rows(self, prefix: str, fields: Mapping[str, Array], ids: np.ndarray) -> dict[str, np.ndarray]:
+        """Rows `ids` of the fields of a pose or a push, checked; what the other rows hold does not matter."""
+        e, widths = self.spec.num_envs, {"root_quat": 4}
+        for name in ("joint_pos", "joint_vel"):
+            widths[name] = len(self.spec.joint_names)
+        rows = {}
+        for name, value in fields.items():
+            label = prefix + name
+            rows[name] = checks.finite(label, checks.array(label, value, (e, widths.get(name, 3)))[ids], ids)
+            if name == "root_quat":
+                checks.unit(label, rows[name], ids)
+        return rows
+
+
+def param_shapes(spec: BridgeSpec) -> dict[str, tuple[int, ...]]:
+    """Field of `PhysicsParams` -> its shape."""
+    e, bodies = spec.num_envs, len(spec.body_names)
+    shapes = {"mass_ratio": (e, bodies), "com_offset": (e, bodies, 3), "friction": (e,)}
+    return {name: shapes.get(name, (e, len(spec.joint_names))) for name in PhysicsParams._fields}

@@ -1,0 +1,54 @@
+"""A backend that fails on demand; runs on Python 3.8."""
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+
+
+class Backend:
+    def __init__(self, settings, arrays):
+        self.settings, self.arrays = settings, arrays
+
+    def describe(self):
+        return {"python": list(sys.version_info[:2]), "aligned": [a.ctypes.data % 64 for a in self.arrays.values()]}
+
+    def add(self, flags, message):
+        self.arrays["out"][...] = self.arrays["in"] + flags
+
+    def echo(self, flags, message):
+        print("echoing", *sorted(message))
+        return message
+
+    def fail(self, flags, message):
+        raise {
+            "value": ValueError("targets: got nan"),
+            "key": KeyError("lost"),
+            "memory": MemoryError("no room for 9 contacts"),
+        }[message["kind"]]
+
+    def die(self, flags, message):
+        print("the last words")
+        os.kill(os.getpid(), getattr(signal, message["signal"]))
+        time.sleep(60)
+
+    def leave(self, flags, message):
+        os._exit(3)
+
+    def hang(self, flags, message):
+        print("going in circles")
+        time.sleep(600)
+
+
+def create(settings, arrays):
+    if settings.get("fail") == "raise":
+        raise RuntimeError("no licence\nfor this")
+    if settings.get("fail") == "exit":
+        print("libfoo.so: cannot open")
+        os._exit(127)
+    if settings.get("fail") == "hang":
+        time.sleep(600)
+    assert isinstance(settings["table"], np.ndarray)
+    return Backend(settings, arrays)
