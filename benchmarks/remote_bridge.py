@@ -93,7 +93,9 @@ def control_step(bridge: Bridge, num_envs: int) -> Callable[[], float]:
 
 def main() -> None:
     """Measure and report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--num-envs", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--out")

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from holosoma_jax.runtime import ExpectedFailure
+
 Array: TypeAlias = Any
 """A JAX array, or a NumPy array where a function accepts both."""
 
@@ -144,7 +146,7 @@ class UnsupportedRandomization(NotImplementedError):
     """A `PhysicsParams` field was given that this simulator cannot change."""
 
 
-class SimulatorError(RuntimeError):
+class SimulatorError(ExpectedFailure):
     """The simulator itself failed (its process died, hangs, ran out of memory); its state is lost."""
 
 

@@ -33,6 +33,10 @@ EXTRAS = {
 """Package that a feature needs -> the extra that installs it."""
 
 
+class ExpectedFailure(RuntimeError):
+    """Something outside of this package failed: commands print it as one line, without a traceback."""
+
+
 def prepare(*, deterministic: bool = False) -> None:
     """Set what JAX and the libraries below it read when they start.
 
@@ -83,8 +87,8 @@ def command(body: Callable[[], int], interrupted: str) -> int:
       interrupted: the line for Ctrl-C.
 
     Returns:
-      The body's exit code; 2 for a wrong configuration or a missing extra; 130 after Ctrl-C. Any other
-      exception is a defect and is raised.
+      The body's exit code; 1 after an `ExpectedFailure`; 2 for a wrong configuration or a missing extra; 130
+      after Ctrl-C. Any other exception is a defect and is raised.
     """
     try:
         with _interruptible():
@@ -98,6 +102,9 @@ def command(body: Callable[[], int], interrupted: str) -> int:
             raise
         print(f"error: {missing}", file=sys.stderr)
         return 2
+    except ExpectedFailure as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return 130

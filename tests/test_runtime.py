@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import holosoma_jax
+from bridges.protocol import SimulatorError
 from holosoma_jax import runtime
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.loggers import wandb_files
@@ -113,3 +114,11 @@ def test_nothing_reports_to_anybody_unless_told_to(environ):
     environ["ORT_DISABLE_TELEMETRY"] = "0"
     runtime.prepare()
     assert environ["ORT_DISABLE_TELEMETRY"] == "0"
+
+
+def test_an_expected_failure_is_one_line(capsys):
+    def body() -> int:
+        raise SimulatorError("the simulator is gone")
+
+    assert runtime.command(body, "interrupted") == 1
+    assert capsys.readouterr().err == "error: the simulator is gone\n"

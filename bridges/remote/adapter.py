@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import bridges
-from bridges.protocol import Bounded, Ground, PhysicsParams, Pose, SimState
+from bridges.protocol import Bounded, Bridge, Ground, PhysicsParams, Pose, SimState
 from holosoma_jax.config.schema import SimulatorConfig
 from holosoma_jax.robots.robot import Robot
 
@@ -19,7 +19,7 @@ from holosoma_jax.robots.robot import Robot
 class Adapter:
     """Calls a bridge with the arrays in shared memory, and puts the states that it returns there."""
 
-    def __init__(self, bridge: bridges.protocol.Bridge, arrays: Mapping[str, np.ndarray]):
+    def __init__(self, bridge: Bridge, arrays: Mapping[str, np.ndarray]):
         self._bridge, self._arrays = bridge, arrays
         self._physics: Any = None
 
@@ -87,9 +87,13 @@ class Adapter:
 def create(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Adapter:
     """The bridge of `settings` (see `settings_of`), started in this process."""
     cfg = _dataclass(SimulatorConfig, settings["cfg"])
-    robot = {name.removeprefix("robot."): v for name, v in settings.items() if name.startswith("robot.")}
-    paths = {name: value and Path(value) for name, value in robot.items() if name in ("mjcf", "looks")}
-    record = Robot(**{n: tuple(v) if isinstance(v, list) else v for n, v in (robot | paths).items()})
+    fields: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name.startswith("robot."):
+            fields[name.removeprefix("robot.")] = tuple(value) if isinstance(value, list) else value
+    for name in ("mjcf", "looks"):
+        fields[name] = fields[name] and Path(fields[name])
+    record = Robot(**fields)
     ground = Ground(settings.get("heights"), settings["cell"], tuple(settings["corner"]))
     return Adapter(
         bridges.make_here(

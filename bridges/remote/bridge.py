@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
     from holosoma_jax.robots.robot import Robot
 
-CALLS = ("init", "reset", "step", "randomize", "set_root_velocity", "get_state", "set_state", "usage", "check")
+CALLS = (
+    "init",
+    "reset",
+    "step",
+    "randomize",
+    "set_root_velocity",
+    "get_state",
+    "set_state",
+    "usage",
+    "check",
+)
 """Of `bridges.remote.adapter.Adapter`."""
 
 

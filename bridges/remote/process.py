@@ -206,7 +206,9 @@ class Worker:
                 f"{self._name} {running.ending()} while it started with {program.python}.{running.output.tail()}"
             ) from None
         if "error" in answer:
-            raise StartError(f"{self._name}: {answer['error']}: {_one_line(answer['text'])} (in {answer['at']})")
+            raise StartError(
+                f"{self._name}: {answer['error']}: {_one_line(answer['text'])} (in {answer['at']})"
+            )
         running.connection.settimeout(program.timeout_s)
         self.described = answer["described"]
 

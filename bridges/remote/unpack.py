@@ -26,7 +26,9 @@ def unpacker(worker: Worker, fields: Sequence[tuple[str, str]]) -> Callable[[], 
     names = tuple(name for _, name in fields)
 
     def unpack() -> Mapping[str, jax.Array]:
-        return dict(zip(names, jax.block_until_ready(_copy(starts, shapes, exchange.borrow(block))), strict=True))
+        return dict(
+            zip(names, jax.block_until_ready(_copy(starts, shapes, exchange.borrow(block))), strict=True)
+        )
 
     return unpack
 
@@ -38,4 +40,3 @@ def _copy(starts: tuple[int, ...], shapes: tuple[tuple[int, ...], ...], block: j
         jax.lax.slice(block, (start,), (start + math.prod(shape),)).reshape(shape)
         for start, shape in zip(starts, shapes, strict=True)
     ]
-

@@ -162,7 +162,9 @@ def _wait(request: int, connection: socket.socket) -> bool:
             return False
 
 
-def _serve(backend: Any, calls: List[str], words: np.ndarray, request: int, reply: int, connection: Any) -> None:  # noqa: UP006
+def _serve(
+    backend: Any, calls: list[str], words: np.ndarray, request: int, reply: int, connection: Any
+) -> None:
     while _wait(request, connection):
         name = calls[int(words[CALL])]
         message: Optional[Message] = receive(connection) if words[HAS_MESSAGE] else None  # noqa: UP045
@@ -180,7 +182,9 @@ def _serve(backend: Any, calls: List[str], words: np.ndarray, request: int, repl
 def main(argv: List[str]) -> int:  # noqa: UP006
     """Serve until the host closes or is gone."""
     memory_fd, request, reply, connection_fd = map(int, argv)
-    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != os.path.dirname(os.path.abspath(__file__))]
+    sys.path[:] = [
+        path for path in sys.path if os.path.abspath(path) != os.path.dirname(os.path.abspath(__file__))
+    ]
     threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
     connection = socket.socket(fileno=connection_fd)
     send(connection, greeting())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import bridges
-from bridges.protocol import CapacityError
+from bridges.protocol import CapacityError, SimulatorError
 from holosoma_jax.config import compose
 from holosoma_jax.config.schema import Config
 from holosoma_jax.experiment import Setup, build, iteration_name
@@ -83,7 +83,7 @@ def _run(cfg: Config, setup: Setup, viewer: Viewer | None) -> int:
         console.close()
         if artifacts is not None:
             _finish(cfg, artifacts, None if stop.requested else result.state.learner)
-    except (nan_guard.NonFiniteError, CapacityError, checkpoint.BrokenSave) as error:
+    except (nan_guard.NonFiniteError, CapacityError, SimulatorError, checkpoint.BrokenSave) as error:
         console.close()
         print(f"error: {error}", file=sys.stderr)
         _print(_next_steps(cfg, folder, finished=False))

@@ -13,7 +13,10 @@ class Backend:
         self.settings, self.arrays = settings, arrays
 
     def describe(self):
-        return {"python": list(sys.version_info[:2]), "aligned": [a.ctypes.data % 64 for a in self.arrays.values()]}
+        return {
+            "python": list(sys.version_info[:2]),
+            "aligned": [a.ctypes.data % 64 for a in self.arrays.values()],
+        }
 
     def add(self, flags, message):
         self.arrays["out"][...] = self.arrays["in"] + flags

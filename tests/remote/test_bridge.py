@@ -17,7 +17,7 @@ from bridges.mujoco import MujocoBridge
 from bridges.protocol import Bounded, BridgeSpec, Ground, PhysicsParams, SimulatorError, StalePhysicsError
 from bridges.remote.process import StartError
 from holosoma_jax.config.schema import RemoteConfig
-from tests.bridges.biped import BIPED, config, everyone, numpy, only, pose, random_pose
+from tests.support.biped import BIPED, config, everyone, numpy, only, pose, random_pose
 
 E = 4
 

@@ -18,7 +18,7 @@ import pytest
 from bridges.protocol import SimulatorError
 from bridges.remote import worker as wire
 from bridges.remote.process import Program, StartError, Worker
-from tests import python38
+from tests.support import python38
 
 PROGRAM = Program(
     title="test",
@@ -53,7 +53,12 @@ def test_a_call_goes_through_shared_memory(worker: Worker):
 
 @pytest.mark.parametrize("size", [0, 3, 300_000])  # the last is more than a socket takes at once
 def test_a_message_comes_back_bit_for_bit(worker: Worker, size: int):
-    sent = {"a": np.linspace(0, 1, size), "b": np.array([[True], [False]]), "c": np.array(3.5, np.float32), "d": [1, "x"]}
+    sent = {
+        "a": np.linspace(0, 1, size),
+        "b": np.array([[True], [False]]),
+        "c": np.array(3.5, np.float32),
+        "d": [1, "x"],
+    }
     answer = worker.call("echo", message=sent)
     assert answer["d"] == [1, "x"]
     for name in "abc":
@@ -76,7 +81,9 @@ def test_a_refusal_is_raised_here_and_harms_nothing(worker: Worker):
     assert_adds(worker)
 
 
-@pytest.mark.parametrize(("kind", "words"), [("key", "KeyError in 'fail'"), ("memory", "out of memory no room for 9")])
+@pytest.mark.parametrize(
+    ("kind", "words"), [("key", "KeyError in 'fail'"), ("memory", "out of memory no room for 9")]
+)
 def test_a_failure_names_call_and_place(worker: Worker, kind: str, words: str):
     with pytest.raises(SimulatorError, match=rf"test worker.*{words}.*backend\.py:\d+") as caught:
         worker.call("fail", message={"kind": kind})
@@ -189,7 +196,9 @@ def test_workers_end_with_their_host():
         "import os, sys; from tests.remote.test_process import PROGRAM; from bridges.remote.process import Worker;"
         "worker = Worker(PROGRAM); print(worker.pid, flush=True); os._exit(9)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
     pid = int(done.stdout)
     until = time.monotonic() + 30
     while exists(pid) and time.monotonic() < until:
@@ -203,7 +212,9 @@ def test_the_workers_file_is_python_38_without_the_project():
         name.split(".")[0]
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+        for name in (
+            [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        )
     }
     assert imported - sys.stdlib_module_names == {"numpy"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bridges.protocol import SimulatorError
 from holosoma_jax import train
 from holosoma_jax.config import compose
 from holosoma_jax.signals import on_signal
@@ -210,6 +212,30 @@ def test_non_finite_learner_exits_with_the_report_and_the_way_back(command, tmp_
     assert re.match(r"error: the learner is not finite after iteration \d .*\.npz", err)
     assert err.count("\n") == 1
     assert "Resume:" in out
+
+
+def test_a_failed_simulator_is_one_line_and_the_run_resumes(command, tmp_path, monkeypatch):
+    def fails_late(cfg):
+        setup = toy.setup(cfg)
+        step, calls = setup.bridge.step, itertools.count()
+
+        def until_it_dies(*args):
+            if next(calls) > 26:  # 1 for the first observation, 8 an iteration
+                raise SimulatorError("the isaacgym worker was killed by SIGKILL")
+            return step(*args)
+
+        monkeypatch.setattr(setup.bridge, "step", until_it_dies)
+        return setup
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "build", fails_late)
+        code, out, err = command(*arguments(tmp_path))
+    run = only_run(tmp_path)
+    assert (code, err) == (1, "error: the isaacgym worker was killed by SIGKILL\n")
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["2"]
+    again = re.search(r"Resume: +python -m holosoma_jax\.train (.+)", out)[1]
+    code, out, err = command(*shlex.split(again))
+    assert (code, err) == (0, "") and "2 of 4 iterations are done" in out
 
 
 def test_ctrl_c_saves_and_the_printed_command_resumes(tmp_path, program_cache):

@@ -13,7 +13,7 @@ import pytest
 
 PACKAGES = ("numpy==1.24.4", "mujoco==3.2.3")
 """The last ones for Python 3.8."""
-FOLDER = Path(__file__).resolve().parents[1] / ".venv38"
+FOLDER = Path(__file__).resolve().parents[2] / ".venv38"
 
 
 def require() -> str:
@@ -29,7 +29,9 @@ def _find() -> tuple[str | None, str]:
     chosen = os.environ.get("HOLOSOMA_TEST_PYTHON38")
     if chosen:
         return (chosen, "") if _has_packages(chosen) else (None, f"{chosen} lacks {' or '.join(PACKAGES)}")
-    base = next((c for c in _candidates() if _runs(c, "import sys; assert sys.version_info[:2] == (3, 8)")), None)
+    base = next(
+        (c for c in _candidates() if _runs(c, "import sys; assert sys.version_info[:2] == (3, 8)")), None
+    )
     if base is None:
         return None, "no Python 3.8 on PATH or under ~/.pyenv"
     python = str(FOLDER / "bin" / "python")
