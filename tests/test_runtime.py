@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
-import signal
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from holosoma_jax import runtime
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.loggers import wandb_files
 
+ROOT = Path(__file__).resolve().parents[1]
 OURS = (
     "XLA_PYTHON_CLIENT_PREALLOCATE",
     "JAX_COMPILATION_CACHE_DIR",
@@ -84,28 +84,35 @@ def test_a_user_without_a_home(environ, monkeypatch):
         wandb_files.cache_folder()
 
 
-def test_a_signal_in_jax_s_garbage_collection_is_not_lost(capsys):
+SIGNAL_IN_COLLECTION = """
+import gc, signal, time
+from holosoma_jax import runtime
+
+calls = []
+
+def _xla_gc_callback(*args):
+    if not calls:
+        calls.append(args)
+        signal.raise_signal(signal.SIGINT)
+
+def body():
+    gc.callbacks.append(_xla_gc_callback)
+    gc.collect()
+    time.sleep(60.0)
+    return 0
+
+code = runtime.command(body, "interrupted")
+assert calls and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+raise SystemExit(code)
+"""
+
+
+def test_a_signal_in_jax_s_garbage_collection_is_not_lost():
     """Python reports what a collection's callback raises, and forgets it."""
-    calls = []
-
-    def _xla_gc_callback(*args: object) -> None:
-        if not calls:
-            calls.append(args)
-            signal.raise_signal(signal.SIGINT)
-
-    def body() -> int:
-        gc.collect()  # what other tests have left; the callbacks of its weak references would take the signal
-        gc.callbacks.append(_xla_gc_callback)
-        try:
-            gc.collect()
-            time.sleep(10.0)
-        finally:
-            gc.callbacks.remove(_xla_gc_callback)
-        return 0
-
-    assert runtime.command(body, "interrupted") == 130
-    assert calls and capsys.readouterr().err == "interrupted\n"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    # In a process of its own: weak references that other tests left have callbacks that take the signal.
+    child = [sys.executable, "-c", SIGNAL_IN_COLLECTION]
+    done = subprocess.run(child, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 def test_nothing_reports_to_anybody_unless_told_to(environ):

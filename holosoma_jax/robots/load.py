@@ -217,7 +217,7 @@ def _check(path: Path, robot: Robot, model: mujoco.MjModel) -> None:
             if not np.isclose(got, want, rtol=1e-5, atol=1e-9):
                 raise ConfigError(
                     f"{path}: joints.{joint}.{key} is {want:g}, but {robot.mjcf.name} has {got:g}. "
-                    "Correct one, or write the model again with holosoma_jax.robots.build."
+                    "Correct one of the two."
                 )
     if robot.root_body != robot.body_names[0]:
         raise ConfigError(

@@ -18,7 +18,7 @@ import numpy as np
 from holosoma_jax.robots.robot import Robot
 
 COLLISION_GROUP = 3
-"""Geom group of what collides; the others are for looks (as `robots.build` writes them)."""
+"""Geom group of what collides; the others are for looks (as `docs/scripts/build_robot.py` writes them)."""
 _SHAPES = mujoco.mjtGeom
 _BOX_OF_ELLIPSOID = (math.pi / 6.0) ** (1.0 / 3.0)
 """half-size of a box over the semi-axis of the ellipsoid with the same volume"""

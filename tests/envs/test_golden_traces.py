@@ -213,10 +213,12 @@ def test_gait_phase(replay: Replay) -> None:
 
 
 def test_observations(replay: Replay) -> None:
-    """Actor observations of every step, critic observations of the recorded ones."""
+    """Actor observations of every recorded step, critic observations of the recorded ones."""
     d = replay.trace.data
-    close(replay.out["obs"]["actor_obs"], d["obs/actor_obs"], atol=1e-4)
     strided = d["strided_steps"]
+    every = len(d["obs/actor_obs"]) == replay.trace.steps  # the cut in the repository has fewer
+    actor = replay.out["obs"]["actor_obs"]
+    close(actor if every else actor[strided], d["obs/actor_obs"], atol=1e-4)
     close(replay.out["obs"]["critic_obs"][strided], d["obs/critic_obs"], atol=1e-4)
 
 

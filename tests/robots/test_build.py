@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
+from docs.scripts import build_robot
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.robots import build, load
+from holosoma_jax.robots import load
 
 UNIT = [1.0, 0.0, 0.0, 0.0]
 
@@ -79,7 +80,7 @@ RECORD: dict[str, Any] = {
 def test_command_writes_a_model_that_loads(tmp_path: Path) -> None:
     (tmp_path / "figures.yaml").write_text(yaml.safe_dump(FIGURES))
     (tmp_path / "robot.yaml").write_text(yaml.safe_dump(RECORD, sort_keys=False))
-    build.main([str(tmp_path / "figures.yaml"), str(tmp_path / "biped.xml")])
+    build_robot.main([str(tmp_path / "figures.yaml"), str(tmp_path / "biped.xml")])
     robot = load(str(tmp_path))
     assert robot.body_names == ("trunk", "left_leg", "left_mark", "right_leg", "right_mark")
     assert robot.joint_names == ("left_hip", "right_hip")
@@ -113,7 +114,7 @@ def test_unknown_names_are_named(keys: tuple[str, ...], value: Any, fragments: t
         node = node[key]
     node[keys[-1]] = value
     with pytest.raises(ConfigError) as info:
-        build.mjcf(FIGURES, record)
+        build_robot.mjcf(FIGURES, record)
     for fragment in fragments:
         assert fragment in str(info.value)
 
@@ -122,11 +123,11 @@ def test_missing_joint_is_named() -> None:
     record = copy.deepcopy(RECORD)
     del record["joints"]["right_hip"]
     with pytest.raises(ConfigError, match="lacks 'right_hip'"):
-        build.mjcf(FIGURES, record)
+        build_robot.mjcf(FIGURES, record)
 
 
 def test_missing_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as info:
-        build.main([str(tmp_path / "figures.yaml"), str(tmp_path / "biped.xml")])
+        build_robot.main([str(tmp_path / "figures.yaml"), str(tmp_path / "biped.xml")])
     assert info.value.code == 2
     assert "there is no file" in capsys.readouterr().err.splitlines()[-1]

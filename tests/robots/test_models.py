@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import mujoco
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
-from holosoma_jax.robots import Robot, build, load
+from docs.scripts import build_robot
+from holosoma_jax.robots import Robot, load
 from tests.support import dynamics
-from tests.support.shared import shared_path
 
 NAMES = ("g1", "t1", "k1")
+FIGURES = Path(build_robot.__file__).parent / "figures"
 SOURCES = {"g1": "g1_29dof", "t1": "t1_29dof", "k1": "k1_22dof"}
 
 
@@ -217,7 +219,7 @@ def test_torque_law(case: Case) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_model_is_what_build_writes(name: str) -> None:
     """The MJCF in the repository comes from the full figures and the record, unedited."""
-    source = yaml.safe_load(shared_path(f"robots/{SOURCES[name]}.yaml").read_text())
+    source = yaml.safe_load((FIGURES / f"{SOURCES[name]}.yaml").read_text())
     folder = load(name).mjcf.parent
     record = yaml.safe_load((folder / "robot.yaml").read_text())
-    assert build.mjcf(source, record) == (folder / f"{name}.xml").read_text()
+    assert build_robot.mjcf(source, record) == (folder / f"{name}.xml").read_text()

@@ -1,4 +1,4 @@
-"""Reference data beside the repository: recorded traces and robot figures, too large to ship."""
+"""Recorded runs of holosoma and robot figures: the full data beside the repository, or the cut in it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(os.environ.get("HOLOSOMA_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-"""Folder of the reference data; set HOLOSOMA_SHARED if it lies elsewhere."""
+"""Folder of the full data; set HOLOSOMA_SHARED if it lies elsewhere."""
+COMPACT = Path(__file__).resolve().parents[1] / "data" / "holosoma"
+"""What `tests.support.compact` keeps of it; stands in where the full data is absent."""
 
 
 def shared_path(name: str) -> Path:
-    """File or folder `name` of the reference data; skips the calling test where it is absent."""
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"no reference data: {name} is not under HOLOSOMA_SHARED or ../shared")
-    return path
+    """File `name` of the full data, or of the cut; skips the calling test where neither has it."""
+    for folder in (SHARED, COMPACT):
+        if (folder / name).exists():
+            return folder / name
+    pytest.skip(f"{name} is neither under HOLOSOMA_SHARED or ../shared nor in {COMPACT.name}")

@@ -1,4 +1,4 @@
-"""Write a robot's MJCF from its figures: `python -m holosoma_jax.robots.build FIGURES.yaml OUT.xml`.
+"""Write a robot's MJCF from its figures: `python -m docs.scripts.build_robot FIGURES.yaml OUT.xml`.
 
 The figures are measurements: the tree of bodies, their inertias, joint ranges, and primitive shapes
 for contact and for looks (docs/robots.md describes the file). The record, ``robot.yaml`` beside
@@ -196,7 +196,7 @@ def _keyframe(root: ET.Element, figures: Node, record: Node) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line: read figures and record, write the MJCF."""
-    parser = argparse.ArgumentParser(prog="python -m holosoma_jax.robots.build", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m docs.scripts.build_robot", description=__doc__)
     parser.add_argument("figures", type=Path, help="YAML with the robot's figures")
     parser.add_argument("out", type=Path, help="MJCF to write; robot.yaml must lie beside it")
     args = parser.parse_args(argv)

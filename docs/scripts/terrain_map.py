@@ -1,6 +1,6 @@
 """Draws docs/images/terrain-mix.png: the map of the mix preset, and one tile of each kind.
 
-python docs/terrain_map.py
+python -m docs.scripts.terrain_map
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from holosoma_jax.config.schema import TerrainTermConfig
 from holosoma_jax.envs import terrain
 from holosoma_jax.envs.tiles import TILES
 
-TARGET = Path(__file__).parent / "images" / "terrain-mix.png"
+TARGET = Path(__file__).parents[1] / "images" / "terrain-mix.png"
 SEED = 42
 
 
