@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,8 +16,8 @@ SIMULATORS = {"mujoco": "bridges.mujoco", "mjwarp": "bridges.mjwarp"}
 REMOTE_ONLY: frozenset[str] = frozenset()
 """Simulators that run in a worker of their own kind, whatever the config says."""
 
-_NEEDS = {"mjwarp": ("mujoco_warp", "warp")}
-"""Simulator -> package that it needs, and the extra that installs it."""
+_NEEDS = {"mjwarp": "mujoco_warp"}
+"""Simulator -> the optional module that it needs."""
 
 
 def require(name: str) -> None:
@@ -27,21 +26,18 @@ def require(name: str) -> None:
     Raises:
       ConfigError: there is not; says what is missing and what to choose instead.
     """
+    from holosoma_jax.config import extras
     from holosoma_jax.config.errors import ConfigError
 
     if name not in SIMULATORS:
         known = " or ".join(f"simulator:{other}" for other in SIMULATORS)
-        there = "" if importlib.util.find_spec(name) else f", nor is the package {name} installed"
+        there = "" if extras.is_installed(name) else f", nor is the package {name} installed"
         raise ConfigError(
             f"simulator:{name}: the bridge to it is not part of this version{there}. Choose {known}; "
             "what another simulator cannot randomise is skipped with --randomization.ignore_unsupported=True."
         )
-    package, extra = _NEEDS.get(name, ("", ""))
-    if package and not importlib.util.find_spec(package):
-        raise ConfigError(
-            f"simulator:{name} needs the extra '{extra}', which is not installed ({package} is missing). "
-            f"Install it with: pip install 'holosoma-jax[{extra}]'."
-        )
+    if name in _NEEDS:
+        extras.require(f"simulator:{name}", _NEEDS[name])
 
 
 def make(

@@ -12,25 +12,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
 
+from holosoma_jax import machine
+from holosoma_jax.config import extras
 from holosoma_jax.config.errors import ConfigError
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 _GC_CALLBACK = "_xla_gc_callback"
-
-EXTRAS = {
-    "mujoco_warp": "warp",
-    "warp": "warp",
-    "torch": "isaac",
-    "isaacgym": "isaac",
-    "isaacsim": "isaac",
-    "wandb": "wandb",
-    "tensorboardX": "tensorboard",
-}
-"""Package that a feature needs -> the extra that installs it."""
 
 
 class ExpectedFailure(RuntimeError):
@@ -62,17 +52,15 @@ def _keep_compiled_programs() -> None:
     folder; empty, it switches JAX's off. So does a home that is not there or cannot be written, as many
     containers have.
     """
-    chosen = os.environ.get("HOLOSOMA_CACHE_DIR")
-    if chosen == "":
+    chosen, folder = os.environ.get(machine.CACHE_VARIABLE), machine.cache_folder()
+    if chosen == "" or folder is None:
         return
     if chosen:
-        os.environ.setdefault("WARP_CACHE_PATH", str(Path(chosen) / "warp"))
-        folder = Path(chosen)
+        os.environ.setdefault("WARP_CACHE_PATH", str(folder / "warp"))
     else:
         try:
-            folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holosoma_jax"
             folder.mkdir(parents=True, exist_ok=True)
-        except (OSError, RuntimeError):  # the latter: nobody knows where home is
+        except OSError:
             return
         if not os.access(folder, os.W_OK):
             return
@@ -141,11 +129,4 @@ def _in_main_thread() -> bool:
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:
     """One line that says which extra brings the missing package, or None if no extra does."""
-    package = (error.name or "").split(".")[0]
-    extra = EXTRAS.get(package)
-    if extra is None:
-        return None
-    return (
-        f"this needs the extra '{extra}', which is not installed ({error.name} is missing). "
-        f"Install it with: pip install 'holosoma-jax[{extra}]'."
-    )
+    return extras.explain_missing("this", error.name or "")

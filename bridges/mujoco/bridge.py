@@ -11,7 +11,6 @@ A diverged environment (a value became non-finite or huge) does not disturb the 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +31,7 @@ from bridges.protocol import (
     SimState,
     StalePhysicsError,
 )
+from holosoma_jax import machine
 
 if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
@@ -89,7 +89,7 @@ class MujocoBridge:
             randomizes=frozenset(PhysicsParams._fields),
         )
         self._robot = robot
-        self._threads = settings.mujoco.num_threads or _cores()
+        self._threads = settings.mujoco.num_threads or machine.usable_cores()
         self._token = Token(next(_SERIAL), 0)
         self._closed = False
         self._layout = readout.layout(self.model, robot)
@@ -249,9 +249,3 @@ def _keep_folders_clean() -> None:
     config = mujoco.MjLogConfig.get()
     config.logto_file = False
     config.set()
-
-
-def _cores() -> int:
-    """Cores that this process may use (all of them where the system does not say)."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -6,7 +6,6 @@ Each function returns plain values, ready for JSON; none raises because somethin
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -16,11 +15,12 @@ import textwrap
 import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from holosoma_jax import __version__
+from holosoma_jax import machine as facts
+from holosoma_jax.config import extras as extras_table
 from holosoma_jax.render import gl
 
 PACKAGES = (
@@ -28,21 +28,11 @@ PACKAGES = (
     "onnx", "onnxruntime", "jax2onnx", "imageio-ffmpeg", "matplotlib",
 )  # fmt: skip
 """Of the core, by their names in the package index."""
-EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "warp": ("warp-lang", "mujoco-warp"),
-    "isaac": ("torch",),
-    "wandb": ("wandb",),
-    "tensorboard": ("tensorboardX",),
-    "notebook": ("ipykernel", "ipywidgets", "nbclient"),
-}
-"""Extra -> the packages that it brings."""
-MODULES = {"warp-lang": "warp", "mujoco-warp": "mujoco_warp"}
-"""Package -> the module to import, where they differ."""
 SIMULATORS: Mapping[str, tuple[str, str]] = {
     "mujoco": ("mujoco", "part of every installation"),
-    "mjwarp": ("mujoco_warp", "pip install 'holosoma-jax[warp]'"),
-    "isaacgym": ("isaacgym", "install NVIDIA's Isaac Gym Preview 4"),
-    "isaacsim": ("isaacsim", "install NVIDIA's Isaac Sim"),
+    "mjwarp": ("mujoco_warp", extras_table.pip_install("warp")),
+    "isaacgym": ("isaacgym", f"install {extras_table.VENDOR['isaacgym']}"),
+    "isaacsim": ("isaacsim", f"install {extras_table.VENDOR['isaacsim']}"),
 }
 """Simulator -> (module, where it comes from)."""
 SMOKE_TIMEOUT_S = 300.0
@@ -100,7 +90,7 @@ def nvidia() -> str | None:
 
 def extras() -> dict[str, dict[str, str]]:
     """Extra -> package -> version, '' where it is missing."""
-    return {extra: {name: _version(name) for name in names} for extra, names in EXTRAS.items()}
+    return {extra: {name: _version(name) for name in names} for extra, names in extras_table.EXTRAS.items()}
 
 
 def opengl() -> dict[str, str | None]:
@@ -114,24 +104,21 @@ def simulators() -> dict[str, dict[str, Any]]:
     import bridges
 
     return {
-        name: {"installed": _found(module), "bridge": name in bridges.SIMULATORS, "from": source}
+        name: {
+            "installed": extras_table.is_installed(module),
+            "bridge": name in bridges.SIMULATORS,
+            "from": source,
+        }
         for name, (module, source) in SIMULATORS.items()
     }
 
 
 def machine() -> dict[str, Any]:
     """Cores, memory and free disk in bytes (None where the system does not say)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    total = available = None
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        page = os.sysconf("SC_PAGE_SIZE")
-        total = page * os.sysconf("SC_PHYS_PAGES")
-        if "SC_AVPHYS_PAGES" in os.sysconf_names:
-            available = _available() or page * os.sysconf("SC_AVPHYS_PAGES")
     return {
-        "cores": cores,
-        "memory_bytes": total,
-        "memory_available_bytes": available,
+        "cores": facts.usable_cores(),
+        "memory_bytes": facts.total_memory(),
+        "memory_available_bytes": facts.available_memory(),
         "disk_free_bytes": shutil.disk_usage(Path.cwd()).free,
     }
 
@@ -195,28 +182,6 @@ def _version(package: str) -> str:
         return ""
 
 
-def _found(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def _available() -> int | None:
-    """Linux's own estimate, which counts memory that caches would give back."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    row = next((line.split() for line in lines if line.startswith("MemAvailable:")), None)
-    return None if row is None else 1024 * int(row[1])
-
-
 def _environment() -> dict[str, str]:
-    """Of this process, with the package found wherever it was started from.
-
-    Unless told otherwise, XLA compiles quickly rather than well: most of the smoke run is compiling.
-    """
-    root = str(Path(__file__).resolve().parents[2])
-    search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | os.environ | {"PYTHONPATH": search}
+    """For the smoke run; by default XLA optimises little, because most of the run is compiling."""
+    return {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | facts.child_environment()

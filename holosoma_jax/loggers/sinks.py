@@ -16,10 +16,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from holosoma_jax.config import extras
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import LoggerConfig
 from holosoma_jax.files import replacing
@@ -58,11 +58,8 @@ def require(cfg: LoggerConfig) -> None:
       ConfigError: its extra is not installed, or nobody is logged in.
     """
     package = {"wandb": "wandb", "tensorboard": "tensorboardX"}.get(cfg.type)
-    if package is not None and find_spec(package) is None:
-        raise ConfigError(
-            f"logger:{cfg.type} needs the extra '{cfg.type}', which is not installed. "
-            f"Install it with: pip install 'holosoma-jax[{cfg.type}]', or choose logger:console."
-        )
+    if package is not None:
+        extras.require(f"logger:{cfg.type}", package, "Or choose logger:console.")
     if cfg.type == "wandb":
         wandb_sink.require_login(cfg)
 
@@ -97,7 +94,7 @@ def make_sinks(
     sinks: list[Sink] = []
     try:
         sinks.append(JsonlSink(run_dir / METRICS_FILE, completed))
-        if cfg.type != "console" and find_spec("tensorboardX") is not None:
+        if cfg.type != "console" and extras.is_installed("tensorboardX"):
             sinks.append(TensorBoardSink(run_dir, completed))
         if cfg.type == "wandb":
             service = wandb_sink.WandbSink(

@@ -13,15 +13,15 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from holosoma_jax import machine
+from holosoma_jax.config import extras
 from holosoma_jax.config.errors import ConfigError, nearest
 
 SCHEME = "wandb://"
 FORM = "wandb://ENTITY/PROJECT/RUN/FILE"
-CACHE_VARIABLE = "HOLOSOMA_CACHE_DIR"
 TIMEOUT_S = 20
 
 
@@ -61,12 +61,10 @@ def parse(uri: str) -> Address:
 
 def cache_folder() -> Path:
     """Where downloads are kept: HOLOSOMA_CACHE_DIR, else the user's cache folder."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser()
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holosoma_jax"
-    except RuntimeError:  # a user without an entry in the system's list, and no HOME
-        raise ConfigError(f"no home folder to keep downloads in: set {CACHE_VARIABLE} to a folder.") from None
+    folder = machine.cache_folder()
+    if folder is None:
+        raise ConfigError(f"no home folder to keep downloads in: set {machine.CACHE_VARIABLE} to a folder.")
+    return folder
 
 
 def fetch(uri: str, say: Callable[[str], None] | None = None, *, api: Any = None) -> Path:
@@ -105,11 +103,8 @@ def _local(place: Path, name: str) -> Path:
 
 def _connect(uri: str, address: Address, api: Any) -> tuple[Any, list[str]]:
     """The run, and the names of its files."""
-    if api is None and find_spec("wandb") is None:
-        raise ConfigError(
-            f"{uri}: this needs the extra 'wandb', which is not installed. "
-            "Install it with: pip install 'holosoma-jax[wandb]', or download the file and pass its path."
-        )
+    if api is None:
+        extras.require(uri, "wandb", "Or download the file and pass its path.")
     try:
         if api is None:
             import wandb
@@ -180,7 +175,7 @@ def _download(uri: str, run: Any, name: str, target: Path) -> None:
         if not target.exists():  # somebody else may have fetched it meanwhile
             raise ConfigError(
                 f"{uri}: cannot be kept in {target.parent} ({error.strerror or error}). "
-                f"Set {CACHE_VARIABLE} to a folder that you may write to."
+                f"Set {machine.CACHE_VARIABLE} to a folder that you may write to."
             ) from None
     record = {"uri": uri, "time": datetime.now(UTC).isoformat(timespec="seconds")}
     target.with_name(f".{target.name}.json").write_text(json.dumps(record) + "\n")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bridges.protocol import Array, Ground, SimState
+from holosoma_jax import machine
 from holosoma_jax.config.schema import VideoConfig
 from holosoma_jax.render import contact_sheet
 from holosoma_jax.render.gl import last_line
@@ -56,12 +57,10 @@ class Drawing:
         job_file = folder / "job.npz"
         write_job(job_file, job)
         self._log = folder / "log"
-        package_root = str(Path(__file__).resolve().parents[2])
-        search = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "holosoma_jax.render.renderer", job_file, self.path.resolve()],
-                env=os.environ | {"PYTHONPATH": search},
+                env=machine.child_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

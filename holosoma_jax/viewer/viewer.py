@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bridges.protocol import Array, Ground, SimState
+from holosoma_jax import machine
 from holosoma_jax.config.schema import ViewerConfig
 from holosoma_jax.render.gl import last_line
 from holosoma_jax.render.steering import Command, Limits
@@ -58,12 +59,10 @@ class Viewer:
         folder = Path(self._folder.name)
         write_job(folder / "job.npz", job)
         self._log = folder / "log"
-        root = str(Path(__file__).resolve().parents[2])
-        search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
                 [_python(job.kind), "-m", "holosoma_jax.viewer.process", folder / "job.npz"],
-                env=os.environ | {"PYTHONPATH": search},
+                env=machine.child_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -6,7 +6,6 @@ What every bridge must do is in tests/conformance.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -20,6 +19,7 @@ import pytest
 import bridges
 from bridges.mujoco import MujocoBridge
 from bridges.protocol import Bounded, Bridge, CapacityError, Ground, PhysicsParams
+from holosoma_jax.config import extras
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import SimulatorConfig
 from tests.support.biped import BIPED, config, everyone, numpy, only, pose, random_pose, with_gains
@@ -308,7 +308,7 @@ def test_a_gpu_that_warp_cannot_use_is_one_line(monkeypatch):
 
 
 def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "is_installed", lambda module: False)
     with pytest.raises(
         ConfigError, match=r"^simulator:mjwarp needs the extra 'warp', .*holosoma-jax\[warp\]'.$"
     ):

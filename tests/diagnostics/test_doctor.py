@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -138,15 +137,3 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], argv: list[st
     code, _, err = run(capsys, *argv)
     assert code == 2 and len(err.strip().splitlines()) == 1
     assert expected in err
-
-
-def test_packages_that_the_project_declares_are_the_ones_looked_for():
-    import tomllib
-    from pathlib import Path
-
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    declared = project["optional-dependencies"]
-    for extra, packages in diagnosis.EXTRAS.items():
-        names = {line.split(">")[0].split("[")[0] for line in declared[extra]}
-        assert set(packages) == names, extra
-    assert sys.version_info >= (3, 11)

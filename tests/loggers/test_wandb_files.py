@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from holosoma_jax import machine
+from holosoma_jax.config import extras
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.loggers import wandb_files
 from holosoma_jax.loggers.wandb_files import Address, fetch, parse
 from tests.support.wandb_runs import Api
 
@@ -29,7 +30,7 @@ def archive(step: str, **files: bytes) -> bytes:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(wandb_files.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(machine.CACHE_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -103,7 +104,7 @@ def test_failures_say_what_to_do(failure: Exception, expected: str):
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(wandb_files, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "is_installed", lambda module: False)
     with pytest.raises(ConfigError, match=r"pip install 'holosoma-jax\[wandb\]'"):
         fetch(f"{RUN}/policies/1.onnx")
 
@@ -128,4 +129,4 @@ def test_an_archive_cannot_write_elsewhere(cache: Path, tmp_path: Path):
 
 def test_a_cache_that_cannot_be_written(api: Api, cache: Path):
     cache.write_text("a file")
-    assert wandb_files.CACHE_VARIABLE in line(f"{RUN}/policies/100.onnx", api)
+    assert machine.CACHE_VARIABLE in line(f"{RUN}/policies/100.onnx", api)

@@ -5,38 +5,13 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from holosoma_jax import memory
+from holosoma_jax import machine, memory
 from holosoma_jax.config.errors import ConfigError
 
 
-@pytest.fixture
-def host(monkeypatch, tmp_path):
-    """A machine whose system files say what the test writes into them."""
-    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path / "memory.max")
-    return tmp_path
-
-
-def test_a_cpu_has_what_the_system_could_hand_out(host):
-    cpu = jax.local_devices()[0]
-    (host / "meminfo").write_text("MemTotal: 16000000 kB\nMemFree: 100 kB\nMemAvailable:  8000000 kB\n")
-    assert memory.available(cpu) == 8_192_000_000
-    (host / "memory.max").write_text("max\n")  # a container without a limit
-    assert memory.available(cpu) == 8_192_000_000
-    (host / "memory.max").write_text("2000000000\n")
-    assert memory.available(cpu) == 2_000_000_000
-
-
-def test_where_the_system_does_not_say_it_is_all_there_is(host, monkeypatch):
-    pages = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
-    monkeypatch.setattr(memory.os, "sysconf", pages.__getitem__)
-    assert memory.available(jax.local_devices()[0]) == 4_096_000
-
-    def unknown(name):
-        raise ValueError(name)
-
-    monkeypatch.setattr(memory.os, "sysconf", unknown)
-    assert memory.available(jax.local_devices()[0]) is None
+def test_a_cpu_has_what_the_machine_has_available(monkeypatch):
+    monkeypatch.setattr(machine, "available_memory", lambda: 123)
+    assert memory.available(jax.local_devices()[0]) == 123
 
 
 def accelerator(stats) -> SimpleNamespace:

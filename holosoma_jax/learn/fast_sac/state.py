@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from holosoma_jax import machine
 from holosoma_jax.config.schema import FastSacConfig, OptimizerConfig
 from holosoma_jax.learn import normalizer, optim
 from holosoma_jax.learn.fast_sac.categorical import Support
@@ -221,5 +221,4 @@ def _static(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacStatic:
 
 def _cpu_chunk() -> int:
     """Rows at a time on the cores that this process may use; docs/fast_sac.md has the figures."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return CPU_CHUNKS["one core" if cores == 1 else "more"]
+    return CPU_CHUNKS["one core" if machine.usable_cores() == 1 else "more"]
