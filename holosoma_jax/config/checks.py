@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from holosoma_jax.config import extensions
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.keys import Path, Sources
-from holosoma_jax.config.schema import Config, FastSacConfig, PpoConfig, TrainingConfig
+from holosoma_jax.config.schema import Config, TrainingConfig
 from holosoma_jax.config.validate import label, refused
 
 Refuse = Callable[[str, Any, str], None]
@@ -28,11 +29,8 @@ def _check_relations(config: Config, sources: Sources) -> None:
     def refuse(path: str, value: Any, wanted: str) -> None:
         raise refused(tuple(path.split(".")), value, f"wanted {wanted}.", sources)
 
-    learner, groups = config.algo.config, config.observation.groups
-    if isinstance(learner, PpoConfig):
-        _check_ppo(learner, config.training.num_envs, refuse)
-    else:
-        _check_fast_sac(learner, refuse)
+    groups = config.observation.groups
+    _learner_check(config.algo.name)(config, refuse)
     _check_processes(config.training, refuse)
     if set(groups) != {"actor_obs", "critic_obs"}:
         refuse("observation.groups", sorted(groups), "exactly the groups actor_obs and critic_obs")
@@ -71,7 +69,16 @@ def _check_processes(training: TrainingConfig, refuse: Refuse) -> None:
         refuse("training.distributed.process_id", this, f"less than num_processes, which is {total}")
 
 
-def _check_ppo(ppo: PpoConfig, num_envs: int, refuse: Refuse) -> None:
+def _learner_check(name: str) -> Callable[[Config, Refuse], None]:
+    """What the learner of that name asks of a config; its own record's `check` where it is not built in."""
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    return getattr(extensions.imported(name, "algo.name"), "check", None) or (lambda config, refuse: None)
+
+
+def check_ppo(config: Config, refuse: Refuse) -> None:
+    """Sizes and bounds of PPO's settings."""
+    ppo, num_envs = config.algo.ppo, config.training.num_envs
     samples = num_envs * ppo.num_steps_per_env
     if samples < ppo.num_mini_batches:
         limit = f"at most num_envs * num_steps_per_env = {samples}"
@@ -84,7 +91,9 @@ def _check_ppo(ppo: PpoConfig, num_envs: int, refuse: Refuse) -> None:
             refuse(f"algo.config.max_{role}_learning_rate", high, f"at least the initial rate, {rate}")
 
 
-def _check_fast_sac(sac: FastSacConfig, refuse: Refuse) -> None:
+def check_fast_sac(config: Config, refuse: Refuse) -> None:
+    """Sizes and bounds of FastSAC's settings."""
+    sac = config.algo.fast_sac
     if sac.num_updates > 1 and sac.policy_frequency < 2:
         # updates i with i mod policy_frequency = 1 move the actor
         what = f"at least 2 where num_updates is {sac.num_updates}, or the actor is never updated"
@@ -95,6 +104,9 @@ def _check_fast_sac(sac: FastSacConfig, refuse: Refuse) -> None:
         refuse("algo.config.v_min", sac.v_min, f"less than v_max = {sac.v_max}")
     if sac.log_std_min >= sac.log_std_max:
         refuse("algo.config.log_std_min", sac.log_std_min, f"less than log_std_max = {sac.log_std_max}")
+
+
+BUILT_IN: Mapping[str, Callable[[Config, Refuse], None]] = {"ppo": check_ppo, "fast_sac": check_fast_sac}
 
 
 def _terms(config: Config) -> Iterator[tuple[str, Path, Any]]:

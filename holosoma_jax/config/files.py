@@ -14,7 +14,7 @@ from holosoma_jax.config.keys import hints
 from holosoma_jax.config.schema import Config
 from holosoma_jax.config.yaml12 import Loader, show, spell
 
-GROUPS = tuple(name for name in hints(Config) if name not in ("exp", "training", "viewer"))
+GROUPS = tuple(name for name in hints(Config) if name not in ("exp", "task", "training", "viewer"))
 """Sections that are chosen by name, with `group:name`; their presets are configs/<group>/<name>.yaml."""
 
 

@@ -69,9 +69,9 @@ def hints_in(section: type, node: Any, base: Any = None) -> Mapping[str, Any]:
     """
     out = dict(hints(section))
     for name, choice in _choices(section).items():
-        said = (_get(node, choice.field), _get(base, choice.field))
-        first = next(iter(choice.sections.values()))
-        out[name] = next((choice.sections[s] for s in said if s in choice.sections), first)
+        named = (_get(node, choice.field), _get(base, choice.field), choice.default)
+        found = (choice.section(n) for n in named if isinstance(n, str))
+        out[name] = next(tp for tp in found if tp)
     return out
 
 
@@ -180,8 +180,8 @@ def conform(tp: Any, mapping: Any, source: str, path: Path = (), base: Any = Non
     for name, choice in _choices(section).items() if section else ():
         said = mapping.get(choice.field)
         if said is None and name in mapping and _get(base, choice.field) is None:
-            out[choice.field] = next(iter(choice.sections))  # what the keys below are read as
-        elif said is not None and said not in choice.sections:
+            out[choice.field] = choice.default  # what the keys below are read as
+        elif said is not None and not (isinstance(said, str) and choice.section(said)):
             where = ".".join((*path, choice.field))
             raise ConfigError(f"{source}: {where}: got {show(said)}; {wanted(said, fields[choice.field])}")
     for key, value in mapping.items():

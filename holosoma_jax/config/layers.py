@@ -21,6 +21,8 @@ from holosoma_jax.config.yaml12 import show
 Base: TypeAlias = Mapping[str, Any] | None
 """A saved config, or None where an experiment has to be chosen."""
 Layer: TypeAlias = tuple[dict[str, Any], dict[keys.Path, Source]]
+OPEN = ("algo",)
+"""Groups whose preset may be a package.module:NAME: that one, with its defaults."""
 SAVED = "saved config"
 """What messages call a base config."""
 
@@ -88,8 +90,8 @@ def _keep_choices(base: Mapping[str, Any], asked: Callable[[keys.Path], Any], so
     The old section's values would stay behind, or be taken for the new one's.
     """
     for path, choice in keys.choosers(Config).items():
-        held = keys.at(base, path) or next(iter(choice.sections))
-        if (named := asked(path)) in choice.sections and named != held:
+        held, named = keys.at(base, path) or choice.default, asked(path)
+        if named and named != held and choice.section(named):
             presets = " or ".join(f"{path[0]}:{name}" for name in files.names(path[0]))
             raise ConfigError(
                 f"{source}{'.'.join(path)}: got '{named}', but the settings beside it are those of "
@@ -111,6 +113,8 @@ def _named_groups(mapping: Any, source: str) -> dict[str, Choice]:
 
 
 def _group(choice: Choice, beside: Path | None) -> tuple[dict[str, Any], str]:
+    if choice.group in OPEN and ":" in choice.name:
+        return {"name": choice.name}, f"{choice.group}:{choice.name}"
     path, name = files.locate(choice.group, choice.name, beside=beside)
     return keys.conform(keys.hints(Config)[choice.group], files.read(path, name), name), name
 

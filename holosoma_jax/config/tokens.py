@@ -12,7 +12,7 @@ from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.files import GROUPS, names
 from holosoma_jax.config.keys import canonical
 
-CHOICES = ("exp", *GROUPS)
+CHOICES = ("exp", "task", *GROUPS)
 _OPTIONS_HINT = "Options read --section.key=value, presets group:name."
 
 
@@ -68,7 +68,11 @@ def parse(argv: Sequence[str]) -> Tokens:
     while rest:
         first = rest.pop(0)
         if not first.startswith("--"):
-            choices.append(_choice(first, overrides, rest))
+            choice = _choice(first, overrides, rest)
+            if choice.group == "task":  # has no preset files
+                overrides.append(Override(("task",), first, choice.name, choice.raw))
+            else:
+                choices.append(choice)
             continue
         flag, equals, text = first.partition("=")
         raw, value = (first,), (text if equals else None)

@@ -13,6 +13,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.config.schema.types import Names
 from holosoma_jax.config.yaml12 import Loader, TextLoader, show
 
 _NULLS = ("null", "Null", "NULL", "None", "~")
@@ -64,8 +65,10 @@ def _as_list(value: Any, tp: Any) -> str:
 
 
 def options(tp: Any) -> tuple[str, ...]:
-    """The words that a `Literal` type allows, else ()."""
+    """The words that a type allows or knows, else ()."""
     plain = _without_none(tp)[0]
+    if typing.get_origin(plain) is typing.Annotated:
+        return next((note.names for note in typing.get_args(plain)[1:] if isinstance(note, Names)), ())
     return typing.get_args(plain) if typing.get_origin(plain) is Literal else ()
 
 
@@ -127,7 +130,7 @@ def _words(tp: Any, article: str) -> str:
         described = next((n.description for n in notes if getattr(n, "description", None)), None)
         bounds = {type(m).__name__: m for n in notes for m in getattr(n, "metadata", ())}
         return described or _words(base, article) + _range(bounds)
-    if options(tp):
+    if typing.get_origin(tp) is Literal:
         return f"one of {', '.join(options(tp))}"
     if typing.get_origin(tp) is tuple:
         inner = typing.get_args(tp)

@@ -85,7 +85,7 @@ def test_every_field_is_documented():
 
 def sections(root: type) -> set[type]:
     found = {root}
-    for learner in learner_schema.LEARNERS.values() if root is learner_schema.AlgoConfig else ():
+    for learner in learner_schema.SECTIONS.values() if root is learner_schema.AlgoConfig else ():
         found |= sections(learner)
     for tp in keys.hints_in(root, {}).values():
         if inner := keys.section_of(tp) or keys.terms_of(tp):

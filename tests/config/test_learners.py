@@ -21,7 +21,7 @@ def test_the_preset_chooses_the_settings():
     assert (sac.name, sac.fast_sac.num_updates, sac.fast_sac.gamma) == ("fast_sac", 4, 0.9)
     with pytest.raises(TypeError, match="name is 'fast_sac', so there is no PpoConfig"):
         _ = sac.ppo
-    with pytest.raises(ValueError, match="holds a FastSacConfig; wanted 'ppo' with PpoConfig"):
+    with pytest.raises(ValueError, match="holds a FastSacConfig; wanted PpoConfig"):
         AlgoConfig("ppo", FastSacConfig())
 
 
@@ -65,7 +65,10 @@ def test_a_preset_may_state_the_learner_in_its_overrides(tmp_path):
     ("flag", "message"),
     [
         ("--algo.name=ppo", "--algo.name: got 'ppo', but the settings beside it are those of 'fast_sac'"),
-        ("--algo.name=sac", "--algo.name: got 'sac'; wanted one of ppo, fast_sac."),
+        (
+            "--algo.name=sac",
+            "--algo.name: got 'sac'; wanted one of ppo, fast_sac, or package.module:LEARNER.",
+        ),
         ("--algo.config.lam=0.9", "--algo.config.lam: unknown key 'lam'. Known in --algo.config: num_learn"),
         ("--algo.config.policy-frequency=1", "wanted at least 2 where num_updates is 8, or the actor is nev"),
         ("--algo.config.num-steps=2000", "--algo.config.num-steps: got '2000'; wanted at most buffer_size"),
@@ -90,9 +93,64 @@ def test_an_unknown_learner_in_a_file_is_one_line(tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text("name: fast-sac\nconfig: {num_updates: 4}")
     with pytest.raises(
-        ConfigError, match=r"own.yaml: name: got 'fast-sac'; wanted one of ppo, fast_sac\. Did you"
+        ConfigError, match=r"own.yaml: name: got 'fast-sac'; wanted one of ppo, fast_sac, or package.*Did you"
     ):
         compose.load(["exp:g1-29dof", f"algo:{file}"])
+
+
+@pytest.fixture
+def own_learner(tmp_path, monkeypatch) -> str:
+    """The address of a learner outside of the package."""
+    (tmp_path / "outside_learner.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from types import SimpleNamespace\n\n\n"
+        "@dataclass(frozen=True)\n"
+        "class Settings:\n"
+        '    """Settings."""\n\n'
+        "    rate: float = 0.5\n"
+        '    """Step size."""\n'
+        "    num_learning_iterations: int = 3\n"
+        '    """Iterations."""\n\n\n'
+        "def check(config, refuse):\n"
+        "    if config.algo.config.rate > config.training.num_envs:\n"
+        '        refuse("algo.config.rate", config.algo.config.rate, "at most num_envs")\n\n\n'
+        "LEARNER = SimpleNamespace(config=Settings, check=check)\n"
+        "NOTHING = 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return "outside_learner:LEARNER"
+
+
+def test_a_learner_of_ones_own_brings_its_settings_and_checks(own_learner, tmp_path):
+    config = compose.load(["exp:g1-29dof", f"algo:{own_learner}"])
+    assert (config.algo.name, config.algo.config.rate) == (own_learner, 0.5)
+    config = compose.load([f"algo:{own_learner}", "exp:g1-29dof", "--algo.config.rate=0.25"])
+    assert config.algo.config.rate == 0.25
+    saved = compose.save_yaml(config, tmp_path / "config.yaml")
+    assert compose.load(["--config", str(saved)]) == config
+    with pytest.raises(ConfigError, match=r"--algo.config.rate: got '5000'; wanted at most num_envs"):
+        compose.load(["exp:g1-29dof", f"algo:{own_learner}", "--algo.config.rate=5000"])
+    with pytest.raises(ConfigError, match=r"--algo.config.rat: .*--algo.config.rate"):
+        compose.load(["exp:g1-29dof", f"algo:{own_learner}", "--algo.config.rat=5000"])
+    with pytest.raises(ConfigError, match=r"algo.name: 'outside_learner:NOTHING' is no learner"):
+        compose.load(["exp:g1-29dof", "algo:outside_learner:NOTHING"])
+
+
+def test_a_file_may_name_a_learner_of_ones_own(own_learner, tmp_path):
+    file = tmp_path / "mine.yaml"
+    groups = "{observation: g1-29dof-locomotion, reward: g1-29dof-locomotion"
+    file.write_text(
+        f"groups: {groups}, algo: '{own_learner}'}}\noverrides: {{algo: {{config: {{rate: 2}}}}}}\n"
+    )
+    assert compose.load(["--config", str(file)]).algo.config.rate == 2.0
+
+
+@pytest.mark.parametrize("argv", [["task:outside:TASK"], ["--task=outside:TASK"], ["--task", "outside:TASK"]])
+def test_the_task_may_be_outside_of_the_package(argv):
+    assert compose.load(["exp:g1-29dof"]).task == "locomotion"
+    assert compose.load(["exp:g1-29dof", *argv]).task == "outside:TASK"
+    with pytest.raises(ConfigError, match=r"'locomotoin'.*one of locomotion.*Did you mean 'locomotion'"):
+        compose.load(["exp:g1-29dof", "task:locomotoin"])
 
 
 def test_help_shows_the_chosen_learners_keys(capsys):

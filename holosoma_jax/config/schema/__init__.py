@@ -7,7 +7,11 @@ into one line. Nothing here imports JAX, so that `--help` and errors are quick.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
+from pydantic import Field
+
+from holosoma_jax.config.extensions import TASKS
 from holosoma_jax.config.schema.fast_sac import FastSacConfig
 from holosoma_jax.config.schema.learner import AlgoConfig, PpoConfig
 from holosoma_jax.config.schema.optimizer import OptimizerConfig
@@ -25,6 +29,7 @@ from holosoma_jax.config.schema.task import (
     TerminationConfig,
     TerminationTermConfig,
 )
+from holosoma_jax.config.schema.types import OWN, Names
 from holosoma_jax.config.schema.viewer import ViewerConfig
 from holosoma_jax.config.schema.world import (
     ControlConfig,
@@ -79,6 +84,15 @@ __all__ = [
     "ViewerConfig",
 ]
 
+TaskName = Annotated[
+    str,
+    Field(
+        pattern=f"^({'|'.join(TASKS)}|{OWN})$",
+        description=f"one of {', '.join(TASKS)}, or package.module:TASK",
+    ),
+    Names(tuple(TASKS)),
+]
+
 
 @dataclass(frozen=True)
 class Config:
@@ -86,6 +100,8 @@ class Config:
 
     exp: str = ""
     """Preset this run was composed from; recorded, not set (choose one with exp:NAME or --config)."""
+    task: TaskName = "locomotion"
+    """What the robot has to do; task:NAME chooses it, too."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     algo: AlgoConfig = field(default_factory=AlgoConfig)
     robot: RobotConfig = field(default_factory=RobotConfig)

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+from pydantic import Field
+
+from holosoma_jax.config import extensions
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.fast_sac import FastSacConfig
 from holosoma_jax.config.schema.optimizer import OptimizerConfig
-from holosoma_jax.config.schema.types import ChosenBy, Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from holosoma_jax.config.schema.types import (
+    OWN,
+    ChosenBy,
+    Fraction,
+    Names,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+)
 
 T = TypeVar("T")
 
@@ -92,26 +106,47 @@ class PpoConfig:
     """reference: Bessel's correction, eps outside the root."""
 
 
-LEARNERS: dict[str, type] = {"ppo": PpoConfig, "fast_sac": FastSacConfig}
-"""Learner -> its settings."""
+SECTIONS: Mapping[str, type] = {"ppo": PpoConfig, "fast_sac": FastSacConfig}
+"""Built-in learner -> its settings, known without importing the learner, which needs JAX."""
+LearnerName = Annotated[
+    str,
+    Field(
+        pattern=f"^({'|'.join(SECTIONS)}|{OWN})$",
+        description=f"one of {', '.join(SECTIONS)}, or package.module:LEARNER",
+    ),
+    Names(tuple(SECTIONS)),
+]
+
+
+def section(name: str) -> type | None:
+    """The settings of a learner: a frozen dataclass, documented as this schema is; None: no such learner.
+
+    Raises:
+      ConfigError: `name` is package.module:NAME, and that cannot be imported or is no learner.
+    """
+    if ":" not in name:
+        return SECTIONS.get(name)
+    found = getattr(extensions.imported(name, "algo.name"), "config", None)
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        raise ConfigError(f"algo.name: '{name}' is no learner; its attribute `config` has to be a dataclass.")
+    return found
 
 
 @dataclass(frozen=True)
 class AlgoConfig:
     """The learner."""
 
-    name: Literal["ppo", "fast_sac"] = "ppo"
-    """Learner; chosen with a preset (algo:NAME), which brings its settings."""
-    config: Annotated[PpoConfig | FastSacConfig, ChosenBy("name", LEARNERS)] = field(
-        default_factory=PpoConfig
-    )
+    name: LearnerName = "ppo"
+    """Learner; chosen with algo:NAME, which brings its settings."""
+    config: Annotated[Any, ChosenBy("name", "ppo", section)] = field(default_factory=PpoConfig)
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the settings are those of the named learner."""
-        if self.name not in LEARNERS or not isinstance(self.config, LEARNERS[self.name]):
-            wanted = ", ".join(f"'{name}' with {section.__name__}" for name, section in LEARNERS.items())
+        wanted = section(self.name)
+        if wanted is None or not isinstance(self.config, wanted):
             raise ValueError(
-                f"AlgoConfig(name='{self.name}') holds a {type(self.config).__name__}; wanted {wanted}."
+                f"AlgoConfig(name='{self.name}') holds a {type(self.config).__name__}; wanted "
+                f"{wanted.__name__ if wanted else f'a name of {sorted(SECTIONS)}'}."
             )
 
     @property

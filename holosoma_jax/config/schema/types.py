@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
+
+OWN = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*"
+"""A regular expression for package.module:NAME."""
 
 
 @dataclass(frozen=True)
@@ -15,8 +18,17 @@ class ChosenBy:
 
     field: str
     """the sibling"""
-    sections: Mapping[str, type]
-    """its values -> the section that each asks for; without a value it is the first"""
+    default: str
+    """its value where it has none"""
+    section: Callable[[str], type | None]
+    """its value -> the section that it asks for; None: there is no such value"""
+
+
+@dataclass(frozen=True)
+class Names:
+    """Annotates text that has to be one of some names, or package.module:NAME; for suggestions."""
+
+    names: tuple[str, ...]
 
 
 PositiveInt = Annotated[int, Field(ge=1)]
