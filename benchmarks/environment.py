@@ -34,10 +34,10 @@ def measure(num_envs: int, steps: int, rounds: int, overrides: list[str]) -> dic
 
     @jax.jit
     def functions(state, sim, action):
-        state, asked = env.pre_step(state, action)
+        state, actuator_command = env.pre_step(state, action)
         state, result = env.post_step(state, sim)
         state, obs = env.observe(state, sim)
-        return state, asked.targets, result.reward, result.reset, result.final_obs, obs
+        return state, actuator_command.targets, result.reward, result.reset, result.final_obs, obs
 
     targets = jnp.tile(jnp.asarray(parts.robot.default_joint_pos)[None], (num_envs, 1))
     jax.block_until_ready(functions(state, sim, action))

@@ -156,8 +156,8 @@ def environment_only(parts: Setup, steps: int) -> Callable[[World], Any]:
     def control_step(values: Any, _: None) -> tuple[Any, Any]:
         state, physics, sim = values
         state, obs = env.observe(state, sim)
-        state, asked = env.pre_step(state, action)
-        physics, sim = bridge.step(physics, *asked)
+        state, actuator_command = env.pre_step(state, action)
+        physics, sim = bridge.step(physics, *actuator_command)
         state, result = env.post_step(state, sim)
         physics, sim = fused.answer(bridge, physics, sim, result.reset)
         return (state, physics, sim), (result.reward, sum(x.mean() for x in obs.values()))
@@ -181,11 +181,11 @@ class Ppo:
 
         def control_step(values: Any, _: None) -> tuple[Any, Any]:
             learner, carry, physics, sim = values
-            learner, state, decision, asked = decide(
+            learner, state, decision, actuator_command = decide(
                 env, algorithm, learner, carry.env, carry.step, sim, self._root
             )
             carry = carry.replace(env=state)
-            physics, sim = bridge.step(physics, *asked)
+            physics, sim = bridge.step(physics, *actuator_command)
             carry, outcome, result = judge(env, algorithm, learner, carry, sim)
             physics, sim = fused.answer(bridge, physics, sim, result.reset)
             return (learner, carry, physics, sim), (decision, outcome)

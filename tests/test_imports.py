@@ -15,13 +15,14 @@ OURS = ("holosoma_jax", "bridges")
 COMMANDS = frozenset({"train", "eval", "replay", "export", "doctor"})
 """Modules of `holosoma_jax` that are commands; nothing imports them."""
 
-BASE = ("config", "files", "machine", "memory", "runtime", "signals")
+BASE = ("config", "files", "machine", "memory", "rotations", "runtime", "signals")
 """What every room may use: the configuration, and modules without knowledge of the rest."""
 ROOMS: dict[str, tuple[str, ...]] = {
     "config": (),
     "files": (),
     "machine": (),
     "memory": (),
+    "rotations": (),
     "runtime": (),
     "signals": (),
     "robots": (),

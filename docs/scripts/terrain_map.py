@@ -15,7 +15,7 @@ from matplotlib.colors import LightSource
 from holosoma_jax.config import compose
 from holosoma_jax.config.schema import TerrainTermConfig
 from holosoma_jax.envs import terrain
-from holosoma_jax.envs.tiles import TILES
+from holosoma_jax.envs.terrain.tiles import TILES
 
 TARGET = Path(__file__).parents[1] / "images" / "terrain-mix.png"
 SEED = 42

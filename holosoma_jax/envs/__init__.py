@@ -57,6 +57,7 @@ def make(cfg: Config, robot: Robot, terrain: Terrain, bridge: BridgeSpec, *, eva
         post_step=partial(locomotion.post_step, task, groups),
         observe=partial(locomotion.observe, task, groups, clip),
         randomize_clocks=partial(locomotion.randomize_clocks, task),
+        velocity_command=lambda state: state.command,
     )
 
 

@@ -57,8 +57,8 @@ class EnvSpec:
     clip_observations: float
 
 
-class Action(NamedTuple):
-    """What a control step asks of the bridge."""
+class ActuatorCommand(NamedTuple):
+    """What a control step commands the robot's actuators to do: the arguments of `Bridge.step`."""
 
     targets: Array
     """[E, J] rad"""
@@ -100,9 +100,14 @@ class StepResult(NamedTuple):
     """[E] int32, control steps of the running episode, this step included (likewise)"""
     metrics: Mapping[str, Any]
     """'Group/name' -> scalar, or a (sum, count) pair of scalars to be pooled over a window"""
-    bad: Array
+    nonfinite: Array
     """[E] bool: the simulator returned a non-finite state; the environment is reset and the
     transition carries zero reward and ``truncated``"""
+
+
+def no_velocity_command(state: EnvState) -> None:
+    """What `Env.velocity_command` is for a task without velocity commands."""
+    del state
 
 
 class Env(NamedTuple):
@@ -110,8 +115,8 @@ class Env(NamedTuple):
 
     The control step, in this order for every simulator::
 
-        state, action = env.pre_step(state, policy_action)
-        physics, sim = bridge.step(physics, *action)
+        state, actuator_command = env.pre_step(state, action)
+        physics, sim = bridge.step(physics, *actuator_command)
         state, result = env.post_step(state, sim)
         physics, sim = bridge.reset / randomize / set_root_velocity as result.reset asks
         state, obs = env.observe(state, sim)
@@ -120,11 +125,13 @@ class Env(NamedTuple):
     spec: EnvSpec
     init: Callable[[Array], tuple[EnvState, Reset]]
     """key -> state, and the first poses and parameters of every environment (mask all true)"""
-    pre_step: Callable[[EnvState, Array], tuple[EnvState, Action]]
-    """state, action [E, action_dim] -> state, what the bridge is asked to do"""
+    pre_step: Callable[[EnvState, Array], tuple[EnvState, ActuatorCommand]]
+    """state, action [E, action_dim] -> state, actuator command"""
     post_step: Callable[[EnvState, SimState], tuple[EnvState, StepResult]]
     """state, simulator state after physics -> state, rewards, terminations, resets"""
     observe: Callable[[EnvState, SimState], tuple[EnvState, Observations]]
     """state, simulator state after resets -> state, observations for the policy"""
     randomize_clocks: Callable[[EnvState, Array], EnvState]
     """state, key -> state with uniform random episode clocks (spreads the first time-outs)"""
+    velocity_command: Callable[[EnvState], Array | None] = no_velocity_command
+    """state -> [E, 3] m/s forward, m/s left, rad/s yaw rate, to be shown to people; None if there is none"""

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from bridges.protocol import PhysicsParams, SimState
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs import observe as observation
-from holosoma_jax.envs.env import Action, Observations, Reset, StepResult
+from holosoma_jax.envs.env import ActuatorCommand, Observations, Reset, StepResult
 from holosoma_jax.envs.state import Draws, LocomotionState
 from holosoma_jax.envs.task import LocomotionTask
 from holosoma_jax.envs.terms import actions, gait
@@ -70,7 +70,7 @@ def init(
 
 def pre_step(
     task: LocomotionTask, clip: float, state: LocomotionState, action: jax.Array
-) -> tuple[LocomotionState, Action]:
+) -> tuple[LocomotionState, ActuatorCommand]:
     """Take in the policy's action [E, J]: remember it raw; clip, delay and scale it into targets."""
     queue = actions.push_queue(state.queue, jnp.clip(action, -clip, clip))
     held = actions.delayed(queue, state.delay)
@@ -82,17 +82,17 @@ def pre_step(
         shape = (task.num_envs, task.decimation, task.robot.num_joints)
         offset = state.torque_noise[:, None] * jax.random.uniform(key, shape, minval=-1.0)
     state = state.replace(prev_action=state.action, action=action, queue=queue, step=state.step + 1)
-    return state, Action(targets, offset)
+    return state, ActuatorCommand(targets, offset)
 
 
 def post_step(
     task: LocomotionTask, groups: tuple[observation.Group, ...], state: LocomotionState, sim: SimState
 ) -> tuple[LocomotionState, StepResult]:
     """Judge the state reached [E, ...], and say which environments start anew and which are pushed."""
-    return advance(task, groups, state, sim, task.draw(_step_key(state, _POST), state.origin))
+    return post_step_from_draws(task, groups, state, sim, task.draw(_step_key(state, _POST), state.origin))
 
 
-def advance(
+def post_step_from_draws(
     task: LocomotionTask,
     groups: tuple[observation.Group, ...],
     state: LocomotionState,
@@ -100,23 +100,25 @@ def advance(
     draws: Draws,
 ) -> tuple[LocomotionState, StepResult]:
     """`post_step` with its random values given: a deterministic function."""
-    sim, bad = _isolate(sim)
+    sim, nonfinite = _isolate(sim)
     state = state.replace(episode_step=state.episode_step + 1)
     view = _view(task, state, sim)
-    terminated = _any(view, task.failures) & ~bad
-    truncated = _any(view, task.timeouts) | bad
+    terminated = _any(view, task.failures) & ~nonfinite
+    truncated = _any(view, task.timeouts) | nonfinite
     view = _view(task, state, sim, terminated)
-    state, reward = _reward(task, state, view, bad)
+    state, reward = _reward(task, state, view, nonfinite)
     final_obs, _ = observation.observe(groups, view, state.history, draws.noise_key)
     done = terminated | truncated
-    metrics = _metrics(task, state, done & ~bad) | {"Env/nonfinite": jnp.sum(bad.astype(jnp.float32))}
+    metrics = _metrics(task, state, done & ~nonfinite) | {
+        "Env/nonfinite": jnp.sum(nonfinite.astype(jnp.float32))
+    }
     judged = (state.episode_return, state.episode_step)
-    state = _curricula(task, state, done & ~bad)
+    state = _curricula(task, state, done & ~nonfinite)
     state = _reset(task, state, draws, done)
     state = _clock_and_command(task, state, draws)
     state, push_mask, push_lin = _push(task, state, sim, draws)
-    asked = Reset(done, draws.pose, draws.params, push_mask, push_lin, sim.root_ang_vel)
-    return state, StepResult(reward, terminated, truncated, final_obs, asked, *judged, metrics, bad)
+    resets = Reset(done, draws.pose, draws.params, push_mask, push_lin, sim.root_ang_vel)
+    return state, StepResult(reward, terminated, truncated, final_obs, resets, *judged, metrics, nonfinite)
 
 
 def observe(
@@ -171,18 +173,18 @@ def _view(
 def _isolate(sim: SimState) -> tuple[SimState, jax.Array]:
     """The state with non-finite environments replaced by zeros (upright), and which they are [E]."""
     finite = [jnp.all(jnp.isfinite(x), axis=tuple(range(1, x.ndim))) for x in sim]
-    bad = ~jnp.stack(finite).all(0)
+    nonfinite = ~jnp.stack(finite).all(0)
 
     def clean(x: jax.Array) -> jax.Array:
-        return jnp.where(bad.reshape((-1,) + (1,) * (x.ndim - 1)), jnp.zeros_like(x), x)
+        return jnp.where(nonfinite.reshape((-1,) + (1,) * (x.ndim - 1)), jnp.zeros_like(x), x)
 
     safe = SimState(*(clean(x) for x in sim))
     upright = jnp.zeros_like(safe.root_quat).at[..., 0].set(1.0)
     body_upright = jnp.zeros_like(safe.body_quat).at[..., 0].set(1.0)
     return safe._replace(
-        root_quat=jnp.where(bad[:, None], upright, safe.root_quat),
-        body_quat=jnp.where(bad[:, None, None], body_upright, safe.body_quat),
-    ), bad
+        root_quat=jnp.where(nonfinite[:, None], upright, safe.root_quat),
+        body_quat=jnp.where(nonfinite[:, None, None], body_upright, safe.body_quat),
+    ), nonfinite
 
 
 def _any(view: View, terms: Any) -> jax.Array:
@@ -193,12 +195,12 @@ def _any(view: View, terms: Any) -> jax.Array:
 
 
 def _reward(
-    task: LocomotionTask, state: LocomotionState, view: View, bad: jax.Array
+    task: LocomotionTask, state: LocomotionState, view: View, nonfinite: jax.Array
 ) -> tuple[LocomotionState, jax.Array]:
-    """The step's reward [E], and the state with the episode's sums; bad environments get none."""
+    """The step's reward [E], and the state with the episode's sums; non-finite environments get none."""
     shape = (task.num_envs,)
     raw = [_shaped("reward", name, term(view), shape) for name, term in task.rewards.items()]
-    values = jnp.where(bad[:, None], 0.0, jnp.stack(raw, axis=-1))
+    values = jnp.where(nonfinite[:, None], 0.0, jnp.stack(raw, axis=-1))
     weights = task.weights * jnp.where(task.tagged, state.penalty_scale, 1.0)
     weighted = values * weights[None] * task.control_dt
     total = jnp.sum(weighted, axis=-1)

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridges.protocol import BridgeSpec, PhysicsParams, Pose
+from holosoma_jax import rotations
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
-from holosoma_jax.envs import rotations
 from holosoma_jax.envs.state import Draws
 from holosoma_jax.envs.terms import commands, curriculum, randomization, registry
 from holosoma_jax.envs.terrain import Terrain

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridges.protocol import SimState
-from holosoma_jax.envs import rotations
+from holosoma_jax import rotations
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.robots.robot import Robot
 

@@ -13,7 +13,7 @@ import numpy as np
 from bridges.protocol import Array, SimState
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
-from holosoma_jax.envs.env import Action, EnvState
+from holosoma_jax.envs.env import ActuatorCommand, EnvState
 from holosoma_jax.envs.terms import commands, gait, registry
 from holosoma_jax.evaluation import scores
 from holosoma_jax.evaluation.scores import Scores
@@ -99,17 +99,17 @@ def run(
             state = steered(state, jnp.asarray(wanted, jnp.float32))
         state, obs = observe(state, sim)
         action = jnp.asarray(policy.act(obs[GROUP]))
-        state, asked, finite = decide(state, action)
+        state, actuator_command, finite = decide(state, action)
         if not finite:  # waits: from here on nothing reads the borrowed state
             raise ConfigError(
                 f"{policy.name}: its action is not finite at control step {done}; it cannot be scored."
             )
-        physics, sim = bridge.step(physics, *asked)
+        physics, sim = bridge.step(physics, *actuator_command)
         if on_step is not None:
             starts = np.asarray(state.episode_step) == 0
             standing = ~np.asarray(tally.over)
-            on_step(Moment(done, sim, action, asked.targets, standing, starts, state.command))
-        tally, state, reset, due = judge(tally, state, sim, asked.targets)
+            on_step(Moment(done, sim, action, actuator_command.targets, standing, starts, state.command))
+        tally, state, reset, due = judge(tally, state, sim, actuator_command.targets)
         resets, pushes = np.asarray(due)
         physics, sim = respond(bridge, physics, sim, reset, resets, pushes)
         done += 1
@@ -117,10 +117,10 @@ def run(
     return scores.summarize(tally, done, env.spec.control_dt, running, state.episode_step)
 
 
-def _decide(setup: Setup, state: EnvState, action: jax.Array) -> tuple[EnvState, Action, jax.Array]:
+def _decide(setup: Setup, state: EnvState, action: jax.Array) -> tuple[EnvState, ActuatorCommand, jax.Array]:
     """What an action asks of the simulator, and whether it is finite in every environment, [] bool."""
-    state, asked = setup.env.pre_step(state, action)
-    return state, asked, jnp.isfinite(action).all()
+    state, actuator_command = setup.env.pre_step(state, action)
+    return state, actuator_command, jnp.isfinite(action).all()
 
 
 def _judge(

@@ -15,7 +15,7 @@ import numpy as np
 from flax import struct
 
 from bridges.protocol import SimState
-from holosoma_jax.envs import rotations
+from holosoma_jax import rotations
 from holosoma_jax.envs.env import StepResult
 from holosoma_jax.robots.robot import Robot
 
@@ -136,12 +136,12 @@ def tally(num_envs: int, reward_names: tuple[str, ...]) -> Tally:
 def count(state: Tally, samples: Mapping[str, Sample], result: StepResult) -> Tally:
     """Add one control step: its samples, and what `result` says of ends and rewards."""
     later = state.over
-    place = jnp.stack([~later, later]) & ~result.bad[None]  # [2, E]
+    place = jnp.stack([~later, later]) & ~result.nonfinite[None]  # [2, E]
 
     def add(old: jax.Array, value: jax.Array) -> jax.Array:
         return old + jnp.where(place, value[None], 0.0)
 
-    failed = result.terminated | result.bad
+    failed = result.terminated | result.nonfinite
     ended = failed | result.truncated
     rewards, seconds = dict(state.rewards), state.reward_seconds
     for name in rewards:
@@ -153,7 +153,7 @@ def count(state: Tally, samples: Mapping[str, Sample], result: StepResult) -> Ta
         failed=state.failed | (failed & ~state.over),
         life=state.life + (~state.over).astype(jnp.int32),
         falls=state.falls + result.terminated.sum(dtype=jnp.int32),
-        nonfinite=state.nonfinite + result.bad.sum(dtype=jnp.int32),
+        nonfinite=state.nonfinite + result.nonfinite.sum(dtype=jnp.int32),
         totals={name: add(state.totals[name], s.value * s.weight) for name, s in samples.items()},
         weights={name: add(state.weights[name], s.weight) for name, s in samples.items()},
         rewards=rewards,

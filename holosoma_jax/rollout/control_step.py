@@ -15,7 +15,7 @@ import numpy as np
 from flax import struct
 
 from bridges.protocol import Bridge, Physics, SimState
-from holosoma_jax.envs.env import Action, Env, EnvState, Reset, StepResult
+from holosoma_jax.envs.env import ActuatorCommand, Env, EnvState, Reset, StepResult
 from holosoma_jax.learn import pooling
 from holosoma_jax.rollout import metrics, nan_guard
 from holosoma_jax.rollout.seeding import stream
@@ -73,7 +73,7 @@ def respond(
     return physics, sim
 
 
-def simulate(bridge: Bridge, physics: Physics, asked: Action) -> tuple[Physics, SimState]:
+def simulate(bridge: Bridge, physics: Physics, asked: ActuatorCommand) -> tuple[Physics, SimState]:
     """`bridge.step`; where the simulator refuses targets that are not finite, it is said whose fault that is.
 
     Raises:
@@ -141,7 +141,7 @@ def settle(carry: Carry, state: EnvState, result: StepResult) -> Carry:
     done = jnp.logical_or(result.terminated, result.truncated)
     return carry.replace(
         env=state,
-        episodes=metrics.record(carry.episodes, result.reward, done, ~result.bad),
+        episodes=metrics.record(carry.episodes, result.reward, done, ~result.nonfinite),
         window=metrics.pool(carry.window, result.metrics),
         step=carry.step + 1,
     )

@@ -31,7 +31,7 @@ from flax import struct
 
 from bridges.protocol import SimState
 from holosoma_jax.config.schema import FastSacConfig
-from holosoma_jax.envs.env import Action, Env, StepResult
+from holosoma_jax.envs.env import ActuatorCommand, Env, StepResult
 from holosoma_jax.learn import fast_sac, replay
 from holosoma_jax.learn.replay import Replay, Transition
 from holosoma_jax.rollout import metrics, seeding
@@ -121,7 +121,7 @@ def learn_and_decide(
     sim: SimState,
     keys: Keys,
     axis_name: str | None = None,
-) -> tuple[Any, Replay, Carry, Decision, Action]:
+) -> tuple[Any, Replay, Carry, Decision, ActuatorCommand]:
     """First half: what the policy sees in `sim`, what it learns, what it does.
 
     Nothing is stored at the run's first step, and nothing learned before `experience.wait` is
@@ -141,7 +141,7 @@ def learn_and_decide(
 def judge(env: Env, decision: Decision, carry: Carry, sim: SimState) -> tuple[Carry, Transition, StepResult]:
     """Second half: what the step was worth, which episodes end, what has to be reset or pushed."""
     state, result = env.post_step(carry.env, sim)
-    valid = ~result.bad
+    valid = ~result.nonfinite
     pending = Transition(
         **decision._asdict(),
         reward=result.reward,

@@ -53,8 +53,8 @@ def calm(history: nan_guard.History, num_envs: int) -> Incident:
 
 def note(incident: Incident, t: jax.Array, result: StepResult, history: nan_guard.History) -> Incident:
     """`incident`, or that of control step `t` if it is the first."""
-    first = (incident.t < 0) & result.bad.any()
-    return jax.lax.cond(first, lambda: Incident(jnp.int32(t), result.bad, history), lambda: incident)
+    first = (incident.t < 0) & result.nonfinite.any()
+    return jax.lax.cond(first, lambda: Incident(jnp.int32(t), result.nonfinite, history), lambda: incident)
 
 
 def glimpse(state: EnvState, sim: SimState, result: StepResult) -> Glimpse:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridges.protocol import Bridge, SimState
-from holosoma_jax.envs.env import Action, Env, EnvState, StepResult
+from holosoma_jax.envs.env import ActuatorCommand, Env, EnvState, StepResult
 from holosoma_jax.learn import ppo
 from holosoma_jax.parallel import processes
 from holosoma_jax.rollout import metrics, nan_guard
@@ -85,7 +85,7 @@ def decide(
     sim: SimState,
     root: jax.Array,
     axis_name: str | None = None,
-) -> tuple[Any, EnvState, Decision, Action]:
+) -> tuple[Any, EnvState, Decision, ActuatorCommand]:
     """First half: what the policy sees in `sim`, what it does, what is asked of the simulator.
 
     The normaliser takes in the observation before it is applied to it.
@@ -116,14 +116,14 @@ def judge(
     for all others.
     """
     state, result = env.post_step(carry.env, sim)
-    cut = result.truncated & ~result.bad
+    cut = result.truncated & ~result.nonfinite
     final_value = jax.lax.cond(
         cut.any(),
         lambda obs: jnp.where(cut, algorithm.value(learner, obs), 0.0),
         lambda obs: jnp.zeros_like(result.reward),
         result.final_obs["critic_obs"],
     )
-    outcome = Outcome(result.reward, result.terminated, result.truncated, final_value, ~result.bad)
+    outcome = Outcome(result.reward, result.terminated, result.truncated, final_value, ~result.nonfinite)
     return settle(carry, state, result), outcome, result
 
 
@@ -153,8 +153,8 @@ class Stepped:
         def judge_into(learner, carry, stored, history, sim, targets, t):
             carry, outcome, result = second(learner, carry, sim)
             history = nan_guard.remember(history, sim, targets)
-            due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any(), result.bad.any()])
-            return carry, _write(stored, t, outcome), history, result.reset, result.bad, due
+            due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any(), result.nonfinite.any()])
+            return carry, _write(stored, t, outcome), history, result.reset, result.nonfinite, due
 
         def finish(learner, carry, sim):
             # A look ahead, not a step: the state that `observe` returns is dropped, so the next

@@ -61,8 +61,8 @@ class Stepped:
         def judge_into(carry, decision, history, sim, targets):
             carry, pending, result = judge(env, decision, carry, sim)
             history = nan_guard.remember(history, sim, targets)
-            due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any(), result.bad.any()])
-            return carry, pending, history, result.reset, result.bad, due
+            due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any(), result.nonfinite.any()])
+            return carry, pending, history, result.reset, result.nonfinite, due
 
         def learn_into(learner, stored, carry, pending, wait, sim, keys):
             experience = Experience(stored, pending, wait)

@@ -62,13 +62,13 @@ class Replay:
         def step(state: LocomotionState, inputs: tuple) -> tuple[LocomotionState, dict]:
             action, sim, after, drawn, key = inputs
             drawn = drawn._replace(noise_key=key)
-            state, asked = locomotion.pre_step(self.task, action_clip, state, action)
+            state, actuator_command = locomotion.pre_step(self.task, action_clip, state, action)
             held = state
-            state, result = locomotion.advance(self.task, self.groups, state, sim, drawn)
+            state, result = locomotion.post_step_from_draws(self.task, self.groups, state, sim, drawn)
             after_step = state
             state, obs = locomotion.observe(self.task, self.groups, self.clip, state, after)
             return state, {
-                "targets": asked.targets,
+                "targets": actuator_command.targets,
                 "result": result,
                 "obs": obs,
                 "state": after_step.replace(history={}),

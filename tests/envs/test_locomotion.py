@@ -70,7 +70,7 @@ def test_a_broken_environment_is_isolated(key: jax.Array) -> None:
     broken = clean._replace(joint_vel=clean.joint_vel.at[1, 3].set(jnp.nan))
     after, result = env.post_step(state, broken)
     _, undisturbed = env.post_step(state, clean)
-    assert result.bad.tolist() == [False, True, False, False]
+    assert result.nonfinite.tolist() == [False, True, False, False]
     assert result.truncated[1] and not result.terminated[1] and result.reset.mask[1]
     assert float(result.reward[1]) == 0.0
     others = np.array([0, 2, 3])
@@ -85,9 +85,9 @@ def test_the_same_key_gives_the_same_step(key: jax.Array) -> None:
     runs = []
     for _ in range(2):
         state, reset = env.init(key)
-        state, asked = env.pre_step(state, jnp.ones((N, 29)))
+        state, actuator_command = env.pre_step(state, jnp.ones((N, 29)))
         state, result = env.post_step(state, standing())
-        runs.append((reset, asked, result, env.observe(state, standing())[1]))
+        runs.append((reset, actuator_command, result, env.observe(state, standing())[1]))
     jax.tree.map(np.testing.assert_array_equal, runs[0], runs[1])
 
 
@@ -126,9 +126,9 @@ def test_torque_noise_reaches_the_simulator(key: jax.Array) -> None:
     """Uniform within 10 % of each joint's limit, new at every physics step; none by default."""
     env = make("--randomization.setup-terms.setup-torque-rfi.params.enabled=True")
     state, _ = env.init(key)
-    _, asked = env.pre_step(state, jnp.zeros((N, 29)))
-    assert asked.torque_offset is not None and asked.torque_offset.shape == (N, 4, 29)
-    share = np.asarray(asked.torque_offset) / robots.load("g1").torque_limit
+    _, actuator_command = env.pre_step(state, jnp.zeros((N, 29)))
+    assert actuator_command.torque_offset is not None and actuator_command.torque_offset.shape == (N, 4, 29)
+    share = np.asarray(actuator_command.torque_offset) / robots.load("g1").torque_limit
     assert np.abs(share).max() <= 0.1 + 1e-6 and np.abs(share).max() > 0.09
     assert (share[:, 0] != share[:, 1]).all()
     plain = make()
@@ -143,8 +143,10 @@ def test_joint_bias_shifts_targets_and_observations(key: jax.Array) -> None:
     state, _ = env.init(key)
     bias = np.asarray(state.joint_bias)
     assert bias.min() >= -0.01 and bias.max() <= 0.01 and np.abs(bias).max() > 0.005
-    state, asked = env.pre_step(state, jnp.zeros((N, 29)))
-    np.testing.assert_allclose(asked.targets, robots.load("g1").default_joint_pos + bias, atol=1e-6)
+    state, actuator_command = env.pre_step(state, jnp.zeros((N, 29)))
+    np.testing.assert_allclose(
+        actuator_command.targets, robots.load("g1").default_joint_pos + bias, atol=1e-6
+    )
     state, _ = env.post_step(state, standing())
     _, obs = env.observe(state, standing())
     np.testing.assert_allclose(obs["actor_obs"][:, 37:66], -bias, atol=1e-6)

@@ -10,11 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from holosoma_jax import experiment
+from holosoma_jax import experiment, rotations
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
-from holosoma_jax.envs import rotations
 from holosoma_jax.evaluation import evaluate, perturbations
 from holosoma_jax.evaluation.evaluate import Moment
 from holosoma_jax.experiment import Setup

@@ -125,7 +125,7 @@ def step_result(terminated: list[int], bad: list[int] | None = None, reward: flo
         episode_return=empty,
         episode_length=empty,
         metrics={"PerSecond/rew_alive": (reward * count, count)},
-        bad=flags,
+        nonfinite=flags,
     )
 
 

@@ -91,7 +91,7 @@ def test_the_buffer_holds_what_happened(cfg, learner):
         _, result = post_step(carry.env, sim)
         final = {f"next_{k}": np.array(v) for k, v in result.final_obs.items()}
         judged = {k: np.array(getattr(result, k)) for k in ("reward", "terminated", "truncated")}
-        done = {"action": np.array(decision.action), "valid": ~np.array(result.bad)}
+        done = {"action": np.array(decision.action), "valid": ~np.array(result.nonfinite)}
         seen.append(Transition(**obs, **done, **judged, **final))
         carry, pending, result = jax.block_until_ready(second(decision, carry, sim))
         past = past.replace(replay=stored, pending=pending)

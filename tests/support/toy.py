@@ -29,7 +29,7 @@ from bridges.protocol import (
 )
 from holosoma_jax.config import compose
 from holosoma_jax.config.schema import Config, TrainingConfig
-from holosoma_jax.envs.env import Action, Env, EnvSpec, ObservationTerm, Reset, StepResult
+from holosoma_jax.envs.env import ActuatorCommand, Env, EnvSpec, ObservationTerm, Reset, StepResult
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.experiment import Setup, learner_spec
 from holosoma_jax.parallel import processes
@@ -229,7 +229,7 @@ def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7) 
         return state, reset_for(k_reset, jnp.ones(e, bool), jnp.zeros(e, bool), jnp.zeros((e, 3)))
 
     def pre_step(state, action):
-        return state.replace(last_action=action), Action(action, None)
+        return state.replace(last_action=action), ActuatorCommand(action, None)
 
     def critic_obs(state, sim):
         q, qd = sim.joint_pos, 0.05 * sim.joint_vel
@@ -267,7 +267,7 @@ def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7) 
                 "Env/nonfinite": bad.sum(dtype=jnp.float32),
                 "Episode/rew_track": (jnp.where(done, reward, 0.0).sum(), done.sum(dtype=jnp.float32)),
             },
-            bad=bad,
+            nonfinite=bad,
         )
         state = state.replace(
             clock=jnp.where(done, 0, clock),

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from holosoma_jax import rotations
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.envs import rotations
 from holosoma_jax.envs.terms.gait import swing_height_target
 from holosoma_jax.envs.view import View, row
 

@@ -11,7 +11,7 @@ import numpy as np
 from bridges.protocol import Ground
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.schema import SpawnConfig, TerrainConfig, TerrainTermConfig
-from holosoma_jax.envs.tiles import DIFFICULTIES, GRADED_BY_ROW, TILES
+from holosoma_jax.envs.terrain.tiles import DIFFICULTIES, GRADED_BY_ROW, TILES
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from holosoma_jax.envs import rotations
+from holosoma_jax import rotations
 from tests.support.shared import shared_path
 
 

@@ -1,0 +1,5 @@
+"""The ground: its tiles, its heights, and where environments start on it."""
+
+from holosoma_jax.envs.terrain.terrain import Terrain, build, grid_height
+
+__all__ = ["Terrain", "build", "grid_height"]
