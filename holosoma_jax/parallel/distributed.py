@@ -5,6 +5,7 @@ Nothing here imports JAX before it is known which process this is.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import signal
@@ -52,8 +53,11 @@ def join(cfg: Config) -> Config:
     import jax
 
     given = cfg.training.distributed
+    bind = None
     if given.process_id == 0:
-        _require_free(given.coordinator_address or "")
+        host, port = _split(given.coordinator_address or "")
+        bind = bind_address(host, port)
+        _require_free(bind, port)
     where = f" at {given.coordinator_address}" if given.coordinator_address else ""
     longest = int(2 * MEETING)  # JAX's own patience, at the end of which it aborts with a stack trace
     try:
@@ -67,6 +71,7 @@ def join(cfg: Config) -> Config:
                     given.process_id,
                     cluster_detection_method="deactivate",
                     initialization_timeout=longest,
+                    coordinator_bind_address=bind,
                 )
     except (RuntimeError, ValueError) as error:
         raise ConfigError(_alone(where, str(error).splitlines()[0])) from None
@@ -98,15 +103,45 @@ def _deadline(message: str) -> Iterator[None]:
         timer.cancel()
 
 
-def _require_free(address: str) -> None:
-    """Raise ConfigError unless `address` is HOST:PORT, and nobody listens there, as this process is about to."""
-    port = address.rpartition(":")[2]
-    if not (":" in address and port.isdigit() and 0 < int(port) < 2**16):
+def _split(address: str) -> tuple[str, int]:
+    """Host, without an IPv6 address' brackets, and port; raises ConfigError unless it is HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (host and port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
         raise ConfigError(f"training.distributed.coordinator_address: got '{address}', wanted HOST:PORT.")
-    with socket.socket() as probe:
+    return host, int(port)
+
+
+def bind_address(host: str, port: int) -> str | None:
+    """The address that the coordinator listens at; None for all interfaces, JAX's default.
+
+    It is the one that the processes are told, so that a run on 127.0.0.1 cannot be reached from the
+    network. All interfaces are left for two cases in which others reach this machine by another address:
+    a name that means loopback here (Debian gives 127.0.1.1 to a machine's own name), and an address that no
+    interface of this machine has (network address translation, containers).
+    """
+    try:
+        family, *_, (address, *_) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError:
+        return None
+    loopback = ipaddress.ip_address(str(address).split("%")[0]).is_loopback
+    if loopback and host != "localhost" and host != address:
+        return None
+    with socket.socket(family) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return None
+    return f"[{address}]:{port}" if family == socket.AF_INET6 else f"{address}:{port}"
+
+
+def _require_free(bind: str | None, port: int) -> None:
+    """Raise ConfigError if the coordinator cannot listen at `bind` (None: all interfaces) and `port`."""
+    host = "" if bind is None else bind.rpartition(":")[0].strip("[]")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that a run has just left is free
         try:
-            probe.bind(("", int(port)))
+            probe.bind((host, port))
         except OSError as error:
             raise ConfigError(
                 f"training.distributed.coordinator_address: port {port} of this machine cannot be used "

@@ -13,7 +13,9 @@ import mujoco
 import numpy as np
 from mujoco.studio import app as studio_app
 from mujoco.studio import endpoints, launch_thread, messages, viewer_protocol, web_viewer
+from mujoco.studio.web import web_server
 
+from holosoma_jax.viewer import access
 from holosoma_jax.viewer.link import ViewerJob
 from holosoma_jax.viewer.panel import Panel, Shown
 from holosoma_jax.viewer.stage import Frames, Stage
@@ -22,6 +24,7 @@ GONE_S = 10.0
 """s without a page after which a viewer that does not stay ends; a reload takes less"""
 LOOPBACK = ("127.0.0.1", "::1")
 QPOS = int(mujoco.mjtState.mjSTATE_QPOS)
+web_server_serve = web_server.serve
 
 
 class Pages(logging.Handler):
@@ -60,9 +63,18 @@ def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) 
     plugins = [studio_app.App(looks), Panel(job, stage.root_body, say)]
     config = viewer_protocol.ViewerConfig(title=job.title, gfx="web", http_port=job.port)
 
-    # Studio listens on all interfaces and has no setting for it: what it puts here is ignored.
+    # Studio has no setting for where it listens and whom it answers. What it sets `_host` to (all
+    # interfaces) is ignored, and the function with which it opens its server is replaced by a guarded one.
     class Page(web_viewer.WebViewer):
         _host = property(lambda self: job.host, lambda self, value: None)  # type: ignore[assignment]
+
+        def _start_server(self) -> None:
+            rule = access.rule(job.host, self._http_port)
+            web_server.serve = access.guard(web_server_serve, rule)
+            super()._start_server()
+
+        def get_drop_file(self) -> str:
+            return ""
 
     viewer = Page(config, inside, model=stage.model, plugins=plugins)
     address, port = viewer._http_sock.getsockname()[:2]
@@ -70,6 +82,9 @@ def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) 
         viewer.close()
         raise RuntimeError(f"MuJoCo Studio listens at {address}, not at {job.host}: not served, for safety")
     _wait_until_served(address, port)
+    if not access.is_guarded(_reachable(address), port):
+        viewer.close()
+        raise RuntimeError("this version of MuJoCo Studio answers every web page: not served, for safety")
     say(ready=f"http://{_written(job.host)}:{port}/")
     feeding = (stage, frames, outside, None if job.stays else pages)
     threading.Thread(target=_feed, args=feeding, daemon=True).start()
@@ -110,13 +125,17 @@ def _require_address(host: str, port: int) -> None:
 
 def _wait_until_served(address: str, port: int, timeout_s: float = 20.0) -> None:
     """The address is taken at once, but listened at by a thread of Studio's; raises RuntimeError if it never is."""
-    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
-        with suppress(OSError), socket.create_connection((loopback, port), timeout=1.0):
+        with suppress(OSError), socket.create_connection((_reachable(address), port), timeout=1.0):
             return
         time.sleep(0.02)
     raise RuntimeError(f"MuJoCo Studio does not answer at {address}, port {port}")
+
+
+def _reachable(address: str) -> str:
+    """An address of this machine at which a socket bound to `address` answers."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
 
 
 def _written(host: str) -> str:
