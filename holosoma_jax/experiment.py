@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 
 import bridges
+from bridges.mujoco import landing
 from bridges.protocol import Bridge
 from holosoma_jax import envs, robots
 from holosoma_jax.config.errors import ConfigError
@@ -44,6 +45,8 @@ def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Rob
       ConfigError: a name, count or combination in `cfg` that a part does not accept.
     """
     robot = robots.configure(robots.load(cfg.robot.asset), cfg.robot)
+    if not robots.is_built_in(robot.mjcf):
+        landing.require(robot, cfg.simulator)
     robot = looks.dress(adapt(robot) if adapt else robot, cfg.viewer.robot_xml)
     ground = terrain.build(cfg.terrain, cfg.training.seed)
     bridge = bridges.make(

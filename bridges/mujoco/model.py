@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
+from holosoma_jax.robots.model import free_of_pairs, read
+
 if TYPE_CHECKING:
     from bridges.protocol import Ground
     from holosoma_jax.config.schema import SimulatorConfig
@@ -44,9 +46,9 @@ def build(
       ValueError: the MJCF lacks a joint of the record, or its root has no free joint, or the heights
         of the ground are not a finite grid of at least 2 x 2.
     """
-    spec = mujoco.MjSpec.from_file(str(robot.mjcf))
-    for unused in (*spec.sensors, *spec.actuators, *spec.keys):
-        spec.delete(unused)
+    spec = read(robot.mjcf, robot.root_body).spec
+    if not self_collisions:
+        free_of_pairs(spec)
     spec.compiler.discardvisual = True
     _set_options(spec, cfg)
     _add_actuators(spec, robot)

@@ -7,6 +7,7 @@ both must hold (gains, torque limit, armature) are compared, so that neither can
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,13 @@ import numpy as np
 import yaml
 
 from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.robots import model as robot_model
 from holosoma_jax.robots.robot import Robot
 
 if TYPE_CHECKING:
     from holosoma_jax.config.schema import RobotConfig
+
+log = logging.getLogger(__name__)
 
 ROBOTS = Path(__file__).parent
 BODY_LISTS = {
@@ -49,11 +53,13 @@ def load(asset: str) -> Robot:
     path = folder / "robot.yaml"
     record = _read(path)
     model_path = folder / _text(path, record, "mjcf")
-    model = _compile(path, model_path)
+    model, servos = _compile(path, model_path, _text(path, record, "root_body"))
     joints = [_name(model, mujoco.mjtObj.mjOBJ_JOINT, j) for j in range(1, model.njnt)]
     bodies = [_name(model, mujoco.mjtObj.mjOBJ_BODY, b) for b in range(1, model.nbody)]
     columns = _joints(path, record, joints)
-    lower, upper = model.jnt_range[1:].T
+    limited = model.jnt_limited[1:].astype(bool)
+    lower = np.where(limited, model.jnt_range[1:, 0], -robot_model.UNLIMITED)
+    upper = np.where(limited, model.jnt_range[1:, 1], robot_model.UNLIMITED)
     index, sign = _mirror(path, record, joints)
     lists = {key: _bodies(path, record, key, bodies, size) for key, size in BODY_LISTS.items()}
     robot = Robot(
@@ -83,8 +89,14 @@ def load(asset: str) -> Robot:
         body_mass=_frozen(model.body_mass[1:]),
         soft_limit_factor=_positive(path, record, "soft_limit_factor"),
     )
-    _check(path, robot, model)
+    _check(path, robot, servos)
+    _check_feet(path, robot, model)
     return robot
+
+
+def is_built_in(model_path: Path) -> bool:
+    """Whether a model file is one of this package's."""
+    return ROBOTS in model_path.parents
 
 
 def configure(robot: Robot, cfg: RobotConfig) -> Robot:
@@ -129,29 +141,29 @@ def _read(path: Path) -> Mapping[str, Any]:
     return record
 
 
-def _compile(path: Path, model_path: Path) -> mujoco.MjModel:
-    """The compiled model: a free joint first, then hinges; actuators none, or one a hinge, in order."""
+def _compile(path: Path, model_path: Path, root_body: str) -> tuple[mujoco.MjModel, mujoco.MjModel | None]:
+    """The robot alone, compiled: a free joint first, then hinges; and with its actuators if they are servos."""
     if not model_path.is_file():
         raise ConfigError(f"{path}: mjcf names '{model_path.name}', which is not in {path.parent}.")
-    try:
-        model = mujoco.MjModel.from_xml_path(str(model_path))
-    except ValueError as error:
-        raise ConfigError(f"{model_path}: MuJoCo rejects it: {' '.join(str(error).split())}") from None
+    read = robot_model.read(model_path, root_body)
+    model = read.spec.compile()
+    if not is_built_in(model_path):
+        for note in read.notes:
+            log.warning("%s: %s.", model_path.name, note)
+        for joint in np.flatnonzero(model.jnt_limited[1:] == 0) + 1:
+            name = _name(model, mujoco.mjtObj.mjOBJ_JOINT, int(joint))
+            log.warning("%s: '%s' has no range; half a turn either side is taken.", model_path.name, name)
     kinds = model.jnt_type
     hinge, free = mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_FREE
     if not len(kinds) or kinds[0] != free or any(kinds[1:] != hinge):
-        raise ConfigError(f"{model_path}: expected one free joint, then hinges only.")
-    for u in range(max(model.nu, model.njnt - 1) if model.nu else 0):
-        joint = _name(model, mujoco.mjtObj.mjOBJ_JOINT, u + 1) if u + 1 < model.njnt else "nothing"
-        driven = "nothing"
-        if u < model.nu:
-            driven = _name(model, mujoco.mjtObj.mjOBJ_JOINT, int(model.actuator_trnid[u, 0]))
-        if driven != joint:
-            raise ConfigError(
-                f"{model_path}: actuator {u} drives {driven}, but joint {u} is {joint}. "
-                "Write one actuator per hinge, in the order of the joints, or none at all."
-            )
-    return model
+        others = [
+            _name(model, mujoco.mjtObj.mjOBJ_JOINT, j) for j in range(1, model.njnt) if kinds[j] != hinge
+        ]
+        raise ConfigError(
+            f"{model_path}: expected one free joint, then hinges only; "
+            f"{', '.join(others[:3]) or 'the first joint'} is not."
+        )
+    return model, read.servos
 
 
 def _joints(path: Path, record: Mapping[str, Any], joints: Sequence[str]) -> dict[str, np.ndarray]:
@@ -198,20 +210,12 @@ def _mirror(path: Path, record: Mapping[str, Any], joints: Sequence[str]) -> tup
     return [joints.index(other) for other, _ in pairs], [float(sign) for _, sign in pairs]
 
 
-def _check(path: Path, robot: Robot, model: mujoco.MjModel) -> None:
+def _check(path: Path, robot: Robot, servos: mujoco.MjModel | None) -> None:
     """Record against model: gains, limits, armature; the default pose inside the ranges.
 
-    A model without actuators leaves control, armature included, to the record.
+    A model whose actuators are not servos leaves control, armature included, to the record.
     """
-    gains, law = model.actuator_gainprm, model.actuator_biasprm
-    control = {
-        "kp": gains[:, 0],
-        "kp (bias)": -law[:, 1],
-        "kd": -law[:, 2],
-        "torque_limit": model.actuator_forcerange[:, 1],
-        "armature": model.dof_armature[6:],
-    }
-    for key, values in control.items() if model.nu else ():
+    for key, values in _control(servos).items():
         recorded = getattr(robot, key.split()[0])
         for joint, got, want in zip(robot.joint_names, values, recorded, strict=True):
             if not np.isclose(got, want, rtol=1e-5, atol=1e-9):
@@ -232,6 +236,43 @@ def _check(path: Path, robot: Robot, model: mujoco.MjModel) -> None:
             raise ConfigError(
                 f"{path}: joints.{joint}.default is {q:g} rad, outside the range [{low:g}, {high:g}]."
             )
+
+
+def _control(servos: mujoco.MjModel | None) -> dict[str, np.ndarray]:
+    """What the model says of control, [J] each; limits only where its actuators have one."""
+    if servos is None:
+        return {}
+    law = servos.actuator_biasprm
+    control = {
+        "kp": servos.actuator_gainprm[:, 0],
+        "kp (bias)": -law[:, 1],
+        "kd": -law[:, 2],
+        "armature": servos.dof_armature[6:],
+    }
+    if servos.actuator_forcelimited.all():
+        control["torque_limit"] = servos.actuator_forcerange[:, 1]
+    return control
+
+
+def _check_feet(path: Path, robot: Robot, model: mujoco.MjModel) -> None:
+    """Raise ConfigError for a foot without a geom that collides: the robot would fall for ever."""
+    solid = {
+        int(b) for g, b in enumerate(model.geom_bodyid) if model.geom_contype[g] or model.geom_conaffinity[g]
+    }
+    for name in robot.feet_bodies:
+        foot = model.body(name).id
+        below = {b for b in solid if _hangs_from(model, b, foot)}
+        if not below:
+            raise ConfigError(
+                f"{path}: feet_bodies: no geom of '{name}' collides in {robot.mjcf.name} (contype and conaffinity "
+                "are 0, and no contact pair names one). Give its sole contype 1."
+            )
+
+
+def _hangs_from(model: mujoco.MjModel, body: int, ancestor: int) -> bool:
+    while body not in (0, ancestor):
+        body = int(model.body_parentid[body])
+    return body == ancestor
 
 
 def _body(path: Path, key: str, name: Any, bodies: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from holosoma_jax.robots.model import read
 from holosoma_jax.robots.robot import Robot
 
 COLLISION_GROUP = 3
@@ -35,7 +36,7 @@ def urdf(robot: Robot) -> str:
       ValueError: a joint that is neither free nor a hinge, or a body with several joints; URDF cannot
         say that.
     """
-    model = mujoco.MjModel.from_xml_path(str(robot.mjcf))
+    model = read(robot.mjcf, robot.root_body).spec.compile()
     root = ET.Element("robot", name=robot.name)
     for body in range(1, model.nbody):
         _link(root, model, body)

@@ -137,13 +137,9 @@ def test_a_joint_that_the_model_lacks_is_named():
         start(1, robot=robot)
 
 
-def test_a_robot_without_free_root_is_refused(tmp_path):
-    path = tmp_path / "fixed.xml"
-    path.write_text(
-        BIPED.mjcf.read_text()
-        .replace('<freejoint name="root"/>', "")
-        .replace("<key ", "<!--<key ")
-        .replace('ctrl="0"/>', 'ctrl="0"/>-->')
-    )
-    with pytest.raises(ValueError, match="'torso' must come first and have a free joint"):
-        start(1, robot=replace(BIPED, mjcf=path))
+def test_a_robot_that_is_fixed_to_the_world_is_freed(tmp_path):
+    text = BIPED.mjcf.read_text().replace('<freejoint name="root"/>', "")
+    text = text.replace("<key ", "<!--<key ").replace('ctrl="0"/>', 'ctrl="0"/>-->')
+    (tmp_path / "fixed.xml").write_text(text)
+    model = mujoco_model.build(replace(BIPED, mjcf=tmp_path / "fixed.xml"), Ground(), config())
+    assert model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE and model.nq == 7 + 5
