@@ -7,6 +7,7 @@ own (before action scale and default pose); the observation normaliser is part o
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import warnings
@@ -87,6 +88,7 @@ def export_policy(
     model = _convert(policy, obs_dim, batch, input_name, output_name)
     for key, text in onnx_metadata.encode(metadata).items():
         model.metadata_props.add(key=key, value=text)
+    model.metadata_props.add(key=onnx_metadata.DIGEST, value=json.dumps(onnx_metadata.digest(model)))
     data = model.SerializeToString()
 
     observations = parity_observations(obs_dim) if observations is None else observations
@@ -177,7 +179,7 @@ def _convert(
             )
         _state_axes_as_attributes(model.graph)
         model.ir_version = IR_VERSION
-        model.producer_name = "holosoma_jax"
+        model.producer_name = onnx_metadata.PRODUCER
         model.producer_version = __version__
         for node in model.graph.node:
             node.ClearField("doc_string")

@@ -8,17 +8,21 @@ convention: the default pose, the torque limits, the control period, the units.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from holosoma_jax import __version__
 from holosoma_jax.envs.env import EnvSpec
 from holosoma_jax.robots.robot import Robot
+
+if TYPE_CHECKING:
+    import onnx
 
 UNITS: Mapping[str, str] = {
     "kp": "N m/rad",
@@ -31,6 +35,11 @@ UNITS: Mapping[str, str] = {
     "observation_layout": "(value + noise) * scale per frame, oldest frame first, terms in this order",
 }
 """Unit or formula of each numeric key."""
+
+PRODUCER = "holosoma_jax"
+"""Name of the producer in a model of ours."""
+DIGEST = "sha256"
+"""Key of the digest over graph and metadata."""
 
 REQUIRED = ("dof_names", "kp", "kd")
 """Without these the reference's deployment program cannot run a policy."""
@@ -116,6 +125,35 @@ def encode(meta: Mapping[str, Any]) -> dict[str, str]:
     return encoded
 
 
+def digest(model: onnx.ModelProto) -> str:
+    """SHA-256 of a model's graph and metadata, the entry `DIGEST` itself left out."""
+    bare = type(model)()
+    bare.CopyFrom(model)
+    entries = sorted((item.key, item.value) for item in bare.metadata_props if item.key != DIGEST)
+    del bare.metadata_props[:]
+    for key, value in entries:
+        bare.metadata_props.add(key=key, value=value)
+    return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
+
+
+def check_digest(model: onnx.ModelProto) -> None:
+    """Raise ValueError for a file of ours that is not as it was exported; other programs write no digest."""
+    stated = {item.key: item.value for item in model.metadata_props}
+    ours = model.producer_name == PRODUCER or "holosoma_jax_version" in stated or DIGEST in stated
+    if not ours:
+        return
+    if DIGEST not in stated:
+        raise ValueError(
+            f"metadata '{DIGEST}' is missing: the file is damaged or was made before; export it again"
+        )
+    found = digest(model)
+    if stated[DIGEST] != json.dumps(found):
+        raise ValueError(
+            f"metadata '{DIGEST}' is {_shown(stated[DIGEST])}, graph and metadata have {found[:12]}...: the file was "
+            "changed or damaged after its export; export it again"
+        )
+
+
 def check_metadata(
     meta: Mapping[str, Any],
     *,
@@ -186,8 +224,8 @@ def _check_per_joint(key: str, value: Any, joints: int | None) -> list[str]:
         return [f"'{key}' is {_shown(value)}, wanted one finite number per joint"]
     if joints is not None and len(value) != joints:
         return [f"'{key}' has {len(value)} entries, wanted {joints}, one per joint"]
-    if key in ("kp", "kd", "torque_limit") and min(value, default=0) < 0:
-        return [f"'{key}' has a negative entry, {min(value)}"]
+    if key in ("kp", "kd", "torque_limit") and min(value, default=1) <= 0:
+        return [f"'{key}' has the entry {min(value)}, wanted > 0"]
     if key == "action_scale" and min(value, default=1) <= 0:
         return [f"'action_scale' has the entry {min(value)}, wanted > 0"]
     return []

@@ -158,6 +158,10 @@ def _parse(path: Path) -> onnx.ModelProto:
     if not model.graph.node or not model.graph.output:
         raise OnnxPolicyError(f"{path}: not an ONNX file, or cut short: it holds no graph with an output.")
     try:
+        onnx_metadata.check_digest(model)
+    except ValueError as error:
+        raise OnnxPolicyError(f"{path}: {error}.") from None
+    try:
         onnx.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise OnnxPolicyError(f"{path}: its weights lie in another file: {_first_line(error)}") from None
@@ -184,11 +188,15 @@ def _input_size(path: Path, model: onnx.ModelProto) -> int:
 
 
 def _output_size(path: Path, session: onnxruntime.InferenceSession, obs_dim: int) -> int:
-    """The A of the first output [1, A], found by running one row of zeros."""
+    """The A of the first output [1, A], found by running one row of zeros and a random one."""
+    random = np.random.default_rng(1).standard_normal((1, obs_dim)).astype(np.float32)
     try:
         action = run_rows(session, np.zeros((1, obs_dim), np.float32))
+        other = run_rows(session, random)
     except Exception as error:
         raise OnnxPolicyError(f"{path}: the graph fails on a row of zeros: {_first_line(error)}") from None
+    if not (np.isfinite(action).all() and np.isfinite(other).all()):
+        raise OnnxPolicyError(f"{path}: its actions are not finite (for a row of zeros or a random one).")
     if action.ndim != 2 or action.shape[0] != 1 or action.dtype != np.float32:
         raise OnnxPolicyError(
             f"{path}: its first output is {action.dtype} {action.shape}, wanted float32 (1, J)."

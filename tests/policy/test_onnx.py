@@ -17,7 +17,7 @@ from holosoma_jax.envs.env import EnvSpec, ObservationTerm
 from holosoma_jax.policy import onnx as export
 from holosoma_jax.policy.onnx import OnnxParityError, export_policy, parity_error, parity_observations
 from holosoma_jax.policy.onnx_metadata import check_metadata, encode, policy_metadata, strip_paths
-from holosoma_jax.policy.onnx_policy import OnnxPolicy
+from holosoma_jax.policy.onnx_policy import OnnxPolicy, OnnxPolicyError
 from holosoma_jax.policy.onnx_reading import decode
 from tests.support.stick_robot import stick_robot
 
@@ -256,7 +256,7 @@ def test_encode_then_decode_is_the_identity():
         ({"dof_names": ["a", "b", "a", "c"]}, "'dof_names' lists 'a' twice"),
         ({"dof_names": "abcd"}, "'dof_names' is 'abcd', wanted a list of joint names"),
         ({"kd": [1.0, True, 1.0, 1.0]}, "'kd' is [1.0, True, 1.0, 1.0], wanted one finite number per joint"),
-        ({"kp": [1.0, -2.0, 1.0, 1.0]}, "'kp' has a negative entry, -2.0"),
+        ({"kp": [1.0, -2.0, 1.0, 1.0]}, "'kp' has the entry -2.0, wanted > 0"),
         ({"action_scale": 0}, "'action_scale' is 0, wanted > 0"),
         ({"action_scale": [0.5, 0.0, 1.0, 1.0]}, "'action_scale' has the entry 0.0, wanted > 0"),
         ({"command_ranges": {"v": [1.0, -1.0]}}, "'command_ranges.v' is [1.0, -1.0], wanted [low, high]"),
@@ -271,3 +271,40 @@ def test_check_metadata_names_each_problem(change: dict, problem: str):
     meta = decode(encode(_metadata()))
     assert check_metadata(meta, obs_dim=OBS, action_dim=JOINTS) == []
     assert check_metadata(meta | change) == [problem]
+
+
+def test_a_damaged_file_is_never_another_policy(tmp_path):
+    """Any changed byte is seen: it breaks the file, or the digest over graph and metadata."""
+    path = export_policy(tmp_path / "p.onnx", _policy(), OBS, JOINTS, _metadata())
+    whole, rng = path.read_bytes(), np.random.default_rng(3)
+    OnnxPolicy.load(path)
+    refused, same = 0, 0
+    for spot in rng.integers(0, len(whole), 200):
+        data = bytearray(whole)
+        data[spot] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bytes(data))
+        try:
+            OnnxPolicy.load(path)
+        except OnnxPolicyError:
+            refused += 1
+        else:
+            same += onnx.load_model_from_string(bytes(data)) == onnx.load_model_from_string(whole)
+    assert refused + same == 200 and refused > 190
+
+
+@pytest.mark.parametrize("key", ["experiment_config", "kp", "dof_names"])
+def test_edited_metadata_is_refused(tmp_path, key):
+    path = export_policy(tmp_path / "p.onnx", _policy(), OBS, JOINTS, _metadata())
+    model = onnx.load(str(path))
+    for item in model.metadata_props:
+        if item.key == key:
+            item.value = (
+                item.value.replace("1", "2") if key != "dof_names" else item.value.replace("_0", "_9")
+            )
+    onnx.save(model, str(path))
+    with pytest.raises(OnnxPolicyError, match="sha256"):
+        OnnxPolicy.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, str(path))
+    with pytest.raises(OnnxPolicyError, match="'sha256' is missing"):
+        OnnxPolicy.load(path)

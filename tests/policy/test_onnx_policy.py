@@ -157,6 +157,12 @@ def _outside(tmp_path: Path, keep: bool = True) -> Path:
     return path
 
 
+def _nan_weights(tmp_path: Path) -> Path:
+    graph = files.ppo_graph(output="flat")
+    graph.add("Mul", "flat", graph.const(np.nan), output="action")
+    return graph.save(tmp_path / "p.onnx", files.shipped_metadata())
+
+
 def _three_dims(tmp_path: Path) -> Path:
     graph = files.Graph()
     graph.add("ReduceMean", "actor_obs", axes=[2], keepdims=0, output="action")
@@ -178,6 +184,11 @@ BAD = {
         lambda t: _save(t, _without("kp"), raw={"kp": "[NaN]"}),
         r"'kp' is \[nan\], wanted one finite",
     ),
+    "gain of 0": (
+        lambda t: _save(t, _without("kp") | {"kp": [0.0] * 29}),
+        r"'kp' has the entry 0.0, wanted > 0",
+    ),
+    "NaN weights": (_nan_weights, "its actions are not finite"),
     "gains of other joints": (
         lambda t: _save(t, _without("kp") | {"kp": {"knee": 1.0}}),
         r"'kp' is \{'knee': 1.0\}, wanted one finite number per joint",
