@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from holosoma_jax import machine
+from holosoma_jax import machine, terminal
 from holosoma_jax.config import extras
 from holosoma_jax.config.errors import ConfigError
 
@@ -78,6 +78,11 @@ def command(body: Callable[[], int], interrupted: str) -> int:
       The body's exit code; 1 after an `ExpectedFailure`; 2 for a wrong configuration or a missing extra; 130
       after Ctrl-C. Any other exception is a defect and is raised.
     """
+    with terminal.attached():
+        return _exit_code(body, interrupted)
+
+
+def _exit_code(body: Callable[[], int], interrupted: str) -> int:
     try:
         with _interruptible():
             return body()

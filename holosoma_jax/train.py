@@ -73,9 +73,9 @@ def saved_config(argv: Sequence[str]) -> Mapping[str, Any] | None:
     path = texts.get(("training", "checkpoint")) or texts.get(("training", "warm_start"))
     if path is None or given.chosen("exp") is not None:
         return None
-    from holosoma_jax.runs import run_dir
+    from holosoma_jax.runs import open_run
 
-    return run_dir.saved_config(path)
+    return open_run.saved_config(path)
 
 
 if __name__ == "__main__":

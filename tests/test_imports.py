@@ -15,7 +15,7 @@ OURS = ("holosoma_jax", "bridges")
 COMMANDS = frozenset({"train", "eval", "replay", "export", "doctor"})
 """Modules of `holosoma_jax` that are commands; nothing imports them."""
 
-BASE = ("config", "files", "machine", "memory", "rotations", "runtime", "signals")
+BASE = ("config", "files", "machine", "memory", "rotations", "runtime", "signals", "terminal")
 """What every room may use: the configuration, and modules without knowledge of the rest."""
 ROOMS: dict[str, tuple[str, ...]] = {
     "config": (),
@@ -25,6 +25,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "rotations": (),
     "runtime": (),
     "signals": (),
+    "terminal": (),
     "robots": (),
     "motion": ("robots", "bridges.protocol"),
     "learn": (),

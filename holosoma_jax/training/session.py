@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 import bridges
@@ -19,7 +17,8 @@ from holosoma_jax.loggers.sinks import Sink, make_sinks, read_metrics, share
 from holosoma_jax.loggers.sinks import require as require_logger
 from holosoma_jax.parallel import processes
 from holosoma_jax.rollout import nan_guard
-from holosoma_jax.runs import checkpoint, run_dir
+from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs.open_run import OpenedRun, open_run
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.signals import on_signal
 from holosoma_jax.training import off_policy, on_policy
@@ -44,22 +43,21 @@ def run(cfg: Config) -> int:
     Raises:
       ConfigError: something in `cfg` is wrong, or its checkpoint does not fit.
     """
-    processes.from_main(lambda: run_dir.require(cfg) or "")
-    setup = build(cfg)
-    try:
-        with viewer_session(setup, f"{setup.robot.name}: {cfg.training.name}", _print) as viewer:
-            return _run(cfg, setup, viewer)
-    finally:
-        setup.bridge.close()
+    with open_run(cfg) as run:
+        setup = build(run.config)
+        try:
+            with viewer_session(setup, f"{setup.robot.name}: {cfg.training.name}", _print) as viewer:
+                return _run(run, setup, viewer)
+        finally:
+            setup.bridge.close()
 
 
-def _run(cfg: Config, setup: Setup, viewer: Viewer | None) -> int:
-    folder, saved, warm = _begin(cfg)
+def _run(run: OpenedRun, setup: Setup, viewer: Viewer | None) -> int:
+    cfg, folder, saved, warm = run.config, run.folder, run.checkpoint, run.warm_start
     total = cfg.algo.config.num_learning_iterations
     _print(f"Run: {folder.path}")
     loop, unit = LOOPS[cfg.algo.name], iteration_name(cfg)
     driver, state = loop.begin(setup, saved, _print, warm)
-    processes.from_main(lambda: run_dir.reopen(folder, cfg) or "")
     if saved is not None:
         _print(f"Continuing from {saved}: {state.iteration} of {total} {unit}s are done.")
     elif warm is not None:
@@ -100,19 +98,6 @@ def _run(cfg: Config, setup: Setup, viewer: Viewer | None) -> int:
         print("error: the last iterations could not be saved; see the warnings above", file=sys.stderr)
         return 1
     return stop.exit_code
-
-
-def _begin(cfg: Config) -> tuple[RunDir, Path | None, Path | None]:
-    """The folder of the run, which the main process finds or makes, and the checkpoints to begin with (`Start`)."""
-
-    def tell() -> str:
-        start = run_dir.begin(cfg)
-        paths = (start.run.path, start.checkpoint, start.warm)
-        return json.dumps([path and str(path) for path in paths])
-
-    path, *found = json.loads(processes.from_main(tell))
-    saved, warm = (found and Path(found) for found in found)
-    return RunDir(Path(path)), saved, warm
 
 
 def _finish(cfg: Config, artifacts: Artifacts, learner: Any | None) -> None:

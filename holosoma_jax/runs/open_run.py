@@ -1,0 +1,164 @@
+"""Opening a run: which folder, which checkpoint, and nobody else in it meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import Config
+from holosoma_jax.files import replacing
+from holosoma_jax.loggers import wandb_files
+from holosoma_jax.parallel import processes
+from holosoma_jax.runs import checkpoint, run_dir
+from holosoma_jax.runs.lock import FILE as LOCK_FILE
+from holosoma_jax.runs.lock import locked
+from holosoma_jax.runs.run_dir import RunDir
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run that this session may write to."""
+
+    folder: RunDir
+    checkpoint: Path | None
+    """the checkpoint folder to restore; None: from the beginning"""
+    warm_start: Path | None
+    """the checkpoint whose learner a beginning run takes over"""
+    config: Config
+    """the settings in force, as ``config.yaml`` records them: without the checkpoint they began with"""
+
+
+@contextlib.contextmanager
+def open_run(cfg: Config) -> Iterator[OpenedRun]:
+    """The run that `cfg` begins or continues, locked while the context lasts.
+
+    Without ``training.checkpoint``: a new folder. With a run directory: that one again, from its newest
+    checkpoint (from the beginning if there is none yet). With one ``checkpoints/<step>`` folder, or one
+    at Weights & Biases: a new folder, which starts there; the old run stays as it is. Where there is no
+    checkpoint, ``training.warm_start`` is looked for. ``config.yaml`` records the settings.
+
+    If the body raises ConfigError (the checkpoint does not fit), a continued run is put back as it was.
+    A new folder in which nothing has been left yet is removed on any error.
+
+    With several processes all call it; the main one finds and locks the run, and tells the others.
+
+    Raises:
+      ConfigError: nothing can be written there, the checkpoint cannot be found, or another process
+        writes into this run.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def find() -> str:
+            return json.dumps([path and str(path) for path in stack.enter_context(_opened(cfg))])
+
+        folder, *found = json.loads(processes.from_main(find))
+        saved, warm = (path and Path(path) for path in found)
+        yield OpenedRun(RunDir(Path(folder)), saved, warm, _recorded(cfg))
+
+
+@contextlib.contextmanager
+def _opened(cfg: Config) -> Iterator[tuple[Path, Path | None, Path | None]]:
+    """`open_run` in the main process: folder, checkpoint, warm start."""
+    wanted, found = cfg.training.checkpoint, None
+    if wanted is not None:
+        wanted = str(wandb_files.fetch(wanted, log.info)) if wandb_files.is_uri(wanted) else wanted
+        found = checkpoint.resolve(wanted)
+        if found is None or found.resolve() != Path(wanted).resolve():
+            with _continued(cfg, run_dir.of(Path(wanted))) as run:
+                found = checkpoint.latest(run.checkpoints)
+                yield run.path, found, None if found else _warm_start(cfg)
+            return
+        checkpoint.read_meta(found)
+    warm = None if found else _warm_start(cfg)
+    with _created(cfg) as run:
+        yield run.path, found, warm
+
+
+@contextlib.contextmanager
+def _created(cfg: Config) -> Iterator[RunDir]:
+    """A new run; without it again if the body fails before it leaves anything there."""
+    run = run_dir.create(_recorded(cfg))
+    try:
+        with locked(run.path):
+            yield run
+    except BaseException:
+        if not any(_has_content(path) for path in run.path.iterdir() if path != run.config):
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def _continued(cfg: Config, run: RunDir) -> Iterator[RunDir]:
+    """The run `run`, with the settings of `cfg`; as it was if the body raises ConfigError."""
+    try:
+        with contextlib.ExitStack() as lock:
+            lock.enter_context(locked(run.path))
+            checkpoint.clean(run.checkpoints)
+            before = run.config.read_bytes() if run.config.exists() else None
+            with replacing(run.config) as hidden:
+                compose.save_yaml(_recorded(cfg), hidden)
+            held = lock.pop_all()
+    except OSError as error:
+        raise ConfigError(
+            f"training.checkpoint: cannot write to {run.path} ({error.strerror or error}). To continue "
+            f"elsewhere, pass one of its checkpoints/<step> folders and --training.output-dir."
+        ) from None
+    with held:
+        try:
+            yield run
+        except ConfigError:
+            if before is not None:
+                with replacing(run.config) as hidden:
+                    hidden.write_bytes(before)
+            raise
+
+
+def _has_content(path: Path) -> bool:
+    return path.is_dir() or (path.name != LOCK_FILE and path.stat().st_size > 0)
+
+
+def _recorded(cfg: Config) -> Config:
+    """`cfg` without the checkpoint to go on from: whoever continues with this config names another."""
+    return replace(cfg, training=replace(cfg.training, checkpoint=None))
+
+
+def _warm_start(cfg: Config) -> Path | None:
+    """The checkpoint that ``training.warm_start`` means, if it is given."""
+    wanted = cfg.training.warm_start
+    if wanted is None:
+        return None
+    path = wandb_files.fetch(wanted, log.info) if wandb_files.is_uri(wanted) else wanted
+    found = checkpoint.resolve(path, "training.warm_start")
+    if found is None:
+        raise ConfigError(f"training.warm_start: {wanted} has saved no checkpoint yet; name another run.")
+    checkpoint.read_meta(found)
+    return found
+
+
+def saved_config(path: str | Path) -> dict[str, object]:
+    """The resolved config of the run or checkpoint at `path` (or ``wandb://...``), as a plain mapping.
+
+    Without the checkpoint that its last session went on from: whoever begins with this config says where.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    if wandb_files.is_uri(path):
+        path = wandb_files.fetch(str(path), log.info)
+    found = checkpoint.resolve(path)
+    if found is not None:
+        config = dict(checkpoint.read_meta(found).config)
+        return config | {"training": config["training"] | {"checkpoint": None}}
+    run = run_dir.of(Path(path))
+    if not run.config.is_file():
+        raise ConfigError(f"{run.path} has no complete checkpoint and no config.yaml; start a new run.")
+    return compose.to_mapping(compose.load(["--config", str(run.config)]))

@@ -1,0 +1,69 @@
+"""The terminal of a command: log records as lines, and output that nobody reads any more."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO, cast
+
+LOGGER = "holosoma_jax"
+"""Parent of all loggers of this package."""
+
+
+@contextlib.contextmanager
+def attached() -> Iterator[None]:
+    """Within the context, log records of this package are printed, and a broken standard output is ignored."""
+    logger, handler = logging.getLogger(LOGGER), _Printer()
+    level, streams = logger.level, (sys.stdout, sys.stderr)
+    sys.stdout, sys.stderr = unbreakable(sys.stdout), unbreakable(sys.stderr)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+        sys.stdout, sys.stderr = streams
+
+
+class _Printer(logging.Handler):
+    """Prints records on standard output, at once even into a pipe: information as it is, the rest with its level."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname}: "
+        print(f"{level}{record.getMessage()}", flush=True)
+
+
+def unbreakable(stream: TextIO) -> TextIO:
+    """`stream`, but what the operating system does not take is dropped instead of raising OSError.
+
+    ``train ... | head -1`` closes the pipe, a lost ssh connection the terminal, and a log file may fill its
+    disk; a training goes on in all three cases. A stream that is no file of the operating system (a notebook's)
+    is returned as it is.
+    """
+    try:
+        number = stream.fileno()
+    except (OSError, AttributeError, ValueError):
+        return stream
+    stream.flush()
+    raw = io.BufferedWriter(_Dropping(number, "w", closefd=False))
+    out = io.TextIOWrapper(
+        raw, encoding=stream.encoding, errors=stream.errors, line_buffering=stream.isatty()
+    )
+    out.mode = "w"  # type: ignore[attr-defined]  # as that of sys.stdout, which some libraries read
+    return cast(TextIO, out)
+
+
+class _Dropping(io.FileIO):
+    """A file whose writes cannot fail."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(memoryview(data).cast("B"))

@@ -1,0 +1,201 @@
+"""What `open_run` finds, makes, locks and puts back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax.numpy as jnp
+import pytest
+
+from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import Config
+from holosoma_jax.runs import checkpoint, lock
+from holosoma_jax.runs.open_run import OpenedRun, open_run, saved_config
+from holosoma_jax.runs.run_dir import RunDir
+from tests.support import toy
+from tests.support.child import ROOT
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> Config:
+    return toy.config(output_dir=str(tmp_path / "logs"), name="walk")
+
+
+def resuming(cfg: Config, path: Path, **changes) -> Config:
+    return replace(cfg, training=replace(cfg.training, checkpoint=str(path), **changes))
+
+
+def save(run: RunDir, cfg: Config, step: int) -> Path:
+    meta = checkpoint.Meta(step, "toy", "toy", 16, 3, 0.0, compose.to_mapping(cfg))
+    return checkpoint.save(run.checkpoints, {"learner": {"w": jnp.ones(2)}}, meta)
+
+
+def opened(cfg: Config) -> OpenedRun:
+    """What a session finds that ends at once."""
+    with open_run(cfg) as run:
+        return run
+
+
+def snapshot(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_new_run_has_its_config_and_a_name_of_its_own(cfg, tmp_path):
+    runs = [opened(cfg) for _ in range(3)]  # two of them within the same second
+    assert len({run.folder.path for run in runs}) == 3
+    for run in runs:
+        assert (run.checkpoint, run.warm_start, run.config) == (None, None, cfg)
+        assert run.folder.path.parent == tmp_path / "logs" / "toy"
+        assert "-walk" in run.folder.path.name
+        assert compose.load(["--config", str(run.folder.config)]) == cfg
+        assert [path.name for path in run.folder.path.iterdir()] == ["config.yaml"]
+    assert not list((tmp_path / "logs" / "toy").glob(".*"))
+
+
+def test_run_directory_continues_in_place(cfg):
+    run = opened(cfg).folder
+    newest = [save(run, cfg, step) for step in (5, 10)][-1]
+    for path in (run.path, run.checkpoints):
+        longer = replace(resuming(cfg, path), exp="longer")
+        recorded = replace(cfg, exp="longer")
+        assert opened(longer) == OpenedRun(run, newest, None, recorded)
+        assert compose.load(["--config", str(run.config)]) == recorded
+
+
+def test_run_directory_without_checkpoint_begins_again_in_place(cfg):
+    run = opened(cfg).folder
+    assert opened(resuming(cfg, run.path)) == OpenedRun(run, None, None, cfg)
+
+
+def test_one_checkpoint_starts_a_new_run(cfg):
+    run = opened(cfg).folder
+    earlier, _ = (save(run, cfg, step) for step in (5, 10))
+    before = snapshot(run.path)
+    branch = opened(resuming(cfg, earlier))
+    assert branch.checkpoint == earlier
+    assert branch.folder.path != run.path
+    assert snapshot(run.path) == before
+
+
+def test_warm_start_counts_where_there_is_no_checkpoint(cfg):
+    old = opened(cfg).folder
+    warm = replace(cfg, training=replace(cfg.training, warm_start=str(old.path)))
+    with pytest.raises(ConfigError, match=r"training.warm_start: .* has saved no checkpoint yet"):
+        opened(warm)
+    first = save(old, cfg, 5)
+    run = opened(warm)
+    assert (run.checkpoint, run.warm_start) == (None, first) and run.folder.path != old.path
+    assert opened(resuming(warm, run.folder.path)) == run  # killed before it saved
+    own = save(run.folder, warm, 2)
+    assert opened(resuming(warm, run.folder.path)) == replace(run, checkpoint=own, warm_start=None)
+    with pytest.raises(ConfigError, match=r"training.warm_start: no such folder"):
+        opened(replace(cfg, training=replace(cfg.training, warm_start="nowhere")))
+
+
+def test_a_new_run_that_leaves_nothing_is_removed(cfg, tmp_path):
+    with pytest.raises(KeyboardInterrupt), open_run(cfg) as run:
+        (run.folder.path / "metrics.jsonl").touch()
+        raise KeyboardInterrupt
+    assert not run.folder.path.exists()
+    with pytest.raises(RuntimeError), open_run(cfg) as run:
+        run.folder.metrics.write_text('{"step": 1}\n')
+        raise RuntimeError
+    assert run.folder.metrics.exists() and run.folder.config.exists()
+
+
+def test_a_continued_run_that_refuses_the_settings_is_as_it_was(cfg):
+    run = opened(cfg).folder
+    save(run, cfg, 5)
+    before = snapshot(run.path)
+    with pytest.raises(ConfigError), open_run(replace(resuming(cfg, run.path), exp="other")):
+        assert snapshot(run.path) != before
+        raise ConfigError("does not fit")
+    assert snapshot(run.path) == before
+
+
+def test_saved_config_of_run_checkpoint_and_unsaved_run(cfg, tmp_path):
+    run = opened(cfg).folder
+    assert saved_config(run.path) == compose.to_mapping(cfg)  # from config.yaml
+    changed = replace(cfg, exp="changed")
+    step = save(run, changed, 5)
+    assert saved_config(run.path) == saved_config(step) == compose.to_mapping(changed)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(ConfigError, match="no complete checkpoint and no config"):
+        saved_config(tmp_path)
+
+
+def test_output_that_cannot_be_written_is_one_sentence(cfg, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused = replace(cfg, training=replace(cfg.training, output_dir=str(tmp_path / "file")))
+    with pytest.raises(
+        ConfigError, match=r"training.output_dir: cannot write to .*file.*--training.output-dir"
+    ):
+        opened(refused)
+
+
+def test_folder_without_write_permission(cfg, monkeypatch):
+    """As root nothing is read-only, so the refusal is the operating system's error, raised by hand."""
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    run = opened(cfg).folder
+    save(run, cfg, 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        with pytest.raises(
+            ConfigError, match=r"training.output_dir: cannot write to .*\(Permission denied\)"
+        ):
+            opened(cfg)
+    monkeypatch.setattr(lock.os, "open", refuse)
+    with pytest.raises(ConfigError, match=r"training.checkpoint: cannot write to .*checkpoints/<step>"):
+        opened(resuming(cfg, run.path))
+    assert [path.name for path in run.path.glob(".*")] == []
+
+
+def hold(folder: Path) -> subprocess.Popen[str]:
+    """A process that holds the lock of `folder` when this returns."""
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom holosoma_jax.runs.lock import locked\n"
+        "with locked(Path(sys.argv[1])):\n    print('locked', flush=True)\n    time.sleep(600)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "locked\n"
+    return process
+
+
+def test_a_run_is_continued_by_one_process_at_a_time(cfg):
+    run = opened(cfg).folder
+    first = save(run, cfg, 5)
+    with hold(run.path) as other:
+        before = snapshot(run.path)
+        try:
+            with pytest.raises(ConfigError) as error:
+                opened(resuming(cfg, run.path))
+            for part in ("training.checkpoint", str(run.path), str(other.pid), os.uname().nodename):
+                assert part in str(error.value)
+            assert "\n" not in str(error.value)
+            assert opened(resuming(cfg, first)).checkpoint == first  # a branch needs no lock of it
+            assert snapshot(run.path) == before
+        finally:
+            other.send_signal(signal.SIGKILL)
+    assert opened(resuming(cfg, run.path)).checkpoint == first  # the lock went with its holder
+    with open_run(resuming(cfg, run.path)), pytest.raises(ConfigError, match=str(os.getpid())):
+        opened(resuming(cfg, run.path))
+
+
+def test_a_file_system_without_locks_costs_a_warning(cfg, monkeypatch, caplog):
+    def refuse(*args):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(lock.fcntl, "flock", refuse)
+    with open_run(cfg) as run:
+        assert str(run.folder.path) in caplog.text
