@@ -198,12 +198,7 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
 
 def _under(saved: fast_sac.FastSacState, fresh: fast_sac.FastSacState) -> fast_sac.FastSacState:
     """`saved` with the coefficients and learning rates of `fresh`."""
-    return saved.replace(
-        hyper=fresh.hyper,
-        actor=saved.actor.replace(lr=fresh.actor.lr),
-        critics=saved.critics.replace(lr=fresh.critics.lr),
-        log_alpha=saved.log_alpha.replace(lr=fresh.log_alpha.lr),
-    )
+    return fast_sac.apply_new_hyperparams(saved, fresh)
 
 
 def _until_log_line(done: int, logging: int, saving: int, budget: int) -> int:

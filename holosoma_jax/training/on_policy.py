@@ -149,12 +149,14 @@ def restore(path: Path, setup: Setup, fresh: State) -> State:
 
 def _under(algo: PpoConfig, saved: ppo.PpoState, fresh: ppo.PpoState, meta: Meta) -> ppo.PpoState:
     """`saved` under the settings `algo`, which `fresh` was made with."""
-    learner = saved.replace(hyper=fresh.hyper)
+    learner = ppo.apply_new_hyperparams(saved, fresh)
     if not algo.load_optimizer:
         return ppo.reset_optimizer(learner, algo)
     before = meta.config["algo"]["config"]
-    rates = {role: _rate(role, learner, fresh, algo, before) for role in ("actor", "critic")}
-    return learner.replace(**{r: getattr(learner, r).replace(lr=lr) for r, lr in rates.items()})
+    rates = {role: _rate(role, saved, fresh, algo, before) for role in ("actor", "critic")}
+    return learner.replace(
+        **{role: getattr(learner, role).with_hyperparams(learning_rate=lr) for role, lr in rates.items()}
+    )
 
 
 def _rate(
@@ -164,8 +166,8 @@ def _rate(
     name = f"{role}_learning_rate"
     if algo.schedule == "fixed" or before.get(name) != getattr(algo, name):
         return getattr(fresh, role).lr
-    bounds = getattr(fresh.hyper, role)
-    return jnp.clip(getattr(saved, role).lr, bounds.lr_min, bounds.lr_max)
+    lowest, highest = (getattr(fresh.hyper, f"{end}_{name}") for end in ("min", "max"))
+    return jnp.clip(getattr(saved, role).lr, lowest, highest)
 
 
 def _items(bridge: Bridge, learner: ppo.PpoState, world: World) -> dict[str, Any]:

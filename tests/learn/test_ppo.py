@@ -221,7 +221,9 @@ def test_reset_optimizer_keeps_what_was_learnt() -> None:
     after, _ = small.update(state, small.rollout(state), KEY)
     reset = ppo.reset_optimizer(after, small.config())
     chex.assert_trees_all_equal(reset.params, after.params)
-    chex.assert_trees_all_equal((reset.actor.adam, reset.critic.lr), (state.actor.adam, state.critic.lr))
+    chex.assert_trees_all_equal(
+        (reset.actor.opt_state, reset.critic.opt_state), (state.actor.opt_state, state.critic.opt_state)
+    )
 
 
 def test_order_of_environments_does_not_matter() -> None:

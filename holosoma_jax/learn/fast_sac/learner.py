@@ -36,14 +36,16 @@ from holosoma_jax.learn.fast_sac.state import (
     FastSacSpec,
     FastSacState,
     FastSacStatic,
+    Optimizers,
+    apply_new_hyperparams,
     hyper_from,
     init,
 )
 
 __all__ = [
     "FastSacBatch", "FastSacExtras", "FastSacHyper", "FastSacSpec", "FastSacState", "FastSacStatic",
-    "Losses", "Metrics", "act", "actor_loss", "check_batch", "critic_loss", "hyper_from", "init", "mode",
-    "policy_fn", "update",
+    "Losses", "Metrics", "Optimizers", "act", "actor_loss", "apply_new_hyperparams", "check_batch",
+    "critic_loss", "hyper_from", "init", "mode", "policy_fn", "update",
 ]  # fmt: skip
 
 Observations = Mapping[str, jax.Array]

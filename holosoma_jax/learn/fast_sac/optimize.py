@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from holosoma_jax.learn import normalizer, optim
+from holosoma_jax.learn import normalizer
 from holosoma_jax.learn.fast_sac import categorical, networks
 from holosoma_jax.learn.fast_sac import loss as losses
 from holosoma_jax.learn.fast_sac.batch import FastSacBatch, check_batch
@@ -25,6 +25,7 @@ from holosoma_jax.learn.fast_sac.state import (
     FastSacState,
     FastSacStatic,
 )
+from holosoma_jax.learn.optim import TrainState
 from holosoma_jax.learn.pooling import device_share, weighted_mean
 from holosoma_jax.learn.symmetry import Reflection, reflect
 
@@ -32,9 +33,9 @@ from holosoma_jax.learn.symmetry import Reflection, reflect
 class Learner(NamedTuple):
     """What one update changes."""
 
-    actor: optim.Trainable
-    critics: optim.Trainable
-    log_alpha: optim.Trainable
+    actor: TrainState
+    critics: TrainState
+    log_alpha: TrainState
     target: Critics
     actor_metrics: ActorMetrics
 
@@ -211,11 +212,11 @@ def critic_step(
     (grads,) = pullback(grads)
     if axis_name is not None:
         low, high = jax.lax.pmin(low, axis_name), jax.lax.pmax(high, axis_name)
-    moved = optim.descend(learner.critics, grads, hyper.critic, hyper.max_grad_norm)
+    moved = learner.critics.apply_gradients(grads)
     gradient = jax.value_and_grad(losses.alpha_loss)
     dual, slope = gradient(log_alpha.params, log_prob, hyper.target_entropy)
     if static.autotune:
-        log_alpha = optim.descend(log_alpha, slope, hyper.alpha, jnp.float32(jnp.inf))
+        log_alpha = log_alpha.apply_gradients(slope)
     return learner._replace(critics=moved, log_alpha=log_alpha), {
         **metrics,
         "Loss/qf_max": high,
@@ -252,8 +253,7 @@ def actor_step(
     value, grads, entropy, std = _pooled(means, rows.weight, axis_name)
     (grads,) = pullback(grads)
     metrics = ActorMetrics(loss=value, grad_norm=optax.tree.norm(grads), entropy=entropy, std=std)
-    moved = optim.descend(learner.actor, grads, hyper.actor, hyper.max_grad_norm)
-    return learner._replace(actor=moved, actor_metrics=metrics)
+    return learner._replace(actor=learner.actor.apply_gradients(grads), actor_metrics=metrics)
 
 
 _ready = partial(networks.ready, turn=True)

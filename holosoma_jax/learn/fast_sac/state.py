@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import struct
 
 from holosoma_jax import machine
-from holosoma_jax.config.schema import FastSacConfig, OptimizerConfig
+from holosoma_jax.config.schema import FastSacConfig
 from holosoma_jax.learn import normalizer, optim
 from holosoma_jax.learn.fast_sac.categorical import Support
 from holosoma_jax.learn.fast_sac.networks import Critics, init_actor, init_critic
@@ -69,17 +70,13 @@ class FastSacStatic:
 class FastSacHyper(struct.PyTreeNode):
     """Coefficients, as traced float32 scalars: changing one compiles nothing, `jax.vmap` sweeps them.
 
-    Names and meanings are those of `FastSacConfig`; the discount reaches the learner with its batch.
+    Names and meanings are those of `FastSacConfig`. The optimisers' coefficients are in their states;
+    the discount reaches the learner with its batch.
     """
 
     tau: jax.Array
     target_entropy: jax.Array
     """nats, of the scaled actions"""
-    max_grad_norm: jax.Array
-    """infinity: no limit"""
-    actor: optim.AdamHyper
-    critic: optim.AdamHyper
-    alpha: optim.AdamHyper
 
 
 class ActorMetrics(NamedTuple):
@@ -97,9 +94,9 @@ class FastSacState(struct.PyTreeNode):
     """Everything that FastSAC changes or reads, but for the replay buffer: one frozen pytree."""
 
     # what is learnt: parameters, optimiser moments, learning rates
-    actor: optim.Trainable
-    critics: optim.Trainable
-    log_alpha: optim.Trainable
+    actor: optim.TrainState
+    critics: optim.TrainState
+    log_alpha: optim.TrainState
     """[] logarithm of the temperature"""
     target: Critics
     """slow copy of the critics"""
@@ -114,13 +111,22 @@ class FastSacState(struct.PyTreeNode):
     static: FastSacStatic = struct.field(pytree_node=False)
 
 
-def init(key: jax.Array, spec: FastSacSpec, cfg: FastSacConfig) -> FastSacState:
+class Optimizers(NamedTuple):
+    """One `optax.GradientTransformation` for each of what is learnt."""
+
+    actor: optax.GradientTransformation = optim.ADAMW
+    critics: optax.GradientTransformation = optim.ADAMW
+    log_alpha: optax.GradientTransformation = optim.ADAMW
+
+
+def init(key: jax.Array, spec: FastSacSpec, cfg: FastSacConfig, tx: Optimizers | None = None) -> FastSacState:
     """The learner before its first update.
 
     Args:
       key: random key for the networks' parameters.
       spec: dimensions, the actions' range, and the mirror.
       cfg: structure and initial values; of what `update` needs, nothing is read from it afterwards.
+      tx: optimisers in place of the configuration's clipped AdamW.
 
     Raises:
       ValueError: a dimension below 1, an unusable action scale, symmetry without a mirror, a mirror of
@@ -142,9 +148,7 @@ def init(key: jax.Array, spec: FastSacSpec, cfg: FastSacConfig) -> FastSacState:
         for k in critic_keys
     )
     return FastSacState(
-        actor=optim.fresh(actor, cfg.actor_learning_rate),
-        critics=optim.fresh(critics, cfg.critic_learning_rate),
-        log_alpha=optim.fresh(jnp.log(_f32(cfg.alpha_init)), cfg.alpha_learning_rate),
+        **_train_states(actor, critics, cfg, Optimizers() if tx is None else tx),
         target=jax.tree.map(jnp.copy, critics),  # apart, so that both can be donated
         actor_stats=normalizer.init(spec.actor_obs_dim),
         critic_stats=normalizer.init(spec.critic_obs_dim),
@@ -160,10 +164,16 @@ def hyper_from(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacHyper:
     return FastSacHyper(
         tau=_f32(cfg.tau),
         target_entropy=_f32(-cfg.target_entropy_ratio * spec.action_dim),
-        max_grad_norm=_f32(cfg.max_grad_norm or float("inf")),
-        actor=_adam(cfg.actor_optimizer, cfg.actor_learning_rate),
-        critic=_adam(cfg.critic_optimizer, cfg.critic_learning_rate),
-        alpha=_adam(cfg.alpha_optimizer, cfg.alpha_learning_rate),
+    )
+
+
+def apply_new_hyperparams(saved: FastSacState, fresh: FastSacState) -> FastSacState:
+    """`saved` with all coefficients of `fresh`, learning rates included."""
+    return saved.replace(
+        hyper=fresh.hyper,
+        actor=saved.actor.with_hyperparams_of(fresh.actor),
+        critics=saved.critics.with_hyperparams_of(fresh.critics),
+        log_alpha=saved.log_alpha.with_hyperparams_of(fresh.log_alpha),
     )
 
 
@@ -171,15 +181,23 @@ def _f32(x: float) -> jax.Array:
     return jnp.asarray(x, jnp.float32)
 
 
-def _adam(cfg: OptimizerConfig, lr: float) -> optim.AdamHyper:
-    return optim.AdamHyper(
-        b1=_f32(cfg.b1),
-        b2=_f32(cfg.b2),
-        eps=_f32(cfg.eps),
-        weight_decay=_f32(cfg.weight_decay),
-        lr_min=_f32(lr),
-        lr_max=_f32(lr),
-    )
+def _train_states(
+    actor: Any, critics: Any, cfg: FastSacConfig, tx: Optimizers
+) -> dict[str, optim.TrainState]:
+    """What is learnt, before its first step."""
+    limit = cfg.max_grad_norm or optim.NO_LIMIT
+    log_alpha = jnp.log(_f32(cfg.alpha_init))
+    adamw = {
+        "actor": (actor, cfg.actor_optimizer, cfg.actor_learning_rate, limit),
+        "critics": (critics, cfg.critic_optimizer, cfg.critic_learning_rate, limit),
+        "log_alpha": (log_alpha, cfg.alpha_optimizer, cfg.alpha_learning_rate, optim.NO_LIMIT),
+    }
+    return {
+        name: optim.adamw_state(*arguments)
+        if (own := getattr(tx, name)) is optim.ADAMW
+        else optim.TrainState.create(arguments[0], own)
+        for name, arguments in adamw.items()
+    }
 
 
 def _static(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacStatic:

@@ -32,9 +32,11 @@ from holosoma_jax.learn.ppo.optimize import optimize, prepare
 from holosoma_jax.learn.ppo.state import (
     ACTOR_OBS,
     CRITIC_OBS,
+    Pair,
     PpoHyper,
     PpoSpec,
     PpoState,
+    apply_new_hyperparams,
     hyper_from,
     init,
     reset_optimizer,
@@ -42,9 +44,9 @@ from holosoma_jax.learn.ppo.state import (
 from holosoma_jax.learn.symmetry import reflect
 
 __all__ = [
-    "KL", "Loss", "Metrics", "Minibatch", "PpoBatch", "PpoExtras", "PpoHyper", "PpoSpec", "PpoState",
-    "act", "hyper_from", "init", "mode", "observe", "optimize", "policy_fn", "ppo_loss", "prepare",
-    "reset_optimizer", "update", "value",
+    "KL", "Loss", "Metrics", "Minibatch", "Pair", "PpoBatch", "PpoExtras", "PpoHyper", "PpoSpec", "PpoState",
+    "act", "apply_new_hyperparams", "hyper_from", "init", "mode", "observe", "optimize", "policy_fn",
+    "ppo_loss", "prepare", "reset_optimizer", "update", "value",
 ]  # fmt: skip
 
 Observations = Mapping[str, jax.Array]

@@ -75,8 +75,9 @@ def optimize(
     carry, history = jax.lax.scan(epoch, carry, keys)
     state = state.replace(actor=carry.actor, critic=carry.critic)
     metrics = jax.tree.map(jnp.mean, history)
-    metrics["Loss/actor_learning_rate"] = carry.actor.lr
-    metrics["Loss/critic_learning_rate"] = carry.critic.lr
+    for role, lr in (("actor", carry.actor.lr), ("critic", carry.critic.lr)):
+        if lr is not None:
+            metrics[f"Loss/{role}_learning_rate"] = lr
     metrics["Policy/mean_noise_std"] = jnp.mean(noise_std(carry.actor.params.std, state.hyper.min_noise_std))
     return state, metrics
 
@@ -84,8 +85,8 @@ def optimize(
 class _Learner(NamedTuple):
     """What one optimiser step changes."""
 
-    actor: optim.Trainable
-    critic: optim.Trainable
+    actor: optim.TrainState
+    critic: optim.TrainState
     steps: jax.Array
     """[] int32, taken in this iteration"""
 
@@ -113,15 +114,26 @@ def _step(
                 f"'{KL}'. Return it, or set algo.config.schedule to fixed."
             )
         kl = _first_kl(metrics[KL], learner.steps)
-        actor = actor.replace(lr=_adapt(actor, kl, hyper, hyper.actor))
-        critic = critic.replace(lr=_adapt(critic, kl, hyper, hyper.critic))
-    actor = optim.descend(actor, grads.actor, hyper.actor, hyper.max_grad_norm)
-    critic = optim.descend(critic, grads.critic, hyper.critic, hyper.max_grad_norm)
+        actor = _adapt(
+            actor, kl, hyper.desired_kl, hyper.min_actor_learning_rate, hyper.max_actor_learning_rate
+        )
+        critic = _adapt(
+            critic, kl, hyper.desired_kl, hyper.min_critic_learning_rate, hyper.max_critic_learning_rate
+        )
+    actor, critic = actor.apply_gradients(grads.actor), critic.apply_gradients(grads.critic)
     return _Learner(actor, critic, learner.steps + 1), metrics
 
 
-def _adapt(net: optim.Trainable, kl: jax.Array, hyper: PpoHyper, adam: optim.AdamHyper) -> jax.Array:
-    return optim.adapt_lr(net.lr, kl, hyper.desired_kl, adam.lr_min, adam.lr_max)
+def _adapt(
+    net: optim.TrainState, kl: jax.Array, desired_kl: jax.Array, lr_min: jax.Array, lr_max: jax.Array
+) -> optim.TrainState:
+    """`net` with the learning rate that the KL rule gives it."""
+    if net.lr is None:
+        raise ValueError(
+            "algo.config.schedule=adaptive needs an optimiser that keeps its learning_rate in its state. "
+            "Build it with optax.inject_hyperparams, or set algo.config.schedule to fixed."
+        )
+    return net.with_hyperparams(learning_rate=optim.adapt_lr(net.lr, kl, desired_kl, lr_min, lr_max))
 
 
 def _first_kl(kl: jax.Array, steps: jax.Array) -> jax.Array:

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 
 from holosoma_jax.config.schema import OptimizerConfig, PpoConfig
@@ -59,7 +60,7 @@ class PpoStatic:
 class PpoHyper(struct.PyTreeNode):
     """Coefficients, as traced float32 scalars: changing one compiles nothing, `jax.vmap` sweeps them.
 
-    Names and meanings are those of `PpoConfig`.
+    Names and meanings are those of `PpoConfig`. The optimisers' coefficients are in their states.
     """
 
     gamma: jax.Array
@@ -70,19 +71,20 @@ class PpoHyper(struct.PyTreeNode):
     symmetry_actor_coef: jax.Array
     symmetry_critic_coef: jax.Array
     desired_kl: jax.Array
-    max_grad_norm: jax.Array
+    min_actor_learning_rate: jax.Array
+    max_actor_learning_rate: jax.Array
+    min_critic_learning_rate: jax.Array
+    max_critic_learning_rate: jax.Array
     min_noise_std: jax.Array
     """minus infinity: no floor"""
-    actor: optim.AdamHyper
-    critic: optim.AdamHyper
 
 
 class PpoState(struct.PyTreeNode):
     """Everything that PPO changes or reads: one frozen pytree, to be checkpointed whole."""
 
     # what is learnt: parameters, optimiser moments, learning rates
-    actor: optim.Trainable
-    critic: optim.Trainable
+    actor: optim.TrainState
+    critic: optim.TrainState
     # statistics of raw observations; applied only if the configuration asks for it
     actor_stats: normalizer.RunningStats
     critic_stats: normalizer.RunningStats
@@ -96,13 +98,15 @@ class PpoState(struct.PyTreeNode):
         return Pair(self.actor.params, self.critic.params)
 
 
-def init(key: jax.Array, spec: PpoSpec, cfg: PpoConfig) -> PpoState:
+def init(key: jax.Array, spec: PpoSpec, cfg: PpoConfig, tx: Pair | None = None) -> PpoState:
     """The learner before its first update.
 
     Args:
       key: random key for the networks' parameters.
       spec: dimensions, and the mirror.
       cfg: structure and initial values; nothing is read from it afterwards.
+      tx: an `optax.GradientTransformation` for each network, in place of the configuration's clipped
+        AdamW. The adaptive schedule needs a `learning_rate` in its state (`optax.inject_hyperparams`).
 
     Raises:
       ValueError: a dimension below 1, symmetry without a mirror, or a mirror of other dimensions.
@@ -115,8 +119,8 @@ def init(key: jax.Array, spec: PpoSpec, cfg: PpoConfig) -> PpoState:
     )
     critic = _init_net(static.critic_net, critic_key, spec.critic_obs_dim)
     return PpoState(
-        actor=optim.fresh(actor, cfg.actor_learning_rate),
-        critic=optim.fresh(critic, cfg.critic_learning_rate),
+        actor=_train_state("actor", actor, cfg, optim.ADAMW if tx is None else tx.actor),
+        critic=_train_state("critic", critic, cfg, optim.ADAMW if tx is None else tx.critic),
         actor_stats=normalizer.init(spec.actor_obs_dim),
         critic_stats=normalizer.init(spec.critic_obs_dim),
         hyper=hyper_from(cfg),
@@ -126,7 +130,10 @@ def init(key: jax.Array, spec: PpoSpec, cfg: PpoConfig) -> PpoState:
 
 def hyper_from(cfg: PpoConfig) -> PpoHyper:
     """The coefficients of `cfg` as arrays."""
-    actor_lr, critic_lr = cfg.actor_learning_rate, cfg.critic_learning_rate
+    actor_bounds = _bounds(cfg.actor_learning_rate, cfg.min_actor_learning_rate, cfg.max_actor_learning_rate)
+    critic_bounds = _bounds(
+        cfg.critic_learning_rate, cfg.min_critic_learning_rate, cfg.max_critic_learning_rate
+    )
     return PpoHyper(
         gamma=_f32(cfg.gamma),
         lam=_f32(cfg.lam),
@@ -136,20 +143,28 @@ def hyper_from(cfg: PpoConfig) -> PpoHyper:
         symmetry_actor_coef=_f32(cfg.symmetry_actor_coef),
         symmetry_critic_coef=_f32(cfg.symmetry_critic_coef),
         desired_kl=_f32(cfg.desired_kl),
-        max_grad_norm=_f32(cfg.max_grad_norm),
+        min_actor_learning_rate=actor_bounds[0],
+        max_actor_learning_rate=actor_bounds[1],
+        min_critic_learning_rate=critic_bounds[0],
+        max_critic_learning_rate=critic_bounds[1],
         min_noise_std=_f32(float("-inf") if cfg.min_noise_std is None else cfg.min_noise_std),
-        actor=_adam(cfg.actor_optimizer, actor_lr, cfg.min_actor_learning_rate, cfg.max_actor_learning_rate),
-        critic=_adam(
-            cfg.critic_optimizer, critic_lr, cfg.min_critic_learning_rate, cfg.max_critic_learning_rate
-        ),
     )
 
 
 def reset_optimizer(state: PpoState, cfg: PpoConfig) -> PpoState:
     """`state` with fresh optimisers and the initial learning rates of `cfg`; parameters stay."""
     return state.replace(
-        actor=optim.fresh(state.actor.params, cfg.actor_learning_rate),
-        critic=optim.fresh(state.critic.params, cfg.critic_learning_rate),
+        actor=_train_state("actor", state.actor.params, cfg, state.actor.tx),
+        critic=_train_state("critic", state.critic.params, cfg, state.critic.tx),
+    )
+
+
+def apply_new_hyperparams(saved: PpoState, fresh: PpoState) -> PpoState:
+    """`saved` with all coefficients of `fresh`, learning rates included."""
+    return saved.replace(
+        hyper=fresh.hyper,
+        actor=saved.actor.with_hyperparams_of(fresh.actor),
+        critic=saved.critic.with_hyperparams_of(fresh.critic),
     )
 
 
@@ -157,15 +172,19 @@ def _f32(x: float) -> jax.Array:
     return jnp.asarray(x, jnp.float32)
 
 
-def _adam(cfg: OptimizerConfig, lr: float, lr_min: float | None, lr_max: float | None) -> optim.AdamHyper:
-    return optim.AdamHyper(
-        b1=_f32(cfg.b1),
-        b2=_f32(cfg.b2),
-        eps=_f32(cfg.eps),
-        weight_decay=_f32(cfg.weight_decay),
-        lr_min=_f32(min(lr, 1e-5) if lr_min is None else lr_min),
-        lr_max=_f32(max(lr, 1e-2) if lr_max is None else lr_max),
-    )
+def _bounds(lr: float, lr_min: float | None, lr_max: float | None) -> tuple[jax.Array, jax.Array]:
+    """Lowest and highest learning rate of the KL rule."""
+    lowest = min(lr, 1e-5) if lr_min is None else lr_min
+    return _f32(lowest), _f32(max(lr, 1e-2) if lr_max is None else lr_max)
+
+
+def _train_state(
+    role: Literal["actor", "critic"], params: Any, cfg: PpoConfig, tx: optax.GradientTransformation
+) -> optim.TrainState:
+    if tx is not optim.ADAMW:
+        return optim.TrainState.create(params, tx)
+    adamw: OptimizerConfig = getattr(cfg, f"{role}_optimizer")
+    return optim.adamw_state(params, adamw, getattr(cfg, f"{role}_learning_rate"), cfg.max_grad_norm)
 
 
 def _init_net(net: Mlp, key: jax.Array, obs_dim: int) -> Params:
