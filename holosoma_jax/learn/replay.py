@@ -10,11 +10,13 @@ import math
 from functools import partial
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from holosoma_jax.config.schema import FastSacConfig
+from holosoma_jax.learn.checks import check_arrays
 from holosoma_jax.learn.fast_sac.batch import FastSacBatch
 from holosoma_jax.learn.fast_sac.state import FastSacSpec
 
@@ -40,6 +42,9 @@ class Transition(NamedTuple):
     """[N, Dc] likewise"""
     valid: jax.Array
     """[N] bool; False: never to be learnt from (it may hold NaN)"""
+
+
+FLAGS = ("terminated", "truncated", "valid")
 
 
 class Replay(struct.PyTreeNode):
@@ -78,7 +83,13 @@ def size_bytes(cfg: FastSacConfig, spec: FastSacSpec, num_envs: int) -> int:
 
 
 def write(replay: Replay, transition: Transition) -> Replay:
-    """The buffer with one more control step, in place of the oldest where it is full."""
+    """The buffer with one more control step, in place of the oldest where it is full.
+
+    Raises:
+      ValueError: an array of the transition has another shape than the buffer was made for.
+    """
+    shapes = {name: ring.shape[1:] for name, ring in replay.data._asdict().items()}
+    check_arrays("Transition", transition._asdict(), shapes, FLAGS)
     slot = replay.ptr % replay.data.reward.shape[0]
 
     def put(ring: jax.Array, x: jax.Array) -> jax.Array:
@@ -105,11 +116,12 @@ def sample(replay: Replay, key: jax.Array, cfg: FastSacConfig, axis_size: int = 
     Raises:
       ValueError: the batch does not divide by the devices.
     """
-    if cfg.batch_size % axis_size:
-        raise ValueError(
-            f"algo.config.batch_size is {cfg.batch_size}, which does not divide by {axis_size} devices. "
-            f"Take a multiple of {axis_size}."
-        )
+    chex.assert_is_divisible(
+        cfg.batch_size,
+        axis_size,
+        custom_message=f"algo.config.batch_size over {axis_size} devices: take a multiple",
+        exception_type=ValueError,
+    )
     capacity, num_envs = replay.data.reward.shape
     rows = cfg.batch_size // axis_size
     env_key, age_key = jax.random.split(key)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import chex
 import jax
 import numpy as np
 from flax.core import FrozenDict
@@ -67,7 +68,7 @@ def reflect(x: jax.Array, reflection: Reflection) -> jax.Array:
     return x[..., index] * sign.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
-def check_dims(mirror: Mirror | None, dims: Mapping[str, int], spec: str) -> None:
+def check_mirror(mirror: Mirror | None, dims: Mapping[str, int], spec: str) -> None:
     """Raise ValueError unless `mirror` reflects vectors of these lengths.
 
     Args:
@@ -83,11 +84,8 @@ def check_dims(mirror: Mirror | None, dims: Mapping[str, int], spec: str) -> Non
     found = {name: len(reflection.index) for name, reflection in mirror.obs.items()}
     found["action"] = len(mirror.action.index)
     for name, dim in dims.items():
-        if found.get(name) != dim:
-            raise ValueError(
-                f"{spec}.mirror reflects {found.get(name, 0)} entries of '{name}', expected {dim}. "
-                "Build the mirror from the same environment as the spec."
-            )
+        where = f"entries of '{name}' in {spec}.mirror and in the {spec}: build both from one environment"
+        chex.assert_equal(found.get(name, 0), dim, custom_message=where, exception_type=ValueError)
 
 
 def mirror_from(

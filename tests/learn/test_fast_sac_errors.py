@@ -18,11 +18,11 @@ KEY = jax.random.key(0)
 @pytest.mark.parametrize(
     ("spec", "changes", "message"),
     [
-        ({"actor_obs_dim": 0}, {}, "'actor_obs' has 0 entries, expected at least 1"),
+        ({"actor_obs_dim": 0}, {}, r"0.*FastSacSpec: 'actor_obs'"),
         ({"action_scale": (1.0,)}, {}, r"expected 2 finite numbers above 0\. Take `action_reach`"),
         ({"action_scale": (1.0, 0.0)}, {}, r"or set algo\.config\.use_tanh to false"),
         ({"mirror": None}, {}, r"no mirror \(FastSacSpec\.mirror is None\)"),
-        ({"critic_obs_dim": 5}, {}, "reflects 4 entries of 'critic_obs', expected 5"),
+        ({"critic_obs_dim": 5}, {}, r"4.*5.*'critic_obs' in FastSacSpec\.mirror"),
         ({}, {"policy_frequency": 1}, "the actor would never be updated"),
     ],
 )
@@ -33,20 +33,23 @@ def test_init(spec: dict[str, Any], changes: dict[str, Any], message: str) -> No
 
 def test_act() -> None:
     state = small_sac.learner()
-    with pytest.raises(ValueError, match="no group 'actor_obs'; given: critic_obs"):
+    with pytest.raises(ValueError, match=r"actor_obs is missing; given: critic_obs"):
         fast_sac.act(state, {"critic_obs": jnp.ones((2, 4))}, KEY)
-    with pytest.raises(ValueError, match=r"'actor_obs' is \(2, 4\), expected \[N, 3\]"):
+    with pytest.raises(ValueError, match=r"\(2, 4\) .* \(None, 3\).*observations\.actor_obs"):
         fast_sac.act(state, {"actor_obs": jnp.ones((2, 4))}, KEY)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"reward": jnp.ones((3, 16))}, r"reward is \(3, 16\), expected \[4, B\]: one row of transitions"),
-        ({"action": jnp.ones((4, 16, 3))}, r"action is \(4, 16, 3\), expected \(4, 16, 2\)"),
-        ({"next_critic_obs": jnp.ones((4, 15, 4))}, r"next_critic_obs is \(4, 15, 4\)"),
-        ({"valid": jnp.ones((4, 16))}, "valid is float32, expected bool"),
-        ({"discount": jnp.ones((4, 16), bool)}, "discount is bool, expected float32"),
+        ({"reward": jnp.ones((3, 16))}, r"\(3, 16\) .* \(4, None\).*FastSacBatch\.reward .*num_updates"),
+        ({"action": jnp.ones((4, 16, 3))}, r"\(4, 16, 3\) .* \(4, 16, 2\).*FastSacBatch\.action"),
+        (
+            {"next_critic_obs": jnp.ones((4, 15, 4))},
+            r"\(4, 15, 4\) .* \(4, 16, 4\).*FastSacBatch\.next_critic_obs",
+        ),
+        ({"valid": jnp.ones((4, 16))}, r"float32 .*bool.*FastSacBatch\.valid"),
+        ({"discount": jnp.ones((4, 16), bool)}, r"bool .*float32.*FastSacBatch\.discount"),
     ],
 )
 def test_update(changes: dict[str, Any], message: str) -> None:

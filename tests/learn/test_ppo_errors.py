@@ -15,13 +15,13 @@ from tests.support import small
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("reward", jnp.zeros(6), r"PpoBatch.reward is \(6,\), expected two axes"),
-        ("actor_obs", jnp.zeros((6, 8, 4)), r"PpoBatch.actor_obs is \(6, 8, 4\), expected \(6, 8, 3\)"),
-        ("action", jnp.zeros((6, 8)), r"PpoBatch.action is \(6, 8\), expected \(6, 8, 2\)"),
-        ("value", jnp.zeros((6, 8, 1)), r"PpoBatch.value is \(6, 8, 1\), expected \(6, 8\)"),
-        ("last_value", jnp.zeros((1, 8)), r"PpoBatch.last_value is \(1, 8\), expected \(8,\)"),
-        ("terminated", jnp.zeros((6, 8)), "PpoBatch.terminated is float32, expected bool"),
-        ("log_prob", jnp.zeros((6, 8), jnp.float16), "PpoBatch.log_prob is float16, expected float32"),
+        ("reward", jnp.zeros(6), r"rank 1 .* 2.*PpoBatch\.reward"),
+        ("actor_obs", jnp.zeros((6, 8, 4)), r"\(6, 8, 4\) .* \(6, 8, 3\).*PpoBatch\.actor_obs"),
+        ("action", jnp.zeros((6, 8)), r"\(6, 8\) .* \(6, 8, 2\).*PpoBatch\.action"),
+        ("value", jnp.zeros((6, 8, 1)), r"\(6, 8, 1\) .* \(6, 8\).*PpoBatch\.value"),
+        ("last_value", jnp.zeros((1, 8)), r"\(1, 8\) .* \(8\).*PpoBatch\.last_value"),
+        ("terminated", jnp.zeros((6, 8)), r"float32 .*bool.*PpoBatch\.terminated"),
+        ("log_prob", jnp.zeros((6, 8), jnp.float16), r"float16 .*float32.*PpoBatch\.log_prob"),
     ],
 )
 def test_batch(field: str, value: jax.Array, message: str) -> None:
@@ -45,9 +45,9 @@ def test_observations() -> None:
     state = small.learner(empirical_normalization=True)
     good = {"actor_obs": jnp.zeros((8, 3)), "critic_obs": jnp.zeros((8, 4))}
     for bad, message in (
-        ({"critic_obs": good["critic_obs"]}, "no group 'actor_obs'; given: critic_obs"),
-        (good | {"critic_obs": jnp.zeros((7, 4))}, r"'critic_obs' is \(7, 4\), expected \(8, 4\)"),
-        (good | {"actor_obs": jnp.zeros((8, 5))}, r"'actor_obs' is \(8, 5\), expected \(8, 3\)"),
+        ({"critic_obs": good["critic_obs"]}, "actor_obs is missing; given: critic_obs"),
+        (good | {"critic_obs": jnp.zeros((7, 4))}, r"\(7, 4\) .* \(8, 4\).*observations\.critic_obs"),
+        (good | {"actor_obs": jnp.zeros((8, 5))}, r"\(8, 5\) .* \(8, 3\).*observations\.actor_obs"),
     ):
         with pytest.raises(ValueError, match=message):
             ppo.act(state, bad, jax.random.key(0))
@@ -58,10 +58,10 @@ def test_observations() -> None:
 @pytest.mark.parametrize(
     ("spec", "changes", "message"),
     [
-        ({"action_dim": 0}, {}, "'action' has 0 entries, expected at least 1"),
+        ({"action_dim": 0}, {}, r"0.*PpoSpec: 'action'"),
         ({"mirror": None}, {"use_symmetry": True}, "use_symmetry is true, but .* no mirror"),
-        ({"action_dim": 3}, {"use_symmetry": True}, "reflects 2 entries of 'action', expected 3"),
-        ({"critic_obs_dim": 5}, {"use_symmetry": True}, "reflects 4 entries of 'critic_obs', expected 5"),
+        ({"action_dim": 3}, {"use_symmetry": True}, r"2.*3.*'action' in PpoSpec\.mirror"),
+        ({"critic_obs_dim": 5}, {"use_symmetry": True}, r"4.*5.*'critic_obs' in PpoSpec\.mirror"),
     ],
 )
 def test_spec(spec: dict[str, Any], changes: dict[str, Any], message: str) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import chex
 import jax
 
+from holosoma_jax.learn.checks import check_arrays
 from holosoma_jax.learn.fast_sac.state import ACTOR_OBS, FastSacSpec, FastSacStatic
 
 
@@ -36,27 +38,17 @@ class FastSacBatch(NamedTuple):
 
 
 def check_obs(obs: Mapping[str, jax.Array], spec: FastSacSpec) -> None:
-    """Raise ValueError unless there are actor observations [N, Da]."""
-    if ACTOR_OBS not in obs:
-        raise ValueError(
-            f"observations have no group '{ACTOR_OBS}'; given: {', '.join(sorted(obs)) or 'none'}."
-        )
-    shape = obs[ACTOR_OBS].shape
-    if len(shape) != 2 or shape[1] != spec.actor_obs_dim:
-        raise ValueError(
-            f"observation group '{ACTOR_OBS}' is {shape}, expected [N, {spec.actor_obs_dim}] = [N, dim]."
-        )
+    """Raise ValueError unless there are float32 actor observations [N, Da]."""
+    check_arrays("observations", obs, {ACTOR_OBS: (None, spec.actor_obs_dim)})
 
 
 def check_batch(batch: FastSacBatch, static: FastSacStatic) -> None:
     """Raise ValueError naming the first array of `batch` that has a wrong shape or type."""
-    spec, updates = static.spec, static.num_updates
-    if batch.reward.ndim != 2 or batch.reward.shape[0] != updates:
-        raise ValueError(
-            f"FastSacBatch.reward is {batch.reward.shape}, expected [{updates}, B]: one row of transitions "
-            "for each of algo.config.num_updates."
-        )
-    lead = batch.reward.shape
+    spec = static.spec
+    where = "FastSacBatch.reward is [algo.config.num_updates, B]"
+    chex.assert_shape(
+        batch.reward, (static.num_updates, None), custom_message=where, exception_type=ValueError
+    )
     dims = {
         "actor_obs": spec.actor_obs_dim,
         "critic_obs": spec.critic_obs_dim,
@@ -64,10 +56,6 @@ def check_batch(batch: FastSacBatch, static: FastSacStatic) -> None:
         "next_actor_obs": spec.actor_obs_dim,
         "next_critic_obs": spec.critic_obs_dim,
     }
-    for name, array in batch._asdict().items():
-        shape = (*lead, dims[name]) if name in dims else lead
-        if array.shape != shape:
-            raise ValueError(f"FastSacBatch.{name} is {array.shape}, expected {shape} for reward {lead}.")
-        kind = "bool" if name == "valid" else "float32"
-        if array.dtype != kind:
-            raise ValueError(f"FastSacBatch.{name} is {array.dtype}, expected {kind}.")
+    lead = batch.reward.shape
+    shapes = {name: (*lead, dims[name]) if name in dims else lead for name in FastSacBatch._fields}
+    check_arrays("FastSacBatch", batch._asdict(), shapes, flags=("valid",))

@@ -14,10 +14,11 @@ from flax import struct
 from holosoma_jax import machine
 from holosoma_jax.config.schema import FastSacConfig
 from holosoma_jax.learn import normalizer, optim
+from holosoma_jax.learn.checks import check_dims
 from holosoma_jax.learn.fast_sac.categorical import Support
 from holosoma_jax.learn.fast_sac.networks import Critics, init_actor, init_critic
 from holosoma_jax.learn.fast_sac.squashed import LogDet
-from holosoma_jax.learn.symmetry import Mirror, check_dims
+from holosoma_jax.learn.symmetry import Mirror, check_mirror
 
 ACTOR_OBS, CRITIC_OBS = "actor_obs", "critic_obs"
 """The observation groups that the networks read."""
@@ -203,9 +204,7 @@ def _train_states(
 def _static(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacStatic:
     """The switches of `cfg`, checked against `spec`."""
     dims = {ACTOR_OBS: spec.actor_obs_dim, CRITIC_OBS: spec.critic_obs_dim, "action": spec.action_dim}
-    for name, dim in dims.items():
-        if dim < 1:
-            raise ValueError(f"FastSacSpec: '{name}' has {dim} entries, expected at least 1.")
+    check_dims("FastSacSpec", dims)
     scale = spec.action_scale
     if cfg.use_tanh and (len(scale) != spec.action_dim or not all(0 < s < float("inf") for s in scale)):
         raise ValueError(
@@ -218,7 +217,7 @@ def _static(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacStatic:
             "the actor would never be updated (updates i with i mod policy_frequency = 1 do). Take 2 or more."
         )
     if cfg.use_symmetry:
-        check_dims(spec.mirror, dims, "FastSacSpec")
+        check_mirror(spec.mirror, dims, "FastSacSpec")
     return FastSacStatic(
         spec=spec,
         mirror=spec.mirror if cfg.use_symmetry else None,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import chex
 import jax
 
+from holosoma_jax.learn.checks import Shape, check_arrays
 from holosoma_jax.learn.ppo.state import ACTOR_OBS, CRITIC_OBS, PpoStatic
 
 
@@ -39,42 +41,31 @@ class PpoBatch(NamedTuple):
     """[N] value of the state after the last step"""
 
 
+FLAGS = ("terminated", "truncated", "valid")
+
+
 def check_obs(obs: Mapping[str, jax.Array], static: PpoStatic) -> None:
-    """Raise ValueError unless both groups are [N, dim] with the same N."""
+    """Raise ValueError unless both groups are float32 [N, dim] with the same N."""
+    rows = obs[ACTOR_OBS].shape[0] if ACTOR_OBS in obs and obs[ACTOR_OBS].ndim else None
     dims = {ACTOR_OBS: static.spec.actor_obs_dim, CRITIC_OBS: static.spec.critic_obs_dim}
-    for group, dim in dims.items():
-        if group not in obs:
-            raise ValueError(
-                f"observations have no group '{group}'; given: {', '.join(sorted(obs)) or 'none'}."
-            )
-        shape, rows = obs[group].shape, obs[ACTOR_OBS].shape[0]
-        if shape != (rows, dim):
-            raise ValueError(f"observation group '{group}' is {shape}, expected ({rows}, {dim}) = [N, dim].")
+    check_arrays("observations", obs, {group: (rows, dim) for group, dim in dims.items()})
 
 
 def check_batch(batch: PpoBatch, static: PpoStatic) -> None:
     """Raise ValueError naming the first array of `batch` that has a wrong shape or type."""
     spec = static.spec
-    if batch.reward.ndim != 2:
-        raise ValueError(f"PpoBatch.reward is {batch.reward.shape}, expected two axes [T, N].")
+    chex.assert_rank(batch.reward, 2, custom_message="PpoBatch.reward is [T, N]", exception_type=ValueError)
     t, n = batch.reward.shape
-    expected = {name: (t, n) for name in PpoBatch._fields} | {
-        "actor_obs": (t, n, spec.actor_obs_dim),
-        "critic_obs": (t, n, spec.critic_obs_dim),
-        "action": (t, n, spec.action_dim),
-        "mean": (t, n, spec.action_dim),
-        "last_value": (n,),
+    dims = {
+        "actor_obs": spec.actor_obs_dim,
+        "critic_obs": spec.critic_obs_dim,
+        "action": spec.action_dim,
+        "mean": spec.action_dim,
     }
-    flags = ("terminated", "truncated", "valid")
-    for name, shape in expected.items():
-        array = getattr(batch, name)
-        if array.shape != shape:
-            raise ValueError(
-                f"PpoBatch.{name} is {array.shape}, expected {shape} for reward ({t}, {n}) = [T, N]."
-            )
-        kind = "bool" if name in flags else "float32"
-        if array.dtype != kind:
-            raise ValueError(f"PpoBatch.{name} is {array.dtype}, expected {kind}.")
+    shapes: dict[str, Shape] = {
+        name: (t, n, dims[name]) if name in dims else (t, n) for name in PpoBatch._fields
+    }
+    check_arrays("PpoBatch", batch._asdict(), shapes | {"last_value": (n,)}, FLAGS)
     if t * n < static.mini_batches:
         raise ValueError(
             f"PpoBatch.reward has T * N = {t} * {n} = {t * n} rows, fewer than the "

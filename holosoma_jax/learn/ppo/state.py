@@ -12,8 +12,9 @@ from flax import struct
 
 from holosoma_jax.config.schema import OptimizerConfig, PpoConfig
 from holosoma_jax.learn import normalizer, optim, returns
+from holosoma_jax.learn.checks import check_dims
 from holosoma_jax.learn.networks import ActorParams, Mlp, Params
-from holosoma_jax.learn.symmetry import Mirror, check_dims
+from holosoma_jax.learn.symmetry import Mirror, check_mirror
 
 ACTOR_OBS, CRITIC_OBS = "actor_obs", "critic_obs"
 """The observation groups that the two networks read."""
@@ -194,11 +195,9 @@ def _init_net(net: Mlp, key: jax.Array, obs_dim: int) -> Params:
 def _static(spec: PpoSpec, cfg: PpoConfig) -> PpoStatic:
     """The switches of `cfg`, checked against `spec`."""
     dims = {ACTOR_OBS: spec.actor_obs_dim, CRITIC_OBS: spec.critic_obs_dim, "action": spec.action_dim}
-    for name, dim in dims.items():
-        if dim < 1:
-            raise ValueError(f"PpoSpec: '{name}' has {dim} entries, expected at least 1.")
+    check_dims("PpoSpec", dims)
     if cfg.use_symmetry:
-        check_dims(spec.mirror, dims, "PpoSpec")
+        check_mirror(spec.mirror, dims, "PpoSpec")
     return PpoStatic(
         spec=spec,
         actor_net=Mlp(tuple(cfg.actor_hidden), spec.action_dim, cfg.activation),
