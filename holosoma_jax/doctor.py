@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from holosoma_jax import runtime
 from holosoma_jax.config import flags
-from holosoma_jax.config.commands import DoctorArgs
+from holosoma_jax.config.schema.commands import DoctorArgs
 
 PROG = "python -m holosoma_jax.doctor"
 ABOUT = "Says what this machine has for training and what is missing, and trains for a moment."

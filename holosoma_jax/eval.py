@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from holosoma_jax import runtime
 from holosoma_jax.config import compose, tokens
-from holosoma_jax.config.evaluation import EvalArgs
+from holosoma_jax.config.schema.evaluation import EvalArgs
+from holosoma_jax.config.trust import Saved
 
 PROG = "python -m holosoma_jax.eval"
 ABOUT = "Scores a policy. The config is the policy's own; choices and overrides change it."
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return runtime.command(body, "interrupted: there are no scores")
 
 
-def _saved_config(argv: Sequence[str], args: EvalArgs) -> dict[str, Any]:
+def _saved_config(argv: Sequence[str], args: EvalArgs) -> Saved:
     from holosoma_jax.evaluation import session  # imports JAX: not for --help alone
 
     headless = [o.text for o in tokens.parse(argv).overrides if o.path == ("training", "headless")]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from holosoma_jax import runtime
 from holosoma_jax.config import flags
-from holosoma_jax.config.commands import ExportArgs
+from holosoma_jax.config.schema.commands import ExportArgs
 
 PROG = "python -m holosoma_jax.export"
 ABOUT = (

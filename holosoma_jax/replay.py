@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from holosoma_jax import runtime
 from holosoma_jax.config import flags
-from holosoma_jax.config.commands import ReplayArgs
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema.commands import ReplayArgs
 
 PROG = "python -m holosoma_jax.replay"
 ABOUT = (

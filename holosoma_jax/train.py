@@ -13,12 +13,12 @@ change them. The third begins a new run with the policy of that one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from holosoma_jax import runtime
 from holosoma_jax.config import compose, tokens
 from holosoma_jax.config.schema import Config
+from holosoma_jax.config.trust import Saved
 from holosoma_jax.parallel import distributed, launch
 
 PROG = "python -m holosoma_jax.train"
@@ -60,7 +60,7 @@ def _train_with_others(cfg: Config) -> int:
     return session.run(cfg)
 
 
-def saved_config(argv: Sequence[str]) -> Mapping[str, Any] | None:
+def saved_config(argv: Sequence[str]) -> Saved | None:
     """The config of the run that `argv` continues or begins with, unless it names a preset itself.
 
     Raises:

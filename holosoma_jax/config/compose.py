@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast, overload
 
-from holosoma_jax.config import checks, keys, layers, overrides, validate
+from holosoma_jax.config import checks, files, keys, layers, overrides, trust, validate
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.keys import Source
 from holosoma_jax.config.layers import Base
 from holosoma_jax.config.schema import Config
 from holosoma_jax.config.tokens import Tokens, parse, wants_help
+from holosoma_jax.config.trust import Saved
 from holosoma_jax.config.yaml12 import dump
 
 Extra = TypeVar("Extra")
@@ -64,12 +65,22 @@ def split_extra(argv: Sequence[str], extra: type[Extra], *, alone: bool = False)
     return _extra(own, extra), left
 
 
-def from_mapping(mapping: Mapping[str, Any], source: str = "config") -> Config:
+def from_mapping(
+    mapping: Mapping[str, Any] | Saved, source: str = "config", *, allow_code: Iterable[str] = ()
+) -> Config:
     """The config that a plain mapping describes (inverse of `to_mapping`); missing keys are defaults.
 
+    Args:
+      mapping: the mapping. It may name functions of this package alone, unless it is `Saved(..., trusted=True)`.
+      source: what messages call it.
+      allow_code: packages that it may name functions of, too.
+
     Raises:
-      ConfigError: unknown key, wrong type, value out of range; `source` is named.
+      ConfigError: unknown key, wrong type, value out of range, code that is not trusted; `source` is named.
     """
+    saved = mapping if isinstance(mapping, Saved) else Saved(mapping)
+    trust.require(saved, allow_code, source)
+    mapping = saved.config
     data = keys.conform(Config, mapping, source)
     return _validated(data, validate.labels(data, source))
 
@@ -82,7 +93,9 @@ def to_mapping(config: Any) -> dict[str, Any]:
 def save_yaml(config: Config, path: str | Path) -> Path:
     """Write the resolved config; `--config` and `load(base=...)` read it back unchanged."""
     path = Path(path)
-    path.write_text(dump(to_mapping(config)))
+    path.write_text(
+        f"{files.RESOLVED}, complete down to '{files.END}'.\n{dump(to_mapping(config))}{files.END}\n"
+    )
     return path
 
 
@@ -164,7 +177,8 @@ def _split(tokens: Tokens, extra: type, alone: bool = False) -> tuple[Tokens, To
     if not alone and (clash := fields & set(keys.hints(Config))):
         raise ValueError(f"{extra.__name__} and Config both have a field {sorted(clash)[0]!r}; rename one.")
     own = tuple(o for o in tokens.overrides if o.path[0] in fields)
-    return Tokens((), own), Tokens(tokens.choices, tuple(o for o in tokens.overrides if o not in own))
+    rest = tuple(o for o in tokens.overrides if o not in own)
+    return Tokens((), own), Tokens(tokens.choices, rest)
 
 
 def _extra(tokens: Tokens, extra: type[Extra]) -> Extra:

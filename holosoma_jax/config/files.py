@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import stat
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ from holosoma_jax.config.yaml12 import Loader, show, spell
 
 GROUPS = tuple(name for name in hints(Config) if name not in ("exp", "task", "training", "viewer"))
 """Sections that are chosen by name, with `group:name`; their presets are configs/<group>/<name>.yaml."""
+
+RESOLVED = "# The resolved config of a run"
+"""How a saved config begins; such a one states every key, so what is missing in it has been lost."""
+END = "..."
+"""Its last line: YAML's own end of a document."""
+LARGEST = 10_000_000
+"""Bytes of a config file at most."""
 
 
 def root(package: Path | None = None) -> Path:
@@ -72,6 +80,10 @@ def read(path: Path, name: str = "") -> dict[str, Any]:
     """
     name = name or str(path)
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise ConfigError(f"{name}: is no regular file; wanted YAML in one.")
+        if path.stat().st_size > LARGEST:
+            raise ConfigError(f"{name}: holds {path.stat().st_size / 1e6:.0f} MB; wanted a config.")
         text = path.read_bytes().decode()
     except FileNotFoundError as error:
         raise ConfigError(f"{name}: no such file.{_neighbour(path)}") from error
@@ -79,6 +91,8 @@ def read(path: Path, name: str = "") -> dict[str, Any]:
         raise ConfigError(f"{name}: is a folder; wanted a YAML file in it.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: not UTF-8 text (byte {error.start}); wanted YAML.") from error
+    except ConfigError:
+        raise
     except (OSError, ValueError) as error:
         raise ConfigError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
     try:
@@ -86,9 +100,11 @@ def read(path: Path, name: str = "") -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{name}{line}: not valid YAML: {error.problem or error.context}.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except Exception as error:  # an explicit tag (!!bool maybe) may fail in any way
         problem = " ".join(str(error).split())
         raise ConfigError(f"{name}: not valid YAML: {problem}.") from error
+    if text.startswith(RESOLVED) and not text.rstrip().endswith("\n" + END):
+        raise ConfigError(f"{name}: is cut off; a config that a run has saved ends with a line '{END}'.")
     if data is None:
         raise ConfigError(f"{name}: is empty; wanted keys like `training:`.")
     if not isinstance(data, dict):

@@ -14,6 +14,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
+from holosoma_jax.config import holosoma
 from holosoma_jax.config.errors import ConfigError, closest, nearest
 from holosoma_jax.config.schema.types import ChosenBy
 from holosoma_jax.config.values import options, wanted
@@ -21,11 +22,6 @@ from holosoma_jax.config.yaml12 import show, spell
 
 Path = tuple[str, ...]
 
-ALIASES: Mapping[Path, str] = {
-    ("training", "torch_deterministic"): "deterministic",
-    ("terrain", "terrain_term", "slope_treshold"): "slope_threshold",
-}
-"""The reference's names of two keys (the second is its spelling)."""
 ELSEWHERE: Mapping[str, Path] = {
     "max_iterations": ("algo", "config", "num_learning_iterations"),
     "num_iterations": ("algo", "config", "num_learning_iterations"),
@@ -121,12 +117,8 @@ def table_of(tp: Any) -> tuple[tuple[str, ...], Any] | None:
 
 
 def canonical(path: Path) -> Path:
-    """`path` with '_' and without aliases."""
-    out: Path = ()
-    for part in path:
-        name = spell(part)
-        out = (*out, ALIASES.get((*out, name), name))
-    return out
+    """`path` with '_', in this project's words where holosoma has others."""
+    return holosoma.ours(tuple(spell(part) for part in path))
 
 
 def as_flag(path: Path) -> str:
@@ -185,10 +177,15 @@ def conform(tp: Any, mapping: Any, source: str, path: Path = (), base: Any = Non
             where = ".".join((*path, choice.field))
             raise ConfigError(f"{source}: {where}: got {show(said)}; {wanted(said, fields[choice.field])}")
     for key, value in mapping.items():
-        name = canonical((*path, str(key)))[-1]
+        meant = canonical((*path, str(key)))
+        name = meant[-1] if meant[:-1] == path else spell(str(key))
         if known and name not in known:
             full = ".".join((*path, str(key)))
             hint = nearest(name, known)
+            if meant[:-1] != path:
+                hint = f" Here it is {'.'.join(meant)}."
+            elif advice := holosoma.advice(meant):
+                hint = f" Of holosoma's keys: {advice}."
             raise ConfigError(f"{source}: unknown key '{full}'.{hint} Known: {listed(known)}.")
         if name in out:
             raise ConfigError(f"{here}: '{key}' is given twice (once as '{name}').")
@@ -215,7 +212,8 @@ def suggest(path: Path, known: Iterable[Path]) -> Path | None:
     """The known path that was most likely meant.
 
     In this order: a name that other frameworks use, one wrong name among right ones, a path with names
-    left out, the same last name elsewhere; where the first name is wrong already, the most similar path as a whole.
+    left out, the same last name in the section or in one other; where the first name is wrong already,
+    the most similar path as a whole.
     """
     known = list(known)
     if (meant := ELSEWHERE.get(path[-1])) in known:
@@ -224,9 +222,13 @@ def suggest(path: Path, known: Iterable[Path]) -> Path | None:
     names = {p[right] for p in known if len(p) > right and p[:right] == path[:right]}
     if match := closest(path[right], names):
         return _starting((*path[:right], match), path, known)
-    longer = [p for p in known if set(path) <= set(p)] or [p for p in known if p[-1] == path[-1]]
+    at_home = [p for p in known if p[0] == path[0] or len(path) == 1]
+    longer = [p for p in at_home if set(path) <= set(p)] or [p for p in at_home if p[-1] == path[-1]]
     if longer:
         return min(longer, key=len)
+    elsewhere = [p for p in known if p[-1] == path[-1]]  # a name of many sections hints at none
+    if len(elsewhere) == 1:
+        return elsewhere[0]
     whole = {".".join(p): p for p in known}
     match = closest(".".join(path), whole) if right == 0 else None
     return whole[match] if match else None

@@ -6,20 +6,24 @@ the origin of every value, for `validate`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from holosoma_jax.config import files, keys, overrides, validate
+from holosoma_jax.config import files, holosoma, keys, overrides, trust, validate
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.keys import Source
 from holosoma_jax.config.schema import Config
 from holosoma_jax.config.tokens import Choice, Tokens
+from holosoma_jax.config.trust import Saved
 from holosoma_jax.config.yaml12 import show
 
-Base: TypeAlias = Mapping[str, Any] | None
-"""A saved config, or None where an experiment has to be chosen."""
+_LOG = logging.getLogger(__name__)
+
+Base: TypeAlias = Mapping[str, Any] | Saved | None
+"""A saved config, or None where an experiment has to be chosen. A bare mapping came with an artifact."""
 Layer: TypeAlias = tuple[dict[str, Any], dict[keys.Path, Source]]
 OPEN = ("algo",)
 """Groups whose preset may be a package.module:NAME: that one, with its defaults."""
@@ -38,6 +42,7 @@ def compose(tokens: Tokens, base: Base, also: Mapping[keys.Path, Any] | None = N
     Raises:
       ConfigError: no experiment or two, unknown preset or key, unreadable file.
     """
+    tokens, allowed = tokens.without_allowed()
     exp = tokens.chosen("exp")
     if base is not None and exp:
         raise ConfigError(f"{' '.join(exp.raw)}: the config comes from the checkpoint; leave it out.")
@@ -48,7 +53,12 @@ def compose(tokens: Tokens, base: Base, also: Mapping[keys.Path, Any] | None = N
         known = ", ".join(files.names("exp"))
         raise ConfigError(f"no preset chosen: give exp:NAME or --config FILE. Presets: {known}.")
     groups = {c.group: c for c in tokens.choices if c.group != "exp"}
-    data, sources = _experiment(exp, groups) if exp else _resolved(base or {}, SAVED, groups)
+    if exp:
+        data, sources = _experiment(exp, groups)
+    else:
+        saved = base if isinstance(base, Saved) else Saved(base or {})
+        trust.require(saved, allowed, SAVED)
+        data, sources = _resolved(saved.config, SAVED, groups)
     _keep_choices(data, {o.path: o.text for o in tokens.overrides}.get, "--")
     layer, flags = overrides.layer(Config, data, tokens.overrides, also)
     return keys.overlay(data, layer), sources | flags
@@ -58,6 +68,8 @@ def _experiment(exp: Choice, groups: Mapping[str, Choice]) -> Layer:
     """An experiment file, or a resolved config that `--config` names."""
     path, name = files.locate("exp", exp.name)
     data = files.read(path, name)
+    if holosoma.is_saved_config(data):
+        return _of_holosoma(data, name, groups)
     if "groups" not in data and "overrides" not in data:
         return _resolved(data, name, groups)
     for key in data:
@@ -82,6 +94,16 @@ def _experiment(exp: Choice, groups: Mapping[str, Choice]) -> Layer:
     layer = keys.conform(Config, data.get("overrides"), f"{name}: overrides", base=out)
     _keep_choices(out, partial(keys.at, layer), f"{name}: overrides: ")
     return keys.overlay(out, layer), sources | validate.labels(layer, name)
+
+
+def _of_holosoma(mapping: Mapping[str, Any], name: str, groups: Mapping[str, Choice]) -> Layer:
+    """The preset of a `holosoma_config.yaml` with the file's values; what has no place here is listed."""
+    preset = holosoma.preset(mapping, name)
+    data, sources = _experiment(Choice("exp", preset, (f"exp:{preset}",)), groups)
+    layer, left = holosoma.translate(mapping, data)
+    if left:
+        _LOG.warning("%s: %d of holosoma's keys have no place here: %s", name, len(left), ", ".join(left))
+    return keys.overlay(data, layer), sources | validate.labels(layer, name)
 
 
 def _keep_choices(base: Mapping[str, Any], asked: Callable[[keys.Path], Any], source: str) -> None:

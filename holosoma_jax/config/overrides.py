@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from holosoma_jax.config import keys, values
+from holosoma_jax.config import holosoma, keys, values
 from holosoma_jax.config.errors import ConfigError, closest
 from holosoma_jax.config.files import GROUPS
 from holosoma_jax.config.keys import Path, Source
-from holosoma_jax.config.tokens import Override
+from holosoma_jax.config.tokens import Override, unexpected
 
 
 def layer(
@@ -53,6 +53,11 @@ def _value(override: Override, root: type, mapping: Mapping[str, Any], known: Ma
         raise ConfigError(f"{flag}: holds other keys, not a value; {fix}")
     if text is None and (values.is_bool(tp) or isinstance(current, bool)):
         return True
+    if override.more:
+        if not (values.is_list(tp) or isinstance(current, (list, tuple))):
+            raise unexpected(override.more[0], flag)
+        parts = (text or "", *override.more)
+        text = " ".join(parts) if parts[0].startswith(("[", "(")) else f"[{', '.join(parts)}]"
     if not text:
         raise ConfigError(f"{flag}: the value is missing; wanted {values.describe(tp)}, as in {flag}=VALUE.")
     return keys.conform(tp, values.parse(text, tp, flag), flag)
@@ -99,6 +104,8 @@ def _unknown(
     if depth == 0:
         own = dict.fromkeys(p[0] for p in known if p[0] not in inside)  # the command's flags
         inside = (*own, *inside)
+    if advice := holosoma.advice(path):
+        return f"{override.flag}: holosoma's key is not here: {advice}."
     match = keys.suggest(path, known)
     if is_term and not closest(path[depth], inside):
         match = None  # a name like no other is a new term, not a key of another one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -11,9 +12,21 @@ from holosoma_jax.config import keys
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.files import GROUPS, names
 from holosoma_jax.config.keys import canonical
+from holosoma_jax.config.yaml12 import spell
 
 CHOICES = ("exp", "task", *GROUPS)
+ALLOW_CODE = ("allow_code",)
+"""The path of the flag that names a package whose functions a saved config may name."""
 _OPTIONS_HINT = "Options read --section.key=value, presets group:name."
+_HYDRA = {
+    "multirun": "A command makes one run; start it once for each value",
+    "m": "A command makes one run; start it once for each value",
+    "cfg": "With exp:NAME, --help shows the values; a run's folder holds them as config.yaml",
+    "config_name": "Presets are chosen with exp:NAME, files with --config FILE.yaml",
+    "config_path": "Presets are chosen with exp:NAME, files with --config FILE.yaml",
+    "config_dir": "Presets are chosen with exp:NAME, files with --config FILE.yaml",
+}
+"""Hydra's flags -> what to do instead."""
 
 
 class Choice(NamedTuple):
@@ -26,7 +39,7 @@ class Choice(NamedTuple):
 
 
 class Override(NamedTuple):
-    """`--a.b.c=value`, `--a.b.c value` or a bare `--a.b.c`."""
+    """`--a.b.c=value`, `--a.b.c value`, `--a.b.c 1 2 3` for a list, or a bare `--a.b.c`."""
 
     path: keys.Path
     """canonical"""
@@ -35,6 +48,8 @@ class Override(NamedTuple):
     text: str | None
     """None: bare"""
     raw: tuple[str, ...]
+    more: tuple[str, ...] = ()
+    """further values, of a list"""
 
 
 class Tokens(NamedTuple):
@@ -47,6 +62,18 @@ class Tokens(NamedTuple):
         """The one choice of that group."""
         return next((c for c in self.choices if c.group == group), None)
 
+    def without_allowed(self) -> tuple[Tokens, tuple[str, ...]]:
+        """The tokens without `--allow-code PACKAGE ...`, and its packages.
+
+        Raises:
+          ConfigError: no names of packages.
+        """
+        given = [o for o in self.overrides if o.path == ALLOW_CODE]
+        packages = tuple(name for o in given for text in (o.text or "", *o.more) for name in text.split(","))
+        if not all(part.isidentifier() for name in packages for part in name.split(".")):
+            raise ConfigError(f"{given[0].flag}: got '{given[0].text or ''}'; wanted the name of a package.")
+        return self._replace(overrides=tuple(o for o in self.overrides if o.path != ALLOW_CODE)), packages
+
 
 def wants_help(argv: Iterable[str]) -> bool:
     """Whether --help or -h is among the arguments."""
@@ -56,8 +83,8 @@ def wants_help(argv: Iterable[str]) -> bool:
 def parse(argv: Sequence[str]) -> Tokens:
     """Tokens of a command line; `--help` is ignored.
 
-    An argument after a flag is its value unless it is another flag or a choice; a value that looks
-    like one is written --key=value.
+    Arguments after a flag are its values up to the next flag or choice; a value that looks like one
+    is written --key=value.
 
     Raises:
       ConfigError: something that is neither; a group chosen or a key given twice.
@@ -68,27 +95,62 @@ def parse(argv: Sequence[str]) -> Tokens:
     while rest:
         first = rest.pop(0)
         if not first.startswith("--"):
-            choice = _choice(first, overrides, rest)
+            choice = _choice(first)
             if choice.group == "task":  # has no preset files
                 overrides.append(Override(("task",), first, choice.name, choice.raw))
             else:
                 choices.append(choice)
             continue
         flag, equals, text = first.partition("=")
-        raw, value = (first,), (text if equals else None)
-        if not equals and rest and not rest[0].startswith("--") and not _is_choice(rest[0]):
-            value = rest.pop(0)
-            raw = (first, value)
+        following = tuple(itertools.takewhile(lambda a: not a.startswith("--") and not _is_choice(a), rest))
+        if equals:
+            following = following if text.startswith(("[", "{", "(")) else ()  # a list with spaces in it
+        del rest[: len(following)]
+        raw = (first, *following)
+        value = text if equals else following[0] if following else None
+        more = following if equals else following[1:]
         if flag == "--config":
+            if more:
+                raise unexpected(more[0], flag)
             choices.append(Choice("exp", _path(value), raw))
         elif flag == "--exp":
             fix = f"Did you mean exp:{value or 'NAME'}?"
             raise ConfigError(f"--exp: presets are chosen without dashes. {fix}")
         else:
-            overrides.append(Override(_key(flag), flag, value, raw))
+            overrides.append(Override(_key(flag), flag, value, raw, more))
     _once([((c.group,), " ".join(c.raw)) for c in choices])
     _once([(o.path, o.flag) for o in overrides])
     return Tokens(tuple(choices), tuple(overrides))
+
+
+def unexpected(argument: str, flag: str = "") -> ConfigError:
+    """The error for an argument that is neither a choice, nor a flag, nor the value of `flag` before it."""
+    after = f" after {flag}" if flag else ""
+    name, equals, value = argument.partition("=")
+    group, colon, _ = argument.partition(":")
+    if argument.endswith((".yaml", ".yml")):
+        hint = f"Did you mean --config {argument}?"
+    elif argument.startswith("~"):
+        hint = f"A term is taken out with --{argument.lstrip('~')}=null."
+    elif spell(name.lstrip("-")) in _HYDRA:
+        hint = _HYDRA[spell(name.lstrip("-"))] + "."
+    elif name.startswith("hydra."):
+        hint = "Logs go to --training.output-dir."
+    elif equals and name.lstrip("+").lower() in CHOICES:
+        hint = f"Presets are chosen with a colon. Did you mean {name.lstrip('+')}:{value}?"
+    elif equals and re.fullmatch(r"\+{0,2}[\w.-]+", name):
+        hint = f"Options start with two dashes. Did you mean --{name.lstrip('+-')}={value}?"
+    elif colon and group.replace("-", "").replace("_", "").isalpha():
+        hint = f"There is no group '{group}'.{nearest(group, CHOICES)} Groups: {', '.join(CHOICES)}."
+    elif argument.startswith("-"):
+        hint = f"Options start with two dashes. {_OPTIONS_HINT}"
+    elif "/" in argument or _exists(argument):
+        hint = f"A path comes after its flag, as in --checkpoint {argument} (train: --training.checkpoint)."
+    elif flag:
+        hint = "It takes one value; one with spaces is written in quotes."
+    else:
+        hint = f"{_OPTIONS_HINT}{nearest(f'exp:{argument}', [f'exp:{preset}' for preset in names('exp')])}"
+    return ConfigError(f"'{argument}': unexpected{after}. {hint}")
 
 
 def _is_choice(argument: str) -> bool:
@@ -96,39 +158,20 @@ def _is_choice(argument: str) -> bool:
     return bool(colon) and group.lower() in CHOICES and not name.startswith("//")
 
 
-def _choice(argument: str, before: Sequence[Override], after: Sequence[str]) -> Choice:
-    if _is_choice(argument):
-        group, _, name = argument.partition(":")
-        if not name:
-            raise ConfigError(f"'{argument}': the name after ':' is missing; see --help for the presets.")
-        return Choice(group.lower(), name, (argument,))
-    group, colon, _ = argument.partition(":")
-    if colon and group.replace("-", "").replace("_", "").isalpha():
-        hint = nearest(group, CHOICES)
-        raise ConfigError(f"'{argument}': there is no group '{group}'.{hint} Groups: {', '.join(CHOICES)}.")
-    if argument.endswith((".yaml", ".yml")):
-        raise ConfigError(f"'{argument}': unexpected. Did you mean --config {argument}?")
-    if argument.startswith("-"):
-        raise ConfigError(f"'{argument}': unexpected; options start with two dashes. {_OPTIONS_HINT}")
-    group, equals, name = argument.partition("=")
-    if equals and group.lower() in CHOICES:
-        raise ConfigError(f"'{argument}': presets are chosen with a colon. Did you mean {group}:{name}?")
-    if "/" in argument or os.path.exists(argument):
-        raise ConfigError(
-            f"'{argument}': unexpected; a path comes after its flag, as in --checkpoint {argument} "
-            f"(in train: --training.checkpoint {argument}). {_OPTIONS_HINT}"
-        )
-    if before and before[-1].text is not None:
-        bare = itertools.takewhile(lambda a: not a.startswith("--") and not _is_choice(a), after)
-        text, more = before[-1].text, [argument, *bare]
-        value = " ".join([text, *more]) if text.startswith(("[", "{")) else f"[{', '.join([text, *more])}]"
-        example = f"{before[-1].flag}='{value}'"
-        raise ConfigError(f"'{argument}': unexpected after {before[-1].flag}. A list is written {example}.")
-    raise ConfigError(f"'{argument}': unexpected. {_OPTIONS_HINT}{_as_preset(argument)}")
+def _choice(argument: str) -> Choice:
+    if not _is_choice(argument):
+        raise unexpected(argument)
+    group, _, name = argument.partition(":")
+    if not name:
+        raise ConfigError(f"'{argument}': the name after ':' is missing; see --help for the presets.")
+    return Choice(group.lower(), name, (argument,))
 
 
-def _as_preset(argument: str) -> str:
-    return nearest(f"exp:{argument}", [f"exp:{name}" for name in names("exp")])
+def _exists(argument: str) -> bool:
+    try:
+        return os.path.exists(argument)
+    except ValueError:  # a NUL in it
+        return False
 
 
 def _path(value: str | None) -> str:
@@ -141,6 +184,8 @@ def _key(flag: str) -> keys.Path:
     if _is_choice(flag[2:]):
         raise ConfigError(f"'{flag}': presets are chosen without dashes. Did you mean {flag[2:]}?")
     parts = tuple(flag[2:].split("."))
+    if spell(flag[2:]) in _HYDRA:
+        raise unexpected(flag[2:])
     if not all(parts):
         raise ConfigError(f"'{flag}': not a key. {_OPTIONS_HINT}")
     return canonical(parts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -13,9 +12,11 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from holosoma_jax.config.errors import ConfigError, nearest
-from holosoma_jax.config.schema.types import Names
+from holosoma_jax.config.schema.types import MAX_INT, Names
 from holosoma_jax.config.yaml12 import Loader, TextLoader, show
 
+MAX_FLOAT = 3.4028234663852886e38
+"""The largest float32."""
 _NULLS = ("null", "Null", "NULL", "None", "~")
 
 
@@ -31,10 +32,12 @@ def parse(text: str, tp: Any, flag: str) -> Any:
     plain, optional = _without_none(tp)
     if _is_text(plain) and not text.startswith(("'", '"')):
         return None if optional and text in _NULLS else text
+    if text.startswith("(") and text.endswith(")") and (is_list(tp) or tp is Any):
+        text = f"[{text[1:-1]}]"  # as Python writes it
     loader = TextLoader if all(_is_text(a) for a in _elements(plain)) else Loader
     try:
         return yaml.load(text, loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except Exception as error:  # an explicit tag (!!bool maybe) may fail in any way
         problem = getattr(error, "problem", None) or "not YAML"
         fix = f"write {describe(tp)}, without spaces or in quotes"
         raise ConfigError(f"{flag}: cannot read {show(text)} ({problem}); {fix}.") from error
@@ -52,6 +55,9 @@ def check(value: Any, tp: Any) -> Any:
 def wanted(value: Any, tp: Any) -> str:
     """'wanted ...' for a value that `check` refuses, with the nearest option where there are some."""
     hint = nearest(value, options(tp)) if isinstance(value, str) else ""
+    if isinstance(value, (int, float)) and abs(value) > (MAX_INT if isinstance(value, int) else MAX_FLOAT):
+        kind = "Integers have" if isinstance(value, int) else "Numbers have"
+        hint = f" {kind} 32 bits here: at most {MAX_INT if isinstance(value, int) else f'{MAX_FLOAT:.4g}'}."
     return f"wanted {describe(tp)}.{hint or _as_list(value, tp)}"
 
 
@@ -70,6 +76,11 @@ def options(tp: Any) -> tuple[str, ...]:
     if typing.get_origin(plain) is typing.Annotated:
         return next((note.names for note in typing.get_args(plain)[1:] if isinstance(note, Names)), ())
     return typing.get_args(plain) if typing.get_origin(plain) is Literal else ()
+
+
+def is_list(tp: Any) -> bool:
+    """Whether several values make one."""
+    return typing.get_origin(_without_none(tp)[0]) is tuple
 
 
 def is_bool(tp: Any) -> bool:
@@ -94,7 +105,7 @@ def _frozen(value: Any) -> Any:
         return tuple(_frozen(v) for v in value)
     if isinstance(value, Mapping):
         return {k: _frozen(v) for k, v in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float) and not abs(value) <= MAX_FLOAT:  # nan, too
         raise ValidationError.from_exception_data("value", [{"type": "finite_number", "input": value}])
     return value
 
@@ -143,7 +154,7 @@ def _words(tp: Any, article: str) -> str:
 
 
 def _range(bounds: Mapping[str, Any]) -> str:
-    if "Ge" in bounds and "Le" in bounds:
+    if "Ge" in bounds and "Le" in bounds and bounds["Le"].le != MAX_INT:
         return f" from {bounds['Ge'].ge} to {bounds['Le'].le}"
     if "Ge" in bounds:
         return f" >= {bounds['Ge'].ge}"

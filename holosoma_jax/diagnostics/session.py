@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from holosoma_jax.config import compose
-from holosoma_jax.config.commands import DoctorArgs
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema.commands import DoctorArgs
 from holosoma_jax.diagnostics import diagnosis
 
 CHECK_UPS = ("versions", "machine", "nvidia", "devices", "extras", "simulators", "opengl")

@@ -12,7 +12,7 @@ import numpy as np
 
 from bridges.protocol import SimState
 from holosoma_jax import rotations
-from holosoma_jax.config.evaluation import EvalArgs
+from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.evaluation import tracking_plot
 from holosoma_jax.evaluation.evaluate import Moment
 from holosoma_jax.experiment import Setup

@@ -18,8 +18,9 @@ from rich.progress import Progress
 from holosoma_jax import experiment
 from holosoma_jax.config import compose, keys
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.evaluation import EvalArgs
 from holosoma_jax.config.schema import Config, ViewerConfig
+from holosoma_jax.config.schema.evaluation import EvalArgs
+from holosoma_jax.config.trust import Saved
 from holosoma_jax.evaluation import evaluate, perturbations, report
 from holosoma_jax.evaluation.evaluate import Moment
 from holosoma_jax.evaluation.recorder import Watch
@@ -39,7 +40,7 @@ ENDLESS_S = 100_000.0
 """s of an evaluation that a user watches, unless the command line says otherwise: until they have enough"""
 
 
-def saved_config(args: EvalArgs, *, watched: bool = False) -> dict[str, Any]:
+def saved_config(args: EvalArgs, *, watched: bool = False) -> Saved:
     """The config that the policy was trained with, sized and silenced for an evaluation.
 
     Args:
@@ -60,7 +61,8 @@ def saved_config(args: EvalArgs, *, watched: bool = False) -> dict[str, Any]:
         "logger": {"type": "disabled"},
         "viewer": compose.to_mapping(ViewerConfig()),  # of the machine, not of the policy
     }
-    return keys.overlay(policies.find(_checkpoint(args)).config, sized)
+    source = policies.find(_checkpoint(args))
+    return source.config._replace(config=keys.overlay(source.config.config, sized))
 
 
 def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:

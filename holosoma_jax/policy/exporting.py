@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -66,6 +66,7 @@ def from_checkpoint(
     *,
     batch: Literal[1] | None = 1,
     include_config: bool = True,
+    allow_code: Iterable[str] = (),
 ) -> Path:
     """Export the policy of a checkpoint, under the config that it was trained with.
 
@@ -77,6 +78,7 @@ def from_checkpoint(
       target: the file; default: ``exported/<step>.onnx`` in the run's folder.
       batch: see `write`.
       include_config: see `write`.
+      allow_code: packages that the checkpoint's config may name functions of.
 
     Raises:
       ConfigError: the source is an ONNX file already, or `target` cannot be written.
@@ -84,7 +86,7 @@ def from_checkpoint(
     if source.path.suffix == ".onnx":
         raise ConfigError(f"--checkpoint {source.path}: is an ONNX file already; pass a run or a checkpoint.")
     target = target or source.folder / FOLDER / f"{source.path.name}.onnx"
-    trained = compose.from_mapping(source.config, str(source.path))
+    trained = compose.from_mapping(source.config, str(source.path), allow_code=allow_code)
     try:
         require_writable(target.parent)
     except OSError as error:

@@ -18,6 +18,7 @@ from bridges.protocol import Array
 from holosoma_jax import robots
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.trust import Saved
 from holosoma_jax.envs.env import EnvSpec
 from holosoma_jax.experiment import Setup, iteration_name, learner_module
 from holosoma_jax.loggers import wandb_files
@@ -50,7 +51,7 @@ class Source(NamedTuple):
     """the checkpoint folder or file that was found"""
     folder: Path
     """what belongs to the policy is written below this folder"""
-    config: Mapping[str, Any]
+    config: Saved
     """what it was trained with, as `compose.to_mapping` writes it"""
     adapt: Callable[[Robot], Robot]
     """puts the gains and scales of the policy in the place of the robot record's"""
@@ -97,7 +98,7 @@ def _from_checkpoint(where: str) -> Source:
         return Policy(name, lambda obs: mode(learner, obs))
 
     run = path.parent.parent if path.parent.name == "checkpoints" else path.parent
-    return Source(path, run, meta.config, lambda robot: robot, policy)
+    return Source(path, run, Saved(meta.config, run), lambda robot: robot, policy)
 
 
 def _from_onnx(path: Path) -> Source:
@@ -110,7 +111,7 @@ def _from_onnx(path: Path) -> Source:
             _check_layout(file, setup.env.spec)
         return Policy(str(path), lambda obs: file(np.asarray(obs)))
 
-    return Source(path, path.parent, config, lambda robot: _with_metadata(file, robot), policy)
+    return Source(path, path.parent, Saved(config), lambda robot: _with_metadata(file, robot), policy)
 
 
 def _preset_for(file: OnnxPolicy) -> dict[str, Any]:

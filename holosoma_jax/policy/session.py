@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from holosoma_jax.config.commands import ExportArgs
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema.commands import ExportArgs
 from holosoma_jax.policy import deployment, exporting, onnx, policies
 from holosoma_jax.policy.onnx_policy import OnnxPolicy
 
@@ -25,7 +25,11 @@ def run(args: ExportArgs) -> Path:
     target = _target(args.output)
     source = policies.find(args.checkpoint)
     path = exporting.from_checkpoint(
-        source, target, batch=1 if args.batch == "1" else None, include_config=args.include_config
+        source,
+        target,
+        batch=1 if args.batch == "1" else None,
+        include_config=args.include_config,
+        allow_code=filter(None, [args.allow_code]),
     )
     console = Console(highlight=False)
     console.print(_summary(path))

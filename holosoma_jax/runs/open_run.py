@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from holosoma_jax.config import compose
+from holosoma_jax.config import compose, files
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
+from holosoma_jax.config.trust import Saved
 from holosoma_jax.files import replacing
 from holosoma_jax.loggers import wandb_files
 from holosoma_jax.parallel import processes
@@ -144,8 +145,8 @@ def _warm_start(cfg: Config) -> Path | None:
     return found
 
 
-def saved_config(path: str | Path) -> dict[str, object]:
-    """The resolved config of the run or checkpoint at `path` (or ``wandb://...``), as a plain mapping.
+def saved_config(path: str | Path) -> Saved:
+    """The resolved config of the run or checkpoint at `path` (or ``wandb://...``), and the folder it is from.
 
     Without the checkpoint that its last session went on from: whoever begins with this config says where.
 
@@ -157,8 +158,9 @@ def saved_config(path: str | Path) -> dict[str, object]:
     found = checkpoint.resolve(path)
     if found is not None:
         config = dict(checkpoint.read_meta(found).config)
-        return config | {"training": config["training"] | {"checkpoint": None}}
+        anew = config | {"training": config["training"] | {"checkpoint": None}}
+        return Saved(anew, run_dir.of(found.parent).path)
     run = run_dir.of(Path(path))
     if not run.config.is_file():
         raise ConfigError(f"{run.path} has no complete checkpoint and no config.yaml; start a new run.")
-    return compose.to_mapping(compose.load(["--config", str(run.config)]))
+    return Saved(files.read(run.config), run.path)

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bridges.protocol import Ground
-from holosoma_jax.config.commands import ReplayArgs
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import ViewerConfig
+from holosoma_jax.config.schema.commands import ReplayArgs
 from holosoma_jax.render import looks, video
 from holosoma_jax.render.video_job import VideoUnavailable
 from holosoma_jax.viewer import replaying

@@ -55,10 +55,23 @@ VALUES = [
     (["--algo.config.entropy-coef", "-0.5"], "algo.config.entropy_coef", -0.5),
     (["--algo.config.actor-hidden=[64,32]"], "algo.config.actor_hidden", (64, 32)),
     (["--algo.config.actor-hidden", "[64, 32]"], "algo.config.actor_hidden", (64, 32)),
+    (["--algo.config.actor-hidden", "64", "32"], "algo.config.actor_hidden", (64, 32)),
+    (["--algo.config.actor-hidden", "[64,", "32]"], "algo.config.actor_hidden", (64, 32)),
+    (["--algo.config.actor-hidden=[64,", "32]"], "algo.config.actor_hidden", (64, 32)),
+    (["--algo.config.actor-hidden=(64, 32)"], "algo.config.actor_hidden", (64, 32)),
+    (["--robot.init-state.pos", "-0.5", "0", "0.9"], "robot.init_state.pos", (-0.5, 0.0, 0.9)),
     (["--algo.config.activation=tanh"], "algo.config.activation", "tanh"),
     (["--algo.config.activation='tanh'"], "algo.config.activation", "tanh"),
     (["--algo.config.use-symmetry=False"], "algo.config.use_symmetry", False),
     (["--algo.config.num-learning-iterations", "5"], "algo.config.num_learning_iterations", 5),
+    # holosoma's names
+    (["--robot.asset.enable-self-collisions=True"], "robot.enable_self_collisions", True),
+    (["--logger.base-dir=elsewhere"], "training.output_dir", "elsewhere"),
+    (
+        ["--algo.config.module-dict.actor.layer-config.hidden-dims", "64", "32"],
+        "algo.config.actor_hidden",
+        (64, 32),
+    ),
     (["--robot.init-state.pos=[0,0,0.9]"], "robot.init_state.pos", (0.0, 0.0, 0.9)),
     (["--simulator.config.sim.max-episode-length-s=10.0"], "simulator.config.sim.max_episode_length_s", 10.0),
     (["--terrain.terrain-term.scale-factor=0.5"], "terrain.terrain_term.scale_factor", 0.5),
@@ -137,6 +150,11 @@ def test_spellings_of_a_preset(token):
 @pytest.mark.parametrize("name", ["mujoco", "mjwarp", "isaacgym", "isaacsim"])
 def test_every_simulator_is_a_group(name):
     assert compose.load(["exp:g1-29dof", f"simulator:{name}"]).simulator.name == name
+
+
+def test_wandb_offline_is_a_logger():
+    logger = compose.load(["exp:g1-29dof", "logger:wandb-offline"]).logger
+    assert (logger.type, logger.mode) == ("wandb", "offline")
 
 
 @pytest.mark.parametrize("name", ["wandb", "tensorboard", "console", "disabled"])

@@ -217,7 +217,7 @@ def test_a_reward_of_ones_own(key: jax.Array) -> None:
 @pytest.mark.parametrize(
     "override, message",
     [
-        (f"--reward.terms.alive.func={OWN}:nothing", "has no function 'nothing'"),
+        (f"--reward.terms.alive.func={OWN}:nothing", "has no 'nothing'"),
         ("--reward.terms.alive.func=no.such.module:f", "cannot import 'no.such.module'"),
         ("--reward.terms.alive.func=alife", "Did you mean 'alive'?"),
         (f"--reward.terms.alive.func={OWN}:speed --reward.terms.alive.params.gian=2", "gian"),

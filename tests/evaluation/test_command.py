@@ -12,7 +12,7 @@ import pytest
 from holosoma_jax import eval as command
 from holosoma_jax import experiment
 from holosoma_jax.config import compose
-from holosoma_jax.config.evaluation import EvalArgs
+from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.evaluation import session
 from holosoma_jax.learn import ppo
 from holosoma_jax.policy import onnx, onnx_metadata

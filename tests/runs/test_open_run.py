@@ -121,10 +121,10 @@ def test_a_continued_run_that_refuses_the_settings_is_as_it_was(cfg):
 
 def test_saved_config_of_run_checkpoint_and_unsaved_run(cfg, tmp_path):
     run = opened(cfg).folder
-    assert saved_config(run.path) == compose.to_mapping(cfg)  # from config.yaml
+    assert saved_config(run.path).config == compose.to_mapping(cfg)  # from config.yaml
     changed = replace(cfg, exp="changed")
     step = save(run, changed, 5)
-    assert saved_config(run.path) == saved_config(step) == compose.to_mapping(changed)
+    assert saved_config(run.path).config == saved_config(step).config == compose.to_mapping(changed)
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(ConfigError, match="no complete checkpoint and no config"):
         saved_config(tmp_path)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from holosoma_jax.config.schema.types import FolderName, NonNegativeInt, PositiveFloat, PositiveInt, Seed
+from holosoma_jax.config.schema.types import (
+    FolderName,
+    NonNegativeInt,
+    PathText,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+)
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,10 @@ class TrainingConfig:
     """Root of every random stream of the run."""
     headless: bool = True
     """False opens the viewer."""
-    checkpoint: str | None = None
+    checkpoint: PathText | None = None
     """Go on from here: a run directory is continued in place, one of its checkpoints/<step> folders starts
     a new run."""
-    warm_start: str | None = None
+    warm_start: PathText | None = None
     """Begin a new run with what the learner of this run or checkpoint has learned; environments, simulator and
     task may be others. Not read where there is a checkpoint to go on from."""
     export_onnx: bool = True
@@ -53,7 +60,7 @@ class TrainingConfig:
     """Folder of related runs: logs/<project>/."""
     name: FolderName = "run"
     """Name of this run: logs/<project>/<time>-<name>/."""
-    output_dir: str = "logs"
+    output_dir: PathText = "logs"
     """Folder that receives all runs."""
     driver: Literal["auto", "fused", "stepped"] = "auto"
     """fused: whole iterations as one program, where the simulator can be part of one (mjwarp); stepped: Python
@@ -98,7 +105,7 @@ class LoggerConfig:
     """wandb entity (user or team); default: WANDB_ENTITY, else your own."""
     mode: Literal["online", "offline", "disabled"] = "online"
     """wandb mode; offline writes files for a later `wandb sync`. WANDB_MODE takes the place of online."""
-    dir: str | None = None
+    dir: PathText | None = None
     """wandb's folder; default: .wandb/ in the run's."""
     interval: PositiveInt = 1
     """Iterations between log lines."""

@@ -31,15 +31,31 @@ class Names:
     names: tuple[str, ...]
 
 
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+MAX_INT = 2**31 - 1
+"""The largest int32: JAX counts with those."""
+PositiveInt = Annotated[int, Field(ge=1, le=MAX_INT)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=MAX_INT)]
+Seed = Annotated[int, Field(ge=0, le=MAX_INT, description=f"an integer from 0 to {MAX_INT}")]
 """JAX and NumPy both take it without 64-bit integers."""
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Vec3 = tuple[float, float, float]
 FolderName = Annotated[
-    str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$", description="a folder name, no slashes")
+    str,
+    Field(
+        pattern=r"^[^/\\\x00-\x1f]*[^/\\.\x00-\x1f][^/\\\x00-\x1f]*$",
+        max_length=200,
+        description="a folder name, no slashes, at most 200 letters",
+    ),
 ]
 """One path component: a slash would scatter a run over several folders, '..' would leave them."""
+PathText = Annotated[
+    str,
+    Field(
+        pattern=r"^[^/\x00]{0,255}(/[^/\x00]{0,255})*$",
+        max_length=4000,
+        description="a path, each part at most 255 letters",
+    ),
+]
+"""Text that the file system can take."""

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from holosoma_jax.config.schema.types import PathText
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -21,6 +23,6 @@ class ViewerConfig:
     """Address that the page is served at. Whoever reaches it sees and, in an evaluation, steers the robot."""
     port: Port = 0
     """Of the page; 0 takes the first free one from 8080 on."""
-    robot_xml: str | None = None
+    robot_xml: PathText | None = None
     """MJCF file drawn instead of the robot's own, in videos and pictures too; its joints have the same
     names. `menagerie`: the model of the mujoco-menagerie package."""

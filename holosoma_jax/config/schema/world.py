@@ -8,6 +8,7 @@ from typing import Literal
 from holosoma_jax.config.schema.types import (
     NonNegativeFloat,
     NonNegativeInt,
+    PathText,
     PositiveFloat,
     PositiveInt,
     Vec3,
@@ -126,7 +127,7 @@ class ControlConfig:
 class RobotConfig:
     """Which robot, and what to change of its record."""
 
-    asset: str = "g1"
+    asset: PathText = "g1"
     """Folder under holosoma_jax/robots, or a path to a folder with an MJCF and robot.yaml."""
     init_state: InitStateConfig = field(default_factory=InitStateConfig)
     control: ControlConfig = field(default_factory=ControlConfig)

@@ -7,14 +7,16 @@ kind's table, or imported when it reads `package.module:function`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from holosoma_jax.config import extensions
 from holosoma_jax.config.errors import ConfigError, nearest
 
 KINDS = {
@@ -42,14 +44,10 @@ def resolve(kind: str, name: str, func: str) -> Callable[..., Any]:
     target = func or name
     where = f"{kind} term '{name}'"
     if ":" in target:
-        module_name, _, attribute = target.partition(":")
-        try:
-            found = getattr(importlib.import_module(module_name), attribute, None)
-        except ImportError as error:
-            raise ConfigError(f"{where}: cannot import '{module_name}' ({error}).") from error
-        if not callable(found):
-            raise ConfigError(f"{where}: '{module_name}' has no function '{attribute}'.")
-        return found
+        found = extensions.imported(target, where)
+        if problem := no_term(found):
+            raise ConfigError(f"{where}: '{target}' is no term: {problem}.")
+        return cast("Callable[..., Any]", found)
     table: Mapping[str, Callable[..., Any]] = importlib.import_module(KINDS[kind]).TERMS
     key = target.replace("-", "_")
     if key not in table:
@@ -59,6 +57,23 @@ def resolve(kind: str, name: str, func: str) -> Callable[..., Any]:
             f"Known: {known}; or give your own as package.module:function."
         )
     return table[key]
+
+
+def no_term(found: object) -> str:
+    """Why `found`, which somebody named in a config, is no term; '' if it may be one.
+
+    It must not be called to find out: what a config names may be anything (`os:system`).
+    """
+    plain = inspect.unwrap(found) if callable(found) else found
+    if inspect.isclass(plain):
+        return "" if dataclasses.is_dataclass(plain) else "the class is no dataclass"
+    if not inspect.isfunction(plain):
+        return f"it is a {type(found).__name__}, not a Python function"
+    settable = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    first = next((p for p in inspect.signature(plain).parameters.values() if p.kind not in settable), None)
+    if first is None or first.name.strip("_") in ("view", "key") or "View" in str(first.annotation):
+        return ""
+    return f"its first parameter, '{first.name}', has to be the view"
 
 
 def bind(kind: str, name: str, func: str, params: Mapping[str, Any]) -> functools.partial[Any]:

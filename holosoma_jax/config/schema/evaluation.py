@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from holosoma_jax.config.schema.types import PathText
+
 
 @dataclass(frozen=True)
 class EvalArgs:
     """Evaluation."""
 
-    checkpoint: str | None = None
+    checkpoint: PathText | None = None
     """A run directory, one of its checkpoints/<step> folders, an .onnx policy file, or
     wandb://ENTITY/PROJECT/RUN/FILE."""
     velocity: tuple[float, float, float] | None = None
@@ -30,7 +32,7 @@ class EvalArgs:
     """Film the first environment, for logger.video.length_s at most."""
     pictures: bool = True
     """Draw velocities, commanded and measured, and frames of the first environment."""
-    record: str | None = None
+    record: PathText | None = None
     """Write the first environment's trajectory to this .npz file; replay shows it."""
-    output: str | None = None
+    output: PathText | None = None
     """Folder of the results; default: eval/ beside the policy."""

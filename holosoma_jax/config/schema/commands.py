@@ -8,18 +8,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from holosoma_jax.config.schema import ViewerConfig
+from holosoma_jax.config.schema.types import PathText
 
 
 @dataclass(frozen=True)
 class ExportArgs:
     """Export."""
 
-    checkpoint: str | None = None
+    checkpoint: PathText | None = None
     """A run directory, one of its checkpoints/<step> folders, or wandb://ENTITY/PROJECT/RUN/FILE."""
-    output: str | None = None
+    output: PathText | None = None
     """The .onnx file to write; default: exported/<step>.onnx in the run's folder."""
     batch: Literal["1", "any"] = "1"
     """Rows of the input: 1 as robots' programs want it, or any number."""
+    allow_code: str | None = None
+    """A package that the checkpoint's config may name functions of; without it, only holosoma_jax itself."""
     include_config: bool = True
     """Put the training config into the file; paths in it are cut to their last part."""
 
@@ -38,15 +41,15 @@ class ReplayTraining:
 class ReplayArgs:
     """Replay."""
 
-    file: str | None = None
+    file: PathText | None = None
     """An .npz: a recording of eval --record, or a motion clip; may be given without the flag."""
-    asset: str | None = None
+    asset: PathText | None = None
     """The robot: a folder under holosoma_jax/robots, or a path to one; default: the one with the file's joints."""
     pictures: bool = True
     """Draw frames, evenly spaced, as one PNG; not beside the viewer."""
     video: bool = False
     """Draw the whole trajectory as an mp4."""
-    output: str | None = None
+    output: PathText | None = None
     """Folder of the pictures; default: the file's."""
     training: ReplayTraining = field(default_factory=ReplayTraining)
     viewer: ViewerConfig = field(default_factory=ViewerConfig)

@@ -1,0 +1,186 @@
+"""holosoma's configuration keys, for people who type them here, and its saved `holosoma_config.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.yaml12 import show, spell
+
+Path = tuple[str, ...]
+
+
+def _paths(table: Mapping[str, str]) -> dict[Path, Path]:
+    return {tuple(old.split(".")): tuple(new.split(".")) for old, new in table.items()}
+
+
+RENAMED: Mapping[Path, Path] = _paths(
+    {
+        "training.torch_deterministic": "training.deterministic",
+        "logger.base_dir": "training.output_dir",
+        "algo.config.num_q_networks": "algo.config.num_critics",
+        "algo.config.amp": "algo.config.bf16",
+        "algo.config.module_dict.actor.layer_config.hidden_dims": "algo.config.actor_hidden",
+        "algo.config.module_dict.critic.layer_config.hidden_dims": "algo.config.critic_hidden",
+        "algo.config.module_dict.actor.min_noise_std": "algo.config.min_noise_std",
+        "simulator.config.name": "simulator.name",
+        "robot.asset.enable_self_collisions": "robot.enable_self_collisions",
+        "action.terms.joint_control.scale": "robot.control.action_scale",
+        "terrain.terrain_term.slope_treshold": "terrain.terrain_term.slope_threshold",
+        "command.params.locomotion_command_resampling_time": (
+            "command.setup_terms.locomotion_command.params.resampling_time"
+        ),
+        "curriculum.params.num_compute_average_epl": (
+            "curriculum.setup_terms.average_episode_tracker.params.num_compute_average_epl"
+        ),
+    }
+)
+"""holosoma's key -> the key of the same meaning here; taken as if the latter had been typed."""
+
+_RECORD = "it is part of the robot's record (docs/new_robot.md)"
+DIFFERENT: Mapping[Path, str] = {
+    tuple(old.split(".")): what
+    for old, what in {
+        "env_class": "the task is chosen with task:NAME",
+        "algo._target_": "the learner is chosen with algo:NAME",
+        "algo.config.weight_decay": (
+            "set --algo.config.actor-optimizer.weight-decay and --algo.config.critic-optimizer.weight-decay"
+        ),
+        "algo.config.amp_dtype": "there is bfloat16 alone: --algo.config.bf16",
+        "algo.config.compile": "everything is compiled",
+        "algo.config.actor_optimizer._target_": "the optimiser is AdamW",
+        "algo.config.critic_optimizer._target_": "the optimiser is AdamW",
+        "algo.config.module_dict": "set --algo.config.actor-hidden, critic-hidden and activation",
+        "algo.config.actor_obs_keys": "the actor reads the group actor_obs",
+        "algo.config.critic_obs_keys": "the critic reads the group critic_obs",
+        "simulator.config.mujoco_backend": "choose simulator:mujoco or simulator:mjwarp",
+        "simulator.config.sim.substeps": "raise --simulator.config.sim.fps and control-decimation",
+        "simulator.config.virtual_gantry": "there is no gantry here",
+        "simulator.config.viewer": "see --viewer.*",
+        "robot.asset": "the robot is a folder: --robot.asset=NAME or PATH",
+        "robot.control.stiffness": _RECORD,
+        "robot.control.damping": _RECORD,
+        "robot.init_state": _RECORD,
+        "robot.dof_names": _RECORD,
+        "robot.body_names": _RECORD,
+        "terrain.terrain_term.static_friction": "friction is drawn: --randomization.setup-terms.randomize-fric"
+        "tion-startup.params.friction-range",
+        "terrain.terrain_term.dynamic_friction": "friction is drawn: --randomization.setup-terms.randomize-fri"
+        "ction-startup.params.friction-range",
+        "command.reset_terms": "setup_terms hold all of a command",
+        "command.step_terms": "setup_terms hold all of a command",
+        "curriculum.reset_terms": "setup_terms hold all of a curriculum",
+        "curriculum.step_terms": "setup_terms hold all of a curriculum",
+        "randomization.step_terms": "setup_terms and reset_terms hold all of it",
+        "logger.id": "a run that is resumed in place goes on in its wandb run",
+        "logger.resume": "a run that is resumed in place goes on in its wandb run",
+        "logger.headless_recording": "videos need no window",
+        "logger.video.save_dir": "videos are in the run's folder",
+        "logger.video.upload_to_wandb": "logger:wandb uploads them",
+        "eval_overrides": "an evaluation has flags of its own: python -m holosoma_jax.eval --help",
+        "nightly": "see benchmarks/",
+    }.items()
+}  # fmt: skip
+"""holosoma's key -> what to do here, where no key has its meaning."""
+
+
+def ours(path: Path) -> Path:
+    """`path`, in the keys of this project where holosoma calls them otherwise."""
+    for length in range(len(path), 1, -1):
+        if target := RENAMED.get(path[:length]):
+            return (*target, *path[length:])
+    return path
+
+
+def advice(path: Path) -> str:
+    """What to do instead of setting a key of holosoma's that is not here; '' for any other key."""
+    found = (DIFFERENT.get(path[:length]) for length in range(len(path), 0, -1))
+    return next((what for what in found if what), "")
+
+
+def is_saved_config(mapping: Mapping[str, Any]) -> bool:
+    """Whether this is a `holosoma_config.yaml`."""
+    return "env_class" in mapping and isinstance(mapping.get("algo"), Mapping)
+
+
+def preset(mapping: Mapping[str, Any], source: str) -> str:
+    """The experiment that a `holosoma_config.yaml` is laid over: that of its robot and learner.
+
+    Raises:
+      ConfigError: whole-body tracking, or another robot or learner.
+    """
+    robot = _at(mapping, ("robot", "asset", "robot_type")) or ""
+    target = str(_at(mapping, ("algo", "_target_")) or "")
+    known = {"g1_29dof": "g1-29dof", "t1_29dof": "t1-29dof"}
+    learner = {"PPO": "", "FastSACAgent": "-fast-sac"}.get(target.rpartition(".")[2])
+    if robot not in known or learner is None:
+        got = f"robot {show(robot)} and learner {show(target)}"
+        raise ConfigError(
+            f"{source}: got holosoma's {got}; wanted one of {', '.join(known)}, with PPO or FastSAC."
+        )
+    if "wbt" in str(mapping["env_class"]).lower() or "motion_command" in (
+        _at(mapping, ("command", "setup_terms")) or {}
+    ):
+        raise ConfigError(f"{source}: is a whole-body tracking config of holosoma's; those are not read.")
+    return known[robot] + learner
+
+
+def translate(mapping: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What a `holosoma_config.yaml` changes of its preset, and the keys that have no place here.
+
+    Args:
+      mapping: the file.
+      base: the composed preset: a key that it does not state has no place here.
+    """
+    layer: dict[str, Any] = {}
+    left: list[str] = []
+    for path, value in _leaves(mapping):
+        key = ours(path)
+        if key[-1] == "func" and _at(base, key[:-1]) is not None:
+            continue  # the term of that name is this project's
+        if key[-1] == "activation" or not _has(base, key):
+            left.append(".".join(path))
+            continue
+        if key == ("simulator", "name") and _at(mapping, ("simulator", "config", "mujoco_backend")) == "warp":
+            value = "mjwarp"
+        node = layer
+        for name in key[:-1]:
+            node = node.setdefault(name, {})
+        node[key[-1]] = value
+    for terms in (("reward", "terms"), ("termination", "terms"), *_observed(base)):
+        for name in _at(base, terms) or {}:
+            if _at(mapping, terms) is not None and name not in _at(mapping, terms):
+                node = layer
+                for part in terms:
+                    node = node.setdefault(part, {})
+                node[name] = None
+    return layer, left
+
+
+def _observed(base: Mapping[str, Any]) -> Iterator[Path]:
+    yield from (
+        ("observation", "groups", name, "terms") for name in _at(base, ("observation", "groups")) or {}
+    )
+
+
+def _leaves(node: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    if not isinstance(node, Mapping):
+        yield path, node
+        return
+    for name, value in node.items():
+        yield from _leaves(value, (*path, spell(str(name))))
+
+
+def _at(mapping: Any, path: Path) -> Any:
+    for name in path:
+        mapping = mapping.get(name) if isinstance(mapping, Mapping) else None
+    return mapping
+
+
+def _has(mapping: Any, path: Path) -> bool:
+    for name in path:
+        if not isinstance(mapping, Mapping) or name not in mapping:
+            return False
+        mapping = mapping[name]
+    return not isinstance(mapping, Mapping)

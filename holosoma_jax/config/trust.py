@@ -1,0 +1,82 @@
+"""Which code a config may name.
+
+What a person wrote (the command line, a `--config` file, a notebook) may name any function. A config that
+came with an artifact (a run, a checkpoint, a policy file) may name functions of this package alone, unless
+`--allow-code PACKAGE` says more. Nothing is imported here, and no module inside of the artifact ever is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.yaml12 import spell
+
+OURS = ("holosoma_jax",)
+_ANYWHERE = frozenset({"func", "loss"})
+"""Keys whose value may be package.module:NAME wherever they lie."""
+_AT = frozenset({("task",), ("algo", "name"), ("simulator", "name")})
+"""Further keys whose value may be one."""
+
+
+class Saved(NamedTuple):
+    """A config that came with an artifact."""
+
+    config: Mapping[str, Any]
+    folder: Path | None = None
+    """the artifact's folder"""
+    trusted: bool = False
+    """True: a person of this session wrote it"""
+
+
+def require(saved: Saved, allowed: Iterable[str], source: str) -> None:
+    """Check what an artifact's config names, before anything of it is imported.
+
+    Args:
+      saved: the config and where it came from.
+      allowed: packages or modules beside this one.
+      source: what messages call the artifact.
+
+    Raises:
+      ConfigError: a function of another package, or of a module inside of the artifact.
+    """
+    if saved.trusted:
+        return
+    packages = (*OURS, *allowed)
+    for key, target in _named(saved.config):
+        module = target.partition(":")[0]
+        if not any(module == package or module.startswith(f"{package}.") for package in packages):
+            top = module.partition(".")[0]
+            raise ConfigError(
+                f"{source}: {key} names code that is not part of holosoma_jax: '{target}'. If you know and trust "
+                f"that package, add --allow-code {top or 'PACKAGE'}."
+            )
+        if saved.folder is not None and _inside(module, saved.folder):
+            raise ConfigError(
+                f"{source}: {key} names code inside of {saved.folder}: '{target}'. That is never imported; "
+                "copy the module to a place of your own if you trust it."
+            )
+
+
+def _named(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Every (dotted key, package.module:NAME) of a mapping that may be anything."""
+    for name, value in node.items() if isinstance(node, Mapping) else ():
+        here = (*path, spell(str(name)))
+        if isinstance(value, str) and ":" in value and (here[-1] in _ANYWHERE or here in _AT):
+            yield ".".join(here), value
+        yield from _named(value, here)
+
+
+def _inside(module: str, folder: Path, search: Sequence[str] | None = None) -> bool:
+    """Whether a file or folder that the import of `module` would read lies in `folder`."""
+    inner, parts = folder.resolve(), module.split(".")
+    for entry in sys.path if search is None else search:
+        for length in range(1, len(parts) + 1):
+            stem = Path(entry or ".", *parts[:length])
+            for place in (stem, stem.with_name(f"{stem.name}.py")):
+                if place.exists() and place.resolve().is_relative_to(inner):
+                    return True
+    return False
