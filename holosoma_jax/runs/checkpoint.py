@@ -1,37 +1,54 @@
 """Checkpoints: everything that a run needs to go on as if it had never stopped, in one folder.
 
-``checkpoints/<step>/`` holds one Orbax tree an item (learner, env, physics, ...) and ``meta.json``:
-what the run was, the shape of every array, a SHA-256 of every file. The folder is written under
-another name and renamed when it is complete, so that a process may die at any moment. Orbax itself
-does not notice a changed byte in an array, and reports a missing file by a page of traceback; the
-digests are checked first, so that damage is one sentence.
+``checkpoints/<step>/`` holds one Orbax tree an item (learner, env, physics, ...) and ``meta.json``
+(`runs.meta`): what the run was, the shape of every array, a SHA-256 of every file. The folder is written
+under another name and renamed when it is complete, so that a process may die at any moment. The digests
+are checked before anything is read, so that damage is one sentence.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import hashlib
-import json
 import logging
 import os
 import re
+import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
-import orbax.checkpoint as ocp
 
-from holosoma_jax import __version__
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.parallel import processes
+from holosoma_jax.runs import store
+from holosoma_jax.runs.meta import FILE as META_FILE
+from holosoma_jax.runs.meta import WANTED, DamagedCheckpoint, Leaf, Meta, describe, read_meta, seal, verify
+from holosoma_jax.runs.store import Retention, clean
 
-SCHEMA = 1
-"""Layout of the folder; raised when older code could not read it."""
-_META = "meta.json"
+__all__ = [
+    "BrokenSave",
+    "DamagedCheckpoint",
+    "Meta",
+    "Retention",
+    "SaveError",
+    "clean",
+    "describe",
+    "latest",
+    "load",
+    "newest_sound",
+    "read_meta",
+    "require",
+    "resolve",
+    "save",
+    "set_aside",
+    "steps",
+    "verify",
+]
+
+log = logging.getLogger(__name__)
 
 
 class SaveError(RuntimeError):
@@ -42,51 +59,32 @@ class BrokenSave(RuntimeError):
     """A process failed in the middle of a save that several write together; it cannot meet the others again."""
 
 
-@dataclass(frozen=True)
-class Meta:
-    """What a checkpoint says of itself."""
-
-    step: int
-    """learning iterations completed: the next one has this index"""
-    robot: str
-    simulator: str
-    num_envs: int
-    """environments in total, as the user asked"""
-    seed: int
-    elapsed_s: float
-    """s of training so far, over all sessions of the run"""
-    config: Mapping[str, Any]
-    """the resolved config"""
-    processes: int = 1
-    curriculum: Mapping[str, float] = field(default_factory=dict)
-    """what the task's curricula stand at, by name; for a new run that begins with this policy"""
-    schema: int = SCHEMA
-    version: str = __version__
-    arrays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """item -> path of a leaf -> [shape, dtype]; filled by `save`"""
-    files: Mapping[str, str] = field(default_factory=dict)
-    """file below the folder -> SHA-256; filled by `save`"""
-
-
-def save(folder: Path, items: Mapping[str, Any], meta: Meta) -> Path:
+def save(
+    folder: Path,
+    items: Mapping[str, Any],
+    meta: Meta,
+    retention: Retention = Retention(),  # noqa: B008
+) -> Path:
     """Write `items` (pytrees of arrays, typed keys allowed) as ``folder/<meta.step>``.
 
     With several processes all call it, on one file system, with global arrays (`processes.joined`).
-    Returns the new folder, or the one that is there already if this step was saved before.
+    Older steps that `retention` does not keep are removed once the new one is there. A step of that number
+    that is sound already stays; a damaged one is set aside.
+
+    Returns the new folder, or the one that was there.
 
     Raises:
       SaveError: the disk is full or not writable. Nothing that was there is harmed.
       BrokenSave: likewise, of several processes in this one alone, while they were writing. The run must end;
         the others notice that this one has gone.
     """
-    final = folder / str(meta.step)
-    if final.exists():
-        return final
-    partial = folder / f".{meta.step}.partial"
+    final, token = folder / str(meta.step), ""
+    described = replace(meta, arrays={name: describe(tree) for name, tree in items.items()})
 
     def prepare() -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        clean(folder)
+        if final.exists() and not _sound(final):
+            set_aside(final)
 
     def room() -> None:
         needed = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(items))
@@ -95,33 +93,41 @@ def save(folder: Path, items: Mapping[str, Any], meta: Meta) -> Path:
             raise OSError(errno.ENOSPC, f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free")
 
     def write() -> None:
-        with _orbax(items) as orbax:
-            trees = {name: ocp.args.StandardSave(_stored(tree)) for name, tree in items.items()}
-            orbax.save(partial.absolute(), args=ocp.args.Composite(**trees))
+        try:
+            store.write(
+                folder,
+                meta.step,
+                items,
+                lambda partial: seal(partial, described),
+                token=token,
+                retention=retention,
+            )
+        except OSError as error:
+            if not final.exists():
+                raise
+            log.warning("%s: an old checkpoint could not be removed (%s).", folder, _system_error(error))
 
-    def seal() -> None:
-        record = asdict(meta) | {
-            "arrays": {name: describe(tree) for name, tree in items.items()},
-            "files": {str(p.relative_to(partial)): _digest(p) for p in _files(partial)},
-        }
-        (partial / _META).write_text(json.dumps(record, indent=1))
-        os.rename(partial, final)
-
-    def nothing() -> None:
-        pass
-
-    main = processes.is_main()
-    _attempt(prepare if main else nothing, folder, final)
-    if processes.size() == 1:
-        _attempt(write, folder, final)
-    else:
-        _attempt(room, folder, final)  # found out before they write: from there they can go on
-        _together(write, final)
-    _attempt(seal if main else nothing, folder, final)
+    try:
+        _attempt(prepare if processes.is_main() else _nothing, final)
+        token = processes.from_main(lambda: "" if final.exists() else secrets.token_hex(4))
+        if not token:
+            return final
+        if processes.size() == 1:
+            _attempt(write, final)
+        else:
+            _attempt(room, final)  # found out before they write: from there they can go on
+            _together(write, final)
+    finally:
+        if token and processes.is_main():
+            shutil.rmtree(folder / store.partial_name(meta.step, token), ignore_errors=True)
     return final
 
 
-def _attempt(part: Callable[[], None], folder: Path, final: Path) -> None:
+def _nothing() -> None:
+    pass
+
+
+def _attempt(part: Callable[[], None], final: Path) -> None:
     """Do a part of a save; all processes come back together, with a SaveError if it failed in one."""
     reason, cause = None, None
     try:
@@ -129,10 +135,8 @@ def _attempt(part: Callable[[], None], folder: Path, final: Path) -> None:
     except (OSError, ValueError) as error:
         reason, cause = _system_error(error), error
         if reason is None:
-            clean(folder)
             raise
     if processes.largest(int(cause is not None)):
-        clean(folder)
         reason = reason or "another process could not"
         raise SaveError(f"could not write checkpoint {final}: {reason}") from cause
 
@@ -165,57 +169,7 @@ def load(path: Path, templates: Mapping[str, Any]) -> dict[str, Any]:
     meta = verify(path)
     for name, template in templates.items():
         _compare(path, name, meta, template)
-    with _orbax(templates) as orbax:
-        trees = {name: ocp.args.StandardRestore(_stored(tree)) for name, tree in templates.items()}
-        found = orbax.restore(path.absolute(), args=ocp.args.Composite(**trees))
-    return {name: _refill(template, found[name]) for name, template in templates.items()}
-
-
-def verify(path: Path) -> Meta:
-    """The `Meta` of checkpoint folder `path`, after checking that every file is what was saved.
-
-    Raises:
-      ConfigError: not a checkpoint, damaged, or from a newer version.
-    """
-    meta = read_meta(path)
-    for name, digest in meta.files.items():
-        file = path / name
-        if not file.is_file():
-            raise ConfigError(f"checkpoint {path} is incomplete: {name} is missing. {_EARLIER}")
-        if _digest(file) != digest:
-            raise ConfigError(
-                f"checkpoint {path} is damaged: {name} has changed since it was saved. {_EARLIER}"
-            )
-    return meta
-
-
-def read_meta(path: Path) -> Meta:
-    """The `Meta` of checkpoint folder `path`.
-
-    Raises:
-      ConfigError: not a checkpoint, unreadable, or from a newer version.
-    """
-    file = path / _META
-    if not file.is_file():
-        raise ConfigError(f"{path} is not a checkpoint: it has no {_META}. {_WANTED}")
-    try:
-        record = json.loads(file.read_text())
-        schema, version = int(record["schema"]), str(record["version"])
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ConfigError(
-            f"checkpoint {path} is damaged: {_META} cannot be read ({error}). {_EARLIER}"
-        ) from None
-    if schema > SCHEMA:
-        raise ConfigError(
-            f"checkpoint {path} was written by holosoma_jax {version} (layout {schema}); this is {__version__} "
-            f"(up to layout {SCHEMA}). Install holosoma-jax>={version}."
-        )
-    try:
-        return Meta(**record)
-    except TypeError as error:
-        raise ConfigError(
-            f"checkpoint {path} is damaged: {_META} is incomplete ({error}). {_EARLIER}"
-        ) from None
+    return store.read(path, templates)
 
 
 def require(
@@ -238,7 +192,8 @@ def require(
             f"checkpoint {path} is of robot '{meta.robot}', this run is of '{robot}'. "
             f"Leave out exp:, robot: and --robot.asset to go on with '{meta.robot}', or pass another checkpoint."
         )
-    saved = meta.config.get("algo", {}).get("name", learner)
+    algo = meta.config.get("algo")
+    saved = algo.get("name", learner) if isinstance(algo, Mapping) else learner
     if learner is not None and saved != learner:
         raise ConfigError(
             f"checkpoint {path} is of learner '{saved}', this run uses '{learner}'. "
@@ -262,10 +217,53 @@ def require(
         )
 
 
+def steps(folder: Path) -> list[Path]:
+    """The complete checkpoints below `folder`, in ascending order of their steps."""
+    named = (path for path in folder.glob("*") if re.fullmatch(r"0|[1-9][0-9]{0,18}", path.name))
+    return sorted((path for path in named if (path / META_FILE).is_file()), key=lambda path: int(path.name))
+
+
 def latest(folder: Path) -> Path | None:
-    """The complete checkpoint with the highest step below `folder`, or None."""
-    steps = [p for p in folder.glob("*") if p.name.isdigit() and (p / _META).is_file()]
-    return max(steps, key=lambda p: int(p.name), default=None)
+    """The complete checkpoint with the highest step below `folder`, or None; it may be damaged."""
+    return next(reversed(steps(folder)), None)
+
+
+def newest_sound(folder: Path) -> tuple[Path | None, list[DamagedCheckpoint]]:
+    """The undamaged checkpoint with the highest step below `folder`, or None, and the damage of those above.
+
+    Raises:
+      ConfigError: a checkpoint above it is from a newer version.
+    """
+    damage: list[DamagedCheckpoint] = []
+    for path in reversed(steps(folder)):
+        try:
+            verify(path)
+        except DamagedCheckpoint as error:
+            damage.append(error)
+        else:
+            return path, damage
+    return None, damage
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint, so that its step can be saved again; returns its new path.
+
+    Raises:
+      OSError: it cannot be renamed.
+    """
+    number, target = 1, path.with_name(f"{path.name}.damaged")
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.damaged-{number}")
+    return path.rename(target)
+
+
+def _sound(path: Path) -> bool:
+    try:
+        verify(path)
+    except ConfigError:
+        return False
+    return True
 
 
 def resolve(path: str | Path, key: str = "training.checkpoint") -> Path | None:
@@ -279,41 +277,23 @@ def resolve(path: str | Path, key: str = "training.checkpoint") -> Path | None:
     """
     path = Path(path)
     if not path.exists():
-        raise ConfigError(f"{key}: no such folder: {path}. {_WANTED}")
+        raise ConfigError(f"{key}: no such folder: {path}. {WANTED}")
     if not path.is_dir():
         hint = " An ONNX file holds the policy only; it can be evaluated, not resumed." * (
             path.suffix == ".onnx"
         )
-        raise ConfigError(f"{key}: {path} is a file.{hint} {_WANTED}")
-    if (path / _META).is_file() or path.name.isdigit():
+        raise ConfigError(f"{key}: {path} is a file.{hint} {WANTED}")
+    if (path / META_FILE).is_file() or path.name.isdecimal():
         return path
     if path.name == "checkpoints":
         return latest(path)
     if (path / "checkpoints").is_dir() or (path / "config.yaml").is_file():
         return latest(path / "checkpoints")
-    raise ConfigError(f"{key}: {path} is not a run directory and not a checkpoint. {_WANTED}")
-
-
-def clean(folder: Path) -> None:
-    """Remove what interrupted saves left below `folder`."""
-    for leftover in folder.glob(".*.partial*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def describe(tree: Any) -> dict[str, Any]:
-    """Path of every leaf -> [shape, dtype], as JSON can hold it."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): [list(x.shape), str(x.dtype)]
-        for path, x in jax.tree_util.tree_leaves_with_path(tree)
-    }
+    raise ConfigError(f"{key}: {path} is not a run directory and not a checkpoint. {WANTED}")
 
 
 def _or_warm(path: Path) -> str:
     return f", or begin a new run with its policy: --training.warm-start {path} instead of --training.checkpoint."
-
-
-_WANTED = "Wanted: a run directory (logs/<project>/<run>), or one of its checkpoints/<step> folders."
-_EARLIER = "Resume from an earlier step of the run."
 
 
 def _compare(path: Path, item: str, meta: Meta, template: Any) -> None:
@@ -334,22 +314,8 @@ def _compare(path: Path, item: str, meta: Meta, template: Any) -> None:
             )
 
 
-def _text(entry: Any) -> str:
+def _text(entry: Leaf | None) -> str:
     return "absent" if entry is None else f"{entry[1]}[{', '.join(map(str, entry[0]))}]"
-
-
-@contextlib.contextmanager
-def _orbax(items: Mapping[str, Any]) -> Iterator[ocp.Checkpointer]:
-    """Orbax, silent: it logs the traceback of every error beside raising it.
-
-    After an error it stays so: threads of Orbax's are still at work, and log theirs later.
-    """
-    log = logging.getLogger("absl")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(*items)) as orbax:
-        yield orbax
-    log.setLevel(level)
 
 
 def _system_error(error: Exception) -> str | None:
@@ -361,23 +327,3 @@ def _system_error(error: Exception) -> str | None:
         return error.strerror or str(error)
     number = re.search(r"os_error_code='(\d+)'", str(error))
     return os.strerror(int(number[1])) if number else None
-
-
-def _stored(tree: Any) -> Any:
-    """`tree` without its empty arrays, which Orbax refuses."""
-    return jax.tree.map(lambda x: None if x.size == 0 else x, tree)
-
-
-def _refill(template: Any, found: Any) -> Any:
-    """`found`, with the empty arrays of `template` back in their places."""
-    leaves = iter(jax.tree.leaves(found))
-    return jax.tree.map(lambda x: x if x.size == 0 else next(leaves), template)
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file())
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from holosoma_jax.files import replacing
 from holosoma_jax.loggers import wandb_files
 from holosoma_jax.parallel import processes
 from holosoma_jax.runs import checkpoint, run_dir
+from holosoma_jax.runs.checkpoint import DamagedCheckpoint, Meta
 from holosoma_jax.runs.lock import FILE as LOCK_FILE
 from holosoma_jax.runs.lock import locked
 from holosoma_jax.runs.run_dir import RunDir
@@ -74,8 +75,7 @@ def _opened(cfg: Config) -> Iterator[tuple[Path, Path | None, Path | None]]:
         wanted = str(wandb_files.fetch(wanted, log.info)) if wandb_files.is_uri(wanted) else wanted
         found = checkpoint.resolve(wanted)
         if found is None or found.resolve() != Path(wanted).resolve():
-            with _continued(cfg, run_dir.of(Path(wanted))) as run:
-                found = checkpoint.latest(run.checkpoints)
+            with _continued(cfg, run_dir.of(Path(wanted))) as (run, found):
                 yield run.path, found, None if found else _warm_start(cfg)
             return
         checkpoint.read_meta(found)
@@ -98,29 +98,56 @@ def _created(cfg: Config) -> Iterator[RunDir]:
 
 
 @contextlib.contextmanager
-def _continued(cfg: Config, run: RunDir) -> Iterator[RunDir]:
-    """The run `run`, with the settings of `cfg`; as it was if the body raises ConfigError."""
-    try:
-        with contextlib.ExitStack() as lock:
-            lock.enter_context(locked(run.path))
-            checkpoint.clean(run.checkpoints)
-            before = run.config.read_bytes() if run.config.exists() else None
-            with replacing(run.config) as hidden:
-                compose.save_yaml(_recorded(cfg), hidden)
-            held = lock.pop_all()
-    except OSError as error:
-        raise ConfigError(
-            f"training.checkpoint: cannot write to {run.path} ({error.strerror or error}). To continue "
-            f"elsewhere, pass one of its checkpoints/<step> folders and --training.output-dir."
-        ) from None
-    with held:
+def _continued(cfg: Config, run: RunDir) -> Iterator[tuple[RunDir, Path | None]]:
+    """The run `run` with the settings of `cfg`, and its newest sound checkpoint.
+
+    Damaged ones above that are set aside. All is put back if the body raises ConfigError.
+    """
+    with contextlib.ExitStack() as held:
         try:
-            yield run
+            held.enter_context(locked(run.path))
+            undo = held.enter_context(contextlib.ExitStack())
+            checkpoint.clean(run.checkpoints)
+            found = _sound(run, undo)
+            _record(cfg, run, undo)
+        except OSError as error:
+            raise ConfigError(
+                f"training.checkpoint: cannot write to {run.path} ({error.strerror or error}). To continue "
+                f"elsewhere, pass one of its checkpoints/<step> folders and --training.output-dir."
+            ) from None
+        try:
+            yield run, found
         except ConfigError:
-            if before is not None:
-                with replacing(run.config) as hidden:
-                    hidden.write_bytes(before)
+            undo.close()
             raise
+        finally:
+            undo.pop_all()
+
+
+def _sound(run: RunDir, undo: contextlib.ExitStack) -> Path | None:
+    """The newest sound checkpoint of `run`; damaged ones above it are set aside, with a warning."""
+    found, damage = checkpoint.newest_sound(run.checkpoints)
+    above = checkpoint.steps(run.checkpoints)[::-1][: len(damage)]
+    if damage and found is None:
+        raise ConfigError(f"training.checkpoint: no checkpoint of {run.path} is sound. {damage[0]}")
+    for path, error in zip(above, damage, strict=True):
+        aside = checkpoint.set_aside(path)
+        undo.callback(aside.rename, path)
+        log.warning("%s Continuing from %s; the damaged one is kept as %s.", error.damage, found, aside)
+    return found
+
+
+def _record(cfg: Config, run: RunDir, undo: contextlib.ExitStack) -> None:
+    """Let ``config.yaml`` state the settings now in force."""
+    if run.config.exists():
+        undo.callback(_replace, run.config, run.config.read_bytes())
+    with replacing(run.config) as hidden:
+        compose.save_yaml(_recorded(cfg), hidden)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    with replacing(path) as hidden:
+        hidden.write_bytes(content)
 
 
 def _has_content(path: Path) -> bool:
@@ -157,10 +184,24 @@ def saved_config(path: str | Path) -> Saved:
         path = wandb_files.fetch(str(path), log.info)
     found = checkpoint.resolve(path)
     if found is not None:
-        config = dict(checkpoint.read_meta(found).config)
-        anew = config | {"training": config["training"] | {"checkpoint": None}}
+        config = dict(_meta(found, Path(path)).config)
+        training = config.get("training")
+        given = training if isinstance(training, Mapping) else {}
+        anew = config | {"training": {**given, "checkpoint": None}}
         return Saved(anew, run_dir.of(found.parent).path)
     run = run_dir.of(Path(path))
     if not run.config.is_file():
         raise ConfigError(f"{run.path} has no complete checkpoint and no config.yaml; start a new run.")
     return Saved(files.read(run.config), run.path)
+
+
+def _meta(found: Path, wanted: Path) -> Meta:
+    """What checkpoint `found` says of itself; where a run was `wanted`, an earlier one instead if it is damaged."""
+    others = [] if found.resolve() == wanted.resolve() else checkpoint.steps(found.parent)[-2::-1]
+    try:
+        return checkpoint.read_meta(found)
+    except DamagedCheckpoint:
+        for path in others:
+            with contextlib.suppress(DamagedCheckpoint):
+                return checkpoint.read_meta(path)
+        raise

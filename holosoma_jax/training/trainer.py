@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from bridges.protocol import Bounded, Bridge, Physics
 from holosoma_jax.config import compose
+from holosoma_jax.config.schema import Config
 from holosoma_jax.experiment import Setup
 from holosoma_jax.parallel import processes
 from holosoma_jax.rollout import nan_guard
@@ -223,7 +224,14 @@ def save(folder: RunDir, setup: Setup, state: State, items: Mapping[str, Any]) -
         processes=processes.size(),
         curriculum=shared_numbers(state.world.carry.env),
     )
-    return checkpoint.save(folder.checkpoints, as_stored(items), meta)
+    return checkpoint.save(folder.checkpoints, as_stored(items), meta, _retention(cfg))
+
+
+def _retention(cfg: Config) -> checkpoint.Retention:
+    every = cfg.training.keep_every
+    return checkpoint.Retention(
+        newest=cfg.training.keep_checkpoints, every=every and every * cfg.algo.config.save_interval
+    )
 
 
 def load(path: Path, templates: Mapping[str, Any]) -> dict[str, Any]:

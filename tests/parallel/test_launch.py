@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import signal
@@ -13,6 +12,7 @@ from typing import Any, cast
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from holosoma_jax.config import compose
@@ -162,17 +162,16 @@ def test_a_save_of_several_that_fails_in_one(monkeypatch, tmp_path):
     items = {"learner": {"w": np.zeros(1000)}}
     monkeypatch.setattr(processes, "size", lambda: 2)
     monkeypatch.setattr(processes, "largest", lambda number: number)
+    monkeypatch.setattr(processes, "from_main", lambda tell: tell())
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: SimpleNamespace(free=7999))
     with pytest.raises(checkpoint.SaveError, match=r"could not write .* GB are needed, .* GB are free"):
         checkpoint.save(tmp_path, items, meta)
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: SimpleNamespace(free=8000))
 
-    @contextlib.contextmanager
-    def full(items):
+    def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        yield
 
-    monkeypatch.setattr(checkpoint, "_orbax", full)
+    monkeypatch.setattr(ocp.CheckpointManager, "save", full)
     with pytest.raises(
         checkpoint.BrokenSave, match=r"^process 0 could not write its part .*: No space left on"
     ):

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.runs import checkpoint
-from holosoma_jax.runs.checkpoint import Meta, SaveError
+from holosoma_jax.runs import checkpoint, meta
+from holosoma_jax.runs.checkpoint import DamagedCheckpoint, Meta, Retention, SaveError
 
 META = Meta(step=7, robot="g1", simulator="mujoco", num_envs=3, seed=1, elapsed_s=1.5, config={"a": {"b": 1}})
 
@@ -80,14 +80,131 @@ def test_every_missing_or_altered_file_is_one_sentence(saved, tmp_path):
             else:
                 data[len(data) // 2] ^= 0x10
                 file.write_bytes(data)
-            if name != "meta.json" or harm != "flip":  # a flipped digit in it can still be read
-                with pytest.raises(ConfigError) as error:
-                    checkpoint.load(copy, items())
-                text = str(error.value)
-                assert str(copy) in text
-                assert name in text
-                assert "\n" not in text
+            with pytest.raises(ConfigError) as error:
+                checkpoint.load(copy, items())
+            text = str(error.value)
+            assert str(copy) in text
+            assert name in text
+            assert "\n" not in text
             shutil.rmtree(copy.parent)
+
+
+def rewrite(saved: Path, **changes: object) -> None:
+    """Change what ``meta.json`` says, with a digest that fits: not damage, but something that was never saved."""
+    record = json.loads((saved / "meta.json").read_text()) | changes
+    del record["digest"]
+    record["digest"] = meta._digest_of(record)
+    (saved / "meta.json").write_text(json.dumps(record))
+
+
+def test_one_changed_setting_is_seen(saved):
+    file = saved / "meta.json"
+    file.write_text(file.read_text().replace('"b": 1', '"b": 2'))
+    with pytest.raises(DamagedCheckpoint, match=r"meta\.json has changed since it was saved"):
+        checkpoint.read_meta(saved)
+
+
+def test_every_flipped_bit_of_the_record_is_seen(saved):
+    file = saved / "meta.json"
+    before = file.read_bytes()
+    for at in range(0, len(before), 37):
+        for bit in range(8):
+            data = bytearray(before)
+            data[at] ^= 1 << bit
+            file.write_bytes(data)
+            with pytest.raises(ConfigError, match=r"meta\.json|layout") as error:
+                checkpoint.read_meta(saved)
+            assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config": None},
+        {"files": 3},
+        {"files": {"a": 1}},
+        {"step": -1},
+        {"step": True},
+        {"step": "7"},
+        {"num_envs": 0},
+        {"elapsed_s": float("nan")},
+        {"arrays": {"learner": 3}},
+        {"arrays": {"learner": {"w": 3}}},
+        {"curriculum": []},
+        {"robot": 1},
+        {"unknown": 1},
+        {"schema": None},
+        {"schema": 1.5},
+    ],
+)
+def test_a_record_of_other_types_is_one_line(saved, changes):
+    rewrite(saved, **changes)
+    with pytest.raises(DamagedCheckpoint, match=r"meta\.json") as error:
+        checkpoint.read_meta(saved)
+    assert next(iter(changes)) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[1]", "null", "", "{", '{"schema": 2}', "\ud800"])
+def test_a_record_that_is_none_is_one_line(saved, text):
+    (saved / "meta.json").write_text(text, errors="surrogatepass")
+    with pytest.raises(DamagedCheckpoint, match=r"meta\.json") as error:
+        checkpoint.read_meta(saved)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["payload.py", "learner/d/payload", ".hidden"])
+def test_a_file_that_is_not_listed_is_refused(saved, name):
+    (saved / name).write_text("import os")
+    with pytest.raises(DamagedCheckpoint, match=name):
+        checkpoint.read_meta(saved)  # before anything that the record names is looked up
+
+
+def test_a_link_out_of_the_checkpoint_is_refused(saved, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (saved / "more").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DamagedCheckpoint, match="more"):
+        checkpoint.read_meta(saved)
+
+
+def test_a_checkpoint_of_the_first_layout_can_be_read(saved):
+    record = json.loads((saved / "meta.json").read_text()) | {"schema": 1}
+    del record["digest"]
+    (saved / "meta.json").write_text(json.dumps(record))
+    chex.assert_trees_all_equal(checkpoint.load(saved, items()), items())
+
+
+def kept(folder: Path, retention: Retention, steps: range) -> list[int]:
+    """Steps that are there after each of `steps` was saved."""
+    small = {"learner": {"w": jnp.ones(2)}}
+    for step in steps:
+        checkpoint.save(folder, small, replace(META, step=step), retention)
+    assert not list(folder.glob(".*"))
+    return [int(path.name) for path in checkpoint.steps(folder)]
+
+
+def test_the_newest_and_every_so_many_th_are_kept(tmp_path):
+    assert kept(tmp_path / "a", Retention(newest=2, every=4), range(1, 11)) == [4, 8, 9, 10]
+    assert kept(tmp_path / "b", Retention(newest=1), range(1, 4)) == [3]
+    assert kept(tmp_path / "c", Retention(), range(1, 4)) == [1, 2, 3]
+
+
+def test_what_cannot_be_removed_costs_a_warning(tmp_path, caplog, absl_level):
+    kept(tmp_path, Retention(), range(1, 4))
+    (tmp_path / ".removed").write_text("in the way")
+    new = checkpoint.save(
+        tmp_path, {"learner": {"w": jnp.ones(2)}}, replace(META, step=4), Retention(newest=1)
+    )
+    assert checkpoint.verify(new).step == 4
+    assert str(tmp_path) in caplog.text
+
+
+def test_a_damaged_step_is_set_aside_and_saved_again(saved):
+    (saved / "learner" / "_METADATA").write_bytes(b"")
+    assert checkpoint.newest_sound(saved.parent)[0] is None
+    assert checkpoint.save(saved.parent, items(), META) == saved
+    assert checkpoint.newest_sound(saved.parent) == (saved, [])
+    assert (saved.parent / "7.damaged").is_dir()
 
 
 def test_first_array_that_differs_is_named(saved):
@@ -132,7 +249,7 @@ def test_other_robot_simulator_or_size_is_named_with_the_fix(saved):
 
 def test_newer_layout_asks_for_an_upgrade(saved):
     file = saved / "meta.json"
-    record = json.loads(file.read_text()) | {"schema": 99, "version": "9.0.0", "unheard": 1}
+    record = json.loads(file.read_text()) | {"schema": 99, "version": "9.0.0", "unknown": 1}
     file.write_text(json.dumps(record))
     with pytest.raises(
         ConfigError, match=r"holosoma_jax 9\.0\.0 \(layout 99\).*Install holosoma-jax>=9\.0\.0"
@@ -143,14 +260,19 @@ def test_newer_layout_asks_for_an_upgrade(saved):
 def test_resolve_understands_run_checkpoints_and_step(saved):
     checkpoint.save(saved.parent, items(), replace(META, step=12))
     run = saved.parent.parent
-    (saved.parent / ".13.partial").mkdir()  # a save that was cut short
+    for name in (".13.0a1b2c3d.partial", ".removed"):  # a save and a removal that were cut short
+        (saved.parent / name / "13").mkdir(parents=True)
     (saved.parent / "14").mkdir()  # not one of ours
+    for name in ("²", "07", "9" * 30, "8.damaged"):
+        (saved.parent / name).mkdir()
+        (saved.parent / name / "meta.json").touch()
     newest = saved.parent / "12"
     assert checkpoint.resolve(run) == newest
     assert checkpoint.resolve(str(saved.parent)) == newest
     assert checkpoint.resolve(saved) == saved
     checkpoint.clean(saved.parent)
-    assert sorted(p.name for p in saved.parent.iterdir()) == ["12", "14", "7"]
+    assert not list(saved.parent.glob(".*"))
+    assert checkpoint.steps(saved.parent) == [saved, newest]
 
 
 def test_resolve_names_what_it_got(tmp_path):

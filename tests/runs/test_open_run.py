@@ -119,6 +119,50 @@ def test_a_continued_run_that_refuses_the_settings_is_as_it_was(cfg):
     assert snapshot(run.path) == before
 
 
+def damage(step: Path) -> None:
+    """Cut the largest file of a checkpoint."""
+    file = max(step.rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def test_a_run_continues_from_its_newest_sound_checkpoint(cfg, caplog):
+    run = opened(cfg).folder
+    first, second, third = (save(run, cfg, step) for step in (5, 10, 15))
+    (third / "meta.json").write_text("{")
+    damage(second)
+    before = snapshot(run.path)
+    with pytest.raises(ConfigError), open_run(resuming(cfg, run.path)):
+        raise ConfigError("does not fit")
+    assert snapshot(run.path) == before
+    caplog.clear()
+    assert opened(resuming(cfg, run.path)).checkpoint == first
+    assert checkpoint.steps(run.checkpoints) == [first]
+    for path in (second, third):
+        assert str(path) in caplog.text
+        assert path.with_name(f"{path.name}.damaged").is_dir()
+
+
+def test_a_damaged_checkpoint_that_is_named_is_refused(cfg):
+    run = opened(cfg).folder
+    save(run, cfg, 5)
+    second = save(run, cfg, 10)
+    (second / "meta.json").write_text("{")
+    with pytest.raises(ConfigError, match=str(second)):
+        opened(resuming(cfg, second))
+    with pytest.raises(ConfigError, match=str(second)):
+        saved_config(second)
+    assert saved_config(run.path).config == compose.to_mapping(cfg)  # that of the one before
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_refused(cfg):
+    run = opened(cfg).folder
+    damage(save(run, cfg, 5))
+    before = snapshot(run.path)
+    with pytest.raises(ConfigError, match=f"training.checkpoint: no checkpoint of {run.path}"):
+        opened(resuming(cfg, run.path))
+    assert snapshot(run.path) == before
+
+
 def test_saved_config_of_run_checkpoint_and_unsaved_run(cfg, tmp_path):
     run = opened(cfg).folder
     assert saved_config(run.path).config == compose.to_mapping(cfg)  # from config.yaml

@@ -14,6 +14,7 @@ import pytest
 from bridges.protocol import SimulatorError
 from holosoma_jax import train
 from holosoma_jax.config import compose
+from holosoma_jax.runs import checkpoint
 from holosoma_jax.signals import on_signal
 from holosoma_jax.training import session
 from tests.support import toy
@@ -180,17 +181,20 @@ def test_bad_input_is_one_line_and_harms_nothing(command, tmp_path, extra, said)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
-def test_damaged_checkpoint_is_one_line(command, tmp_path):
+def test_a_damaged_checkpoint_is_refused_by_name_and_passed_over_by_its_run(command, tmp_path):
     command(*arguments(tmp_path))
     run = only_run(tmp_path)
-    victim = max((run / "checkpoints" / "4" / "learner").rglob("*"), key=lambda p: p.stat().st_size)
+    newest = run / "checkpoints" / "4"
+    victim = max((newest / "learner").rglob("*"), key=lambda p: p.stat().st_size)
     victim.write_bytes(victim.read_bytes()[:-100])
-    code, _, err = command("--training.checkpoint", run, "--algo.config.num-learning-iterations", "6")
+    code, _, err = command("--training.checkpoint", newest, "--algo.config.num-learning-iterations", "6")
     assert code == 2
-    assert "is damaged" in err
+    assert str(newest) in err
     assert err.count("\n") == 1
-    code, _, _ = command("--training.checkpoint", run / "checkpoints" / "2")  # as the message says
+    code, out, _ = command("--training.checkpoint", run)
     assert code == 0
+    assert "WARNING: " in out and f"Continuing from {run / 'checkpoints' / '2'}: 2 of 4" in out
+    assert checkpoint.newest_sound(run / "checkpoints") == (newest, [])
 
 
 def test_missing_extra_is_one_line(command, tmp_path, monkeypatch):

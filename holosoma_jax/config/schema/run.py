@@ -45,6 +45,10 @@ class TrainingConfig:
     warm_start: PathText | None = None
     """Begin a new run with what the learner of this run or checkpoint has learned; environments, simulator and
     task may be others. Not read where there is a checkpoint to go on from."""
+    keep_checkpoints: PositiveInt | None = 10
+    """Newest checkpoints to keep; older ones are removed when a new one has been saved. null: all."""
+    keep_every: PositiveInt | None = 10
+    """Beside the newest, keep every this many-th checkpoint: those at multiples of this times save_interval."""
     export_onnx: bool = True
     """Write policies/<step>.onnx beside every checkpoint."""
     deterministic: bool = False
