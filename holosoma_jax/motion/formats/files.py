@@ -1,0 +1,114 @@
+"""Which format a file has: told by its first bytes, its keys and its shapes, never by its name."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.motion import unpickle
+from holosoma_jax.motion.formats import npz, pickles, tables
+from holosoma_jax.motion.formats.raw import Fields, Raw
+
+NPY = b"\x93NUMPY"
+ZIP = b"PK\x03\x04"
+EMPTY_ZIP = b"PK\x05\x06"
+
+
+def parse(path: Path) -> list[Raw]:
+    """The trajectories in `path`: one, or several where the format holds several.
+
+    Raises:
+      ConfigError: it is not there, of no known format, or its arrays are faulty; one line.
+    """
+    file = str(path)
+    if path.is_dir():
+        return tables.sonic(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file.") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror or error}).") from None
+    if not data:
+        raise ConfigError(f"{file}: is empty.")
+    if data.startswith((ZIP, EMPTY_ZIP)):
+        return npz.parse(Fields(file, _npz(file, data)), path.stem)
+    if data.startswith(NPY):
+        return _npy(file, data, path.stem)
+    if data.startswith(b"\x80") or data.startswith(tuple(unpickle.MAGIC)):
+        return pickles.parse(file, _unpickled(file, data), path.stem)
+    if data.startswith(b"version https://git-lfs"):
+        raise ConfigError(f"{file}: is a Git LFS pointer, not the file itself. Fetch it with: git lfs pull.")
+    return tables.parse(file, data, path.stem)
+
+
+def _npz(file: str, data: bytes) -> dict[str, np.ndarray]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.namelist()
+            if any(name.endswith("data.pkl") for name in members):
+                raise ConfigError(
+                    f"{file}: is a PyTorch file (ProtoMotions .motion or .pt), whose pickle may run code. "
+                    "Export the clip as csv from ProtoMotions and give that."
+                )
+            arrays = {}
+            for name in members:
+                if name.endswith(".npy"):
+                    arrays[name.removesuffix(".npy")] = _member(file, name, archive.read(name))
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+        zlib.error,
+    ) as error:
+        raise ConfigError(
+            f"{file}: is a damaged or cut-short npz ({error or type(error).__name__})."
+        ) from None
+    if not arrays:
+        raise ConfigError(f"{file}: is a zip archive without arrays; expected an npz.")
+    return arrays
+
+
+def _member(file: str, name: str, data: bytes) -> np.ndarray:
+    try:
+        return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    except ValueError as error:
+        key = name.removesuffix(".npy")
+        if "Object arrays" in str(error):
+            raise ConfigError(
+                f"{file}: {key} is an array of Python objects, which would have to be unpickled; "
+                "save it as an array of numbers or text."
+            ) from None
+        raise ConfigError(f"{file}: {key} is damaged ({error}).") from None
+
+
+def _npy(file: str, data: bytes, name: str) -> list[Raw]:
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(stream)
+    except ValueError as error:
+        raise ConfigError(f"{file}: is a damaged npy ({error}).") from None
+    if not dtype.hasobject:
+        return tables.columns(file, "AMASS-for-G1 npy", _member(file, "the array", data), name)
+    if shape != ():
+        raise ConfigError(f"{file}: is an array of Python objects, of shape {list(shape)}; expected numbers.")
+    return pickles.parse(file, _unpickled(file, data[stream.tell() :]), name)
+
+
+def _unpickled(file: str, data: bytes) -> Any:
+    try:
+        return unpickle.loads(data)
+    except unpickle.Refused as error:
+        raise ConfigError(f"{file}: this pickle is not read: {error}.") from None

@@ -1,0 +1,197 @@
+"""`Raw`: what a file holds, before joint order, quaternion order and units are decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from holosoma_jax.config.errors import ConfigError, nearest
+
+UNIT_TOLERANCE = 0.02
+"""by which a quaternion's length may differ from 1; float16 and printed digits stay within"""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredBodies:
+    """Body poses that a file holds beside the coordinates."""
+
+    names: tuple[str, ...] | None
+    """None: nameless, in one of two orders"""
+    pos: np.ndarray
+    """[T, B, 3] m"""
+    quat: np.ndarray | None = None
+    """[T, B, 4] in the file's quaternion order"""
+    lin_vel: np.ndarray | None = None
+    ang_vel: np.ndarray | None = None
+    local: bool = False
+    """positions are relative to a root at the origin that is not rotated"""
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """One trajectory of T frames as its file has it.
+
+    Tuples of choices list the readings that the layout allows, the format's own convention first.
+    """
+
+    file: str
+    """path, for messages"""
+    format: str
+    name: str
+    fps: float | None
+    """None: not in the file"""
+    root_pos: np.ndarray
+    """[T, 3]"""
+    root_rot: np.ndarray
+    """[T, 4] quaternion, or [T, 3] Euler angles where `quaternion` says so"""
+    joint_pos: np.ndarray
+    """[T, J]"""
+    joint_names: tuple[str, ...] | None = None
+    joint_orders: tuple[str, ...] = ("robot", "isaac")
+    """of a file without names"""
+    quaternion: tuple[str, ...] = ("xyzw", "wxyz")
+    units: tuple[str, ...] = ("m rad",)
+    """'m rad', 'm deg' or 'cm deg', of root position and of angles"""
+    joint_vel: np.ndarray | None = None
+    """[T, J] rad/s"""
+    root_vel: np.ndarray | None = None
+    """[T, 6] as stored: linear and angular, world frame"""
+    bodies: StoredBodies | None = None
+    contact: np.ndarray | None = None
+    object_pos: np.ndarray | None = None
+    object_quat: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Fields:
+    """Arrays of one file by key, checked on access; every fault is one line that names file and key."""
+
+    def __init__(self, file: str, values: Mapping[str, Any]):
+        """`values`: what the file holds."""
+        self.file, self.values = file, values
+
+    def __contains__(self, key: str) -> bool:
+        """Whether the file has it, and not as None."""
+        return self.values.get(key) is not None
+
+    def array(self, key: str, *shape: int | None) -> np.ndarray:
+        """The finite float64 array under `key`; `None` in `shape` allows any length.
+
+        Raises:
+          ConfigError: it is missing, no array of numbers, of another shape, or not finite (with the frame).
+        """
+        if key not in self:
+            raise ConfigError(f"{self.file}: lacks '{key}'.{nearest(key, map(str, self.values))}")
+        return checked(self.file, key, self.values[key], shape)
+
+    def optional(self, key: str, *shape: int | None) -> np.ndarray | None:
+        """`array`, or None if the file lacks it."""
+        return self.array(key, *shape) if key in self else None
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """The list of names under `key`.
+
+        Raises:
+          ConfigError: it is no list of text, or names one thing twice.
+        """
+        values = np.asarray(self.values[key])
+        if values.ndim != 1 or values.dtype.kind not in "US":
+            raise ConfigError(f"{self.file}: {key}: expected a list of names, got {_described(values)}.")
+        names = tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist())
+        if twice := next((n for n in names if names.count(n) > 1), None):
+            raise ConfigError(f"{self.file}: {key}: names '{twice}' twice.")
+        return names
+
+    def fps(self, key: str = "fps") -> float | None:
+        """Frames per second, or None if the file lacks them."""
+        return frame_rate(self.file, key, self.values[key]) if key in self else None
+
+    def required_fps(self) -> float:
+        """`fps`; raises ConfigError if the file lacks them."""
+        rate = self.fps()
+        if rate is None:
+            raise ConfigError(f"{self.file}: lacks 'fps'.")
+        return rate
+
+
+def frame_rate(file: str, key: str, value: Any) -> float:
+    """`value` as frames per second: one number, as such or in an array.
+
+    Raises:
+      ConfigError: it is anything else, or not above 0.
+    """
+    array = np.asarray(value)
+    if array.size == 1 and array.dtype.kind in "iuf":
+        rate = float(array.reshape(-1)[0])
+        if np.isfinite(rate) and 0.0 < rate <= 10_000.0:
+            return rate
+        raise ConfigError(f"{file}: {key} is {rate:g}; expected frames per second, above 0.")
+    raise ConfigError(f"{file}: {key}: expected one number, frames per second; got {_described(array)}.")
+
+
+def checked(file: str, key: str, value: Any, shape: Sequence[int | None]) -> np.ndarray:
+    """`value` as float64 of `shape`, finite; see `Fields.array`."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ConfigError(f"{file}: {key}: its rows differ in length.") from None
+    if array.dtype.kind not in "iufb":
+        raise ConfigError(f"{file}: {key}: expected an array of numbers, got {_described(array)}.")
+    array = array.astype(np.float64)
+    if array.ndim != len(shape) or any(
+        w is not None and w != n for w, n in zip(shape, array.shape, strict=True)
+    ):
+        wanted = ", ".join(
+            "T" if w is None and i == 0 else "any" if w is None else str(w) for i, w in enumerate(shape)
+        )
+        raise ConfigError(f"{file}: {key} has shape {list(array.shape)}, expected [{wanted}].")
+    if shape and array.shape[0] == 0:
+        raise ConfigError(f"{file}: {key} is empty: it has no frame.")
+    if not np.isfinite(array).all():
+        where = np.argwhere(~np.isfinite(array))[0]
+        value = array[tuple(where)]
+        column = f", column {list(map(int, where[1:]))}" if len(where) > 1 else ""
+        raise ConfigError(
+            f"{file}: {key}, frame {int(where[0])}{column} is {value:g}; expected finite numbers."
+        )
+    return array
+
+
+def unit(file: str, key: str, quat: np.ndarray) -> np.ndarray:
+    """`quat` [T, ..., 4], of length 1 within `UNIT_TOLERANCE`.
+
+    Raises:
+      ConfigError: one has not; names the frame.
+    """
+    length = np.linalg.norm(quat, axis=-1)
+    off = np.abs(length - 1.0) > UNIT_TOLERANCE
+    if off.any():
+        where = np.argwhere(off)[0]
+        body = f", body {int(where[1])}" if len(where) > 1 else ""
+        raise ConfigError(
+            f"{file}: {key}, frame {int(where[0])}{body}: the quaternion has length {length[tuple(where)]:.3g}, "
+            "expected 1."
+        )
+    return quat
+
+
+def require_frames(file: str, frames: int, arrays: Mapping[str, np.ndarray | None]) -> None:
+    """See that all arrays have `frames` rows.
+
+    Raises:
+      ConfigError: one has not; names it.
+    """
+    for key, array in arrays.items():
+        if array is not None and len(array) != frames:
+            raise ConfigError(f"{file}: {key} has {len(array)} frames, but the root has {frames}.")
+
+
+def _described(array: np.ndarray) -> str:
+    if array.dtype.kind == "O":
+        return f"Python objects of shape {list(array.shape)}"
+    if array.dtype.kind in "US":
+        return f"text {str(array.reshape(-1)[:1])[1:-1]}"
+    return f"{array.dtype} of shape {list(array.shape)}"
