@@ -82,10 +82,11 @@ def page(prog: str, description: str, config: Any, extra: Any, experiment: bool,
 
 @functools.cache
 def docs(section: type) -> Mapping[str, str]:
-    """Field name -> the string literal under the field, joined to one line."""
+    """Field name -> the string literal under the field, joined to one line; inherited ones, too."""
+    inherited = (docs(base) for base in section.__bases__ if dataclasses.is_dataclass(base))
+    out = {name: text for known in inherited for name, text in known.items()}
     tree = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0]
     assert isinstance(tree, ast.ClassDef)
-    out = {}
     for field, after in pairwise(tree.body):
         match field, after:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):

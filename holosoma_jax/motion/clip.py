@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class Provenance:
     """figures that decided"""
     notes: tuple[str, ...] = ()
     """what was assumed or filled in"""
+    stored: dict[str, float] = field(default_factory=dict)
+    """how far stored body arrays and velocities are from ours; see `agreement.agreement`"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ class Clip:
     """[T, 3] m; only if the file tracks an object"""
     object_quat: np.ndarray | None = None
     """[T, 4]"""
-    provenance: Provenance = Provenance()
+    provenance: Provenance = field(default_factory=Provenance)
 
     @property
     def num_frames(self) -> int:

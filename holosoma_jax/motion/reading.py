@@ -11,10 +11,12 @@ import numpy as np
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.motion import clip as clips
+from holosoma_jax.motion import library
+from holosoma_jax.motion.agreement import agreement
+from holosoma_jax.motion.candidates import normalised, orientation
 from holosoma_jax.motion.clip import Clip, Provenance
 from holosoma_jax.motion.formats import Raw, parse
 from holosoma_jax.motion.kinematics import Bodies, Skeleton
-from holosoma_jax.motion.readings import normalised, orientation
 from holosoma_jax.motion.recognition import Recognised, recognise
 from holosoma_jax.robots.robot import Robot
 
@@ -71,7 +73,8 @@ def read_all(
     """Every clip in `path`, its joint and quaternion order recognised by forward kinematics.
 
     Args:
-      path: a file, or SONIC's folder; the format is told by its content.
+      path: a file, SONIC's folder, or the name of a clip that comes with the package; the format is told
+        by its content.
       robot: the robot, its folder's name, or its skeleton; None: the one with the file's joint names,
         or the G1.
       joint_order: 'robot' or 'isaac'; None: found.
@@ -89,6 +92,8 @@ def read_all(
       ConfigError: one line that names the file, the key or the joint, and the frame.
     """
     path = Path(path)
+    if not path.exists():
+        path = library.shipped().get(os.fspath(path), path)
     raws = parse(path)
     if only is not None:
         names = [raw.name for raw in raws]
@@ -155,17 +160,20 @@ def _clip(raw: Raw, skeleton: Skeleton, found: Recognised, *, stored: bool) -> C
     if object_quat is not None:
         object_quat = orientation(object_quat, reading.labels.quaternion)
     kind = _FAMILIES.get((raw.format, reading.labels.joint_order, reading.labels.quaternion), raw.format)
+    origin = Provenance(Path(raw.file).name, kind, reading.labels.text(), found.why, found.notes)
     fields = {
         "contact": raw.contact,
         "object_pos": raw.object_pos,
         "object_quat": object_quat,
-        "provenance": Provenance(Path(raw.file).name, kind, reading.labels.text(), found.why, found.notes),
+        "provenance": origin,
     }
     fps = float(raw.fps or ASSUMED_FPS)
+    computed = clips.from_trajectory(skeleton, raw.name, fps, reading.qpos, **fields)
     if stored:
         qvel, bodies = _stored(raw, skeleton, found)
         return clips.with_bodies(skeleton, raw.name, fps, reading.qpos, qvel, bodies, **fields)
-    return clips.from_trajectory(skeleton, raw.name, fps, reading.qpos, **fields)
+    origin = dataclasses.replace(origin, stored=agreement(raw, reading, computed))
+    return dataclasses.replace(computed, provenance=origin)
 
 
 def _stored(raw: Raw, skeleton: Skeleton, found: Recognised) -> tuple[np.ndarray, Bodies]:

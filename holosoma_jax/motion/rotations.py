@@ -57,6 +57,11 @@ def about(axis: int, angle: np.ndarray) -> np.ndarray:
     return q
 
 
+def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Angles [...] rad between orientations a and b [..., 4]."""
+    return np.linalg.norm(to_rotvec(multiply(a, conjugate(b))), axis=-1)
+
+
 def yaw(q: np.ndarray) -> np.ndarray:
     """Heading [...] rad: the z angle of the decomposition R = Rz Ry Rx."""
     w, x, y, z = np.moveaxis(q, -1, 0)

@@ -10,7 +10,9 @@ from holosoma_jax.files import replacing
 from holosoma_jax.motion.clip import Clip, differences
 from holosoma_jax.motion.kinematics import Skeleton
 
-FORMATS = ("holosoma", "mjlab")
+FORMATS = ("holosoma", "mjlab", "compact")
+COMPACT = ("fps", "joint_pos", "joint_names", "contact")
+"""of holosoma's arrays, those from which the others are computed"""
 
 
 def write(path: Path, clip: Clip, skeleton: Skeleton, to: str = "holosoma") -> Path:
@@ -18,7 +20,7 @@ def write(path: Path, clip: Clip, skeleton: Skeleton, to: str = "holosoma") -> P
 
     Velocities are those of frame origins, in the world frame. holosoma's layout has the root's state in
     front of the joints', and names; mjlab's has neither, the robot's order, and the bodies that a joint
-    moves.
+    moves. 'compact' is holosoma's layout without bodies and velocities, which only this package reads.
 
     Args:
       path: the file; its folder is created.
@@ -29,7 +31,11 @@ def write(path: Path, clip: Clip, skeleton: Skeleton, to: str = "holosoma") -> P
     Raises:
       OSError: it cannot be written.
     """
-    arrays = as_mjlab(clip, skeleton) if to == "mjlab" else as_holosoma(clip)
+    if to == "compact":
+        whole = as_holosoma(clip)
+        arrays = {k: whole[k] for k in COMPACT if k in whole}
+    else:
+        arrays = as_mjlab(clip, skeleton) if to == "mjlab" else as_holosoma(clip)
     with replacing(path) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **arrays)
     return path

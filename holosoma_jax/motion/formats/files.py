@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.motion import unpickle
-from holosoma_jax.motion.formats import npz, pickles, tables
+from holosoma_jax.motion.formats import npz, pickles, tables, unpickle
 from holosoma_jax.motion.formats.raw import Fields, Raw
 
 NPY = b"\x93NUMPY"

@@ -19,6 +19,9 @@ INSIDE = 0.015
 BALANCE_PASSES = 4
 """the root moves until the whole robot's centre of mass is where it should be"""
 
+UPPER_AT_EASE, FORE_AT_EASE = (0.1, 0.38, -1.0), (0.75, 0.22, -1.0)
+"""directions of hanging arms that keep clear of the hips, as `Keys` have them"""
+
 Keys = Sequence[tuple[float, Sequence[float]]]
 """(s, direction): x forward, y outward, z up, in the frame of the chest"""
 
@@ -43,10 +46,9 @@ class Posture(NamedTuple):
 def at_ease(count: int) -> Posture:
     """Upright, arms hanging, for `count` frames."""
     zero = np.zeros(count)
-    upper = np.array([0.1, 0.25, -1.0]) / np.linalg.norm([0.1, 0.25, -1.0])
-    fore = np.array([0.75, 0.05, -1.0]) / np.linalg.norm([0.75, 0.05, -1.0])
     flip = np.array([1.0, -1.0, 1.0])
-    both = [np.tile([d, d * flip], (count, 1, 1)) for d in (upper, fore)]
+    units = [np.array(d) / np.linalg.norm(d) for d in (UPPER_AT_EASE, FORE_AT_EASE)]
+    both = [np.tile([d, d * flip], (count, 1, 1)) for d in units]
     return Posture(zero, zero, zero, zero, *both)
 
 
@@ -61,7 +63,14 @@ def height_at_ease(limbs: Limbs) -> float:
     robot = limbs.skeleton.robot
     qpos = np.concatenate([[0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0], robot.default_joint_pos])[None]
     pos, quat = limbs.skeleton.poses(qpos)
-    return -float(np.mean([pos[0, leg.body - 1, 2] + rotations.rotate(quat[0, leg.body - 1], leg.sole)[2] for leg in limbs.legs]))
+    return -float(
+        np.mean(
+            [
+                pos[0, leg.body - 1, 2] + rotations.rotate(quat[0, leg.body - 1], leg.sole)[2]
+                for leg in limbs.legs
+            ]
+        )
+    )
 
 
 def stance_width(limbs: Limbs) -> float:

@@ -14,7 +14,7 @@ from holosoma_jax.motion.generation.limbs import Limbs
 from holosoma_jax.motion.generation.steps import LEFT, RIGHT, Stepper, Steps
 from holosoma_jax.motion.kinematics import Skeleton
 
-DOWN, FORE_DOWN = (0.1, 0.25, -1.0), (0.75, 0.05, -1.0)
+DOWN, FORE_DOWN = body.UPPER_AT_EASE, body.FORE_AT_EASE
 FORWARD = (1.0, 0.15, 0.3)
 BEND = 0.02
 """m that the root is lowered before steps, so that no leg is stretched"""
@@ -72,7 +72,12 @@ def turn_in_place(limbs: Limbs) -> tuple[Steps, Posture]:
             plan.stand(0.14)
     plan.stand(0.9)
     steps, time, ease = _finish(plan)
-    out = [(0.2, DOWN), (1.2, (0.2, 0.6, -0.8)), (plan.seconds - 1.2, (0.2, 0.6, -0.8)), (plan.seconds - 0.1, DOWN)]
+    out = [
+        (0.2, DOWN),
+        (1.2, (0.2, 0.6, -0.8)),
+        (plan.seconds - 1.2, (0.2, 0.6, -0.8)),
+        (plan.seconds - 0.1, DOWN),
+    ]
     fore = [(t, FORE_DOWN if v is DOWN else (0.8, 0.3, -0.3)) for t, v in out]
     return steps, ease._replace(drop=_bent(time, scale), **_both(time, out, fore))
 
@@ -86,13 +91,20 @@ def arm_waves(limbs: Limbs) -> tuple[Steps, Posture]:
     for side, spans in ((RIGHT, ((0.8, 4.0), (8.0, 11.2))), (LEFT, ((4.4, 7.6), (8.0, 11.2)))):
         upper, fore = [(0.0, DOWN)], [(0.0, FORE_DOWN)]
         for first, last in spans:
-            upper += [(first, DOWN), (first + 0.7, (0.3, 1.0, 0.15)), (last - 0.7, (0.3, 1.0, 0.15)), (last, DOWN)]
+            upper += [
+                (first, DOWN),
+                (first + 0.7, (0.3, 1.0, 0.15)),
+                (last - 0.7, (0.3, 1.0, 0.15)),
+                (last, DOWN),
+            ]
             fore += [(first, FORE_DOWN), (first + 0.35, (0.9, 0.4, 0.1))]
             waves = np.arange(first + 0.7, last - 0.6, 0.3)
             fore += [(t, (0.3, 0.55, 1.0) if i % 2 else (0.3, -0.35, 1.0)) for i, t in enumerate(waves)]
             fore += [(last - 0.3, (0.9, 0.4, 0.1)), (last, FORE_DOWN)]
         arms[side] = upper, fore
-    sway = curves.between(time, [(0.8, 0.0), (1.6, 1.0), (3.6, 1.0), (5.2, -1.0), (7.2, -1.0), (8.4, 0.0), (12.0, 0.0)])
+    sway = curves.between(
+        time, [(0.8, 0.0), (1.6, 1.0), (3.6, 1.0), (5.2, -1.0), (7.2, -1.0), (8.4, 0.0), (12.0, 0.0)]
+    )
     return steps, ease._replace(
         drop=_bent(time, scale), roll=-0.04 * sway, twist=0.25 * sway, **_arms(time, arms)
     )
@@ -114,7 +126,9 @@ def walk_circle(limbs: Limbs) -> tuple[Steps, Posture]:
         plan.stand(0.1)
     plan.stand(1.0)
     steps, time, ease = _finish(plan)
-    return steps, ease._replace(drop=_bent(time, scale, 1.5), pitch=0.03 * np.ones(len(time)), **_swinging(steps))
+    return steps, ease._replace(
+        drop=_bent(time, scale, 1.5), pitch=0.03 * np.ones(len(time)), **_swinging(steps)
+    )
 
 
 def dance(limbs: Limbs) -> tuple[Steps, Posture]:
@@ -143,12 +157,18 @@ def dance(limbs: Limbs) -> tuple[Steps, Posture]:
     steps, time, ease = _finish(plan)
     count = time / beat
     inside = _bent(time, 1.0) / BEND
-    bounce = 0.5 * (1.0 - np.cos(2.0 * np.pi * count)) * curves.between(count, [(0, 0), (1, 1), (36, 1), (37, 0)])
+    bounce = (
+        0.5 * (1.0 - np.cos(2.0 * np.pi * count)) * curves.between(count, [(0, 0), (1, 1), (36, 1), (37, 0)])
+    )
     dip = curves.between(count, [(36.0, 0.0), (37.2, 1.0), (38.2, 0.0)])
     drop = scale * (BEND * inside + 0.018 * bounce + 0.14 * dip)
-    beats = np.arange(41)
-    swayed = curves.between(count, [(20, 0), *((b + 0.5, 1.0 if b % 2 else -1.0) for b in range(20, 27)), (28, 0)])
-    twist = curves.between(count, [(b, 0.0 if b < 1 or 12 <= b <= 20 or b >= 28 else (0.3 if b % 2 else -0.3)) for b in beats])
+    beats = range(41)
+    swayed = curves.between(
+        count, [(20, 0), *((b + 0.5, 1.0 if b % 2 else -1.0) for b in range(20, 27)), (28, 0)]
+    )
+    twist = curves.between(
+        count, [(b, 0.0 if b < 1 or 12 <= b <= 20 or b >= 28 else (0.3 if b % 2 else -0.3)) for b in beats]
+    )
     steps = steps._replace(weight=np.clip(steps.weight + 0.3 * swayed[:, None] * [1.0, -1.0], 0.0, 1.0))
     return steps, ease._replace(
         drop=drop,
@@ -215,7 +235,9 @@ def _swinging(steps: Steps) -> dict[str, np.ndarray]:
     """Each arm swings with the foot of the other side."""
     heading = curves.smooth(steps.yaw.mean(1), 6.0)
     ahead = np.stack([np.cos(heading), np.sin(heading)], 1)
-    offset = np.einsum("tkd,td->tk", steps.place[..., :2] - steps.place[..., :2].mean(1, keepdims=True), ahead)
+    offset = np.einsum(
+        "tkd,td->tk", steps.place[..., :2] - steps.place[..., :2].mean(1, keepdims=True), ahead
+    )
     swing = curves.smooth(2.2 * offset[:, ::-1], 5.0)
     count = len(swing)
     ease = body.at_ease(count)
@@ -244,17 +266,29 @@ def _dance_arm(side: int, beat: float) -> tuple[body.Keys, body.Keys]:
     for b in range(4, 12):  # open at the step, closed at the touch
         opened = b % 2 == 0
         at(b + 0.5, (0.2, 1.0, -0.15) if opened else ready, (0.3, 1.0, 0.15) if opened else (0.8, -0.35, 0.4))
-    at(13.0, (0.3, 1.0, 0.1), (0.4, 0.9, 0.4))
+    at(13.0, (0.55, 0.85, 0.1), (0.5, 0.8, 0.4))
     at(14.0, (0.3, 0.6, 0.8), (0.2, 0.25, 1.0))
     at(18.5, (0.3, 0.6, 0.8), (0.2, 0.25, 1.0))
-    at(19.5, (0.3, 1.0, 0.0), (0.5, 0.8, 0.2))
+    at(19.5, (0.6, 0.8, 0.1), (0.7, 0.7, 0.2))
     for b in range(20, 28):  # a wave from side to side
         high = (b + side) % 2 == 0
-        at(b + 0.5, (0.35, 0.9, 0.3) if high else (0.3, 0.9, -0.45), (0.4, 0.4, 0.9) if high else (0.6, 0.7, -0.3))
+        at(
+            b + 0.5,
+            (0.35, 0.9, 0.3) if high else (0.3, 0.9, -0.45),
+            (0.4, 0.4, 0.9) if high else (0.6, 0.7, -0.3),
+        )
     at(29.0, (0.9, 0.5, -0.1), (0.8, -0.4, 0.4))
     at(35.0, (0.9, 0.5, -0.1), (0.8, -0.4, 0.4))
     at(37.2, ready, (0.9, 0.0, 0.2))
     raised = side == LEFT
-    at(38.6, (0.3, 0.6, 0.8) if raised else (0.2, 0.8, -0.55), (0.2, 0.3, 1.0) if raised else (0.5, -0.3, -0.6))
-    at(40.0, (0.3, 0.6, 0.8) if raised else (0.2, 0.8, -0.55), (0.2, 0.3, 1.0) if raised else (0.5, -0.3, -0.6))
+    at(
+        38.6,
+        (0.3, 0.6, 0.8) if raised else (0.2, 0.8, -0.55),
+        (0.2, 0.3, 1.0) if raised else (0.5, -0.3, -0.6),
+    )
+    at(
+        40.0,
+        (0.3, 0.6, 0.8) if raised else (0.2, 0.8, -0.55),
+        (0.2, 0.3, 1.0) if raised else (0.5, -0.3, -0.6),
+    )
     return upper, fore

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ def bump(s: np.ndarray) -> np.ndarray:
     return 64.0 * (s * (1.0 - s)) ** 3
 
 
-def between(time: np.ndarray, keys: Sequence[tuple[float, object]]) -> np.ndarray:
+def between(time: np.ndarray, keys: Sequence[tuple[float, Any]]) -> np.ndarray:
     """Values [T, ...] at `time` [T] s that rest at each key (s, value) and ease from one to the next."""
     at = np.array([k for k, _ in keys])
     values = np.array([np.asarray(v, np.float64) for _, v in keys])
@@ -30,11 +32,11 @@ def between(time: np.ndarray, keys: Sequence[tuple[float, object]]) -> np.ndarra
     return values[i] + share * (values[j] - values[i])
 
 
-def directions(time: np.ndarray, keys: Sequence[tuple[float, object]]) -> np.ndarray:
+def directions(time: np.ndarray, keys: Sequence[tuple[float, Any]]) -> np.ndarray:
     """Unit vectors [T, 3] that turn from one key (s, vector) to the next; neighbours must not be opposite."""
-    units = [(t, np.asarray(v, np.float64) / np.linalg.norm(v)) for t, v in keys]  # type: ignore[arg-type]
+    units = [(t, np.asarray(v, np.float64) / np.linalg.norm(v)) for t, v in keys]
     out = np.tile(units[0][1], (len(time), 1))
-    for (t0, a), (t1, b) in zip(units[:-1], units[1:], strict=True):
+    for (t0, a), (t1, b) in itertools.pairwise(units):
         inside = time >= t0
         angle = float(np.arccos(np.clip(a @ b, -1.0, 1.0)))
         share = ease((time[inside] - t0) / max(t1 - t0, 1e-9))[:, None]
@@ -46,7 +48,7 @@ def directions(time: np.ndarray, keys: Sequence[tuple[float, object]]) -> np.nda
 
 
 def smooth(x: np.ndarray, frames: float) -> np.ndarray:
-    """x [T, ...] through a Gaussian filter whose standard deviation is `frames`; ends are held."""
+    """Filter x [T, ...] with a Gaussian whose standard deviation is `frames`; ends are held."""
     reach = int(4 * frames) + 1
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / frames) ** 2)
     kernel /= kernel.sum()

@@ -146,7 +146,9 @@ class Limbs:
         robot = self.skeleton.robot
         joints = [robot.joint_names.index(n) for n in self.skeleton.joints_above(name)][-6:]
         if len(joints) < 6:
-            raise ConfigError(f"robot '{robot.name}': the leg to {name} has {len(joints)} joints; clips need 6.")
+            raise ConfigError(
+                f"robot '{robot.name}': the leg to {name} has {len(joints)} joints; clips need 6."
+            )
         row = robot.body_names.index(name)
         points = np.concatenate([p - [0, 0, 1] * r[:, None] for b, p, r in self.skeleton.surface if b == row])
         bottom = points[:, 2].min()
@@ -162,7 +164,9 @@ class Limbs:
 
         shoulder, elbow = joints("shoulder"), joints("elbow")
         if len(shoulder) < 2 or not elbow:
-            raise ConfigError(f"robot '{robot.name}' has no {side} shoulder and elbow joints; clips need them.")
+            raise ConfigError(
+                f"robot '{robot.name}' has no {side} shoulder and elbow joints; clips need them."
+            )
 
         def body(joint: int) -> int:
             return int(model.jnt_bodyid[joint + 1])
