@@ -23,8 +23,12 @@ BODY_TOLERANCE = 0.03
 """m, mean distance of stored from computed bodies; other revisions of the G1's model differ by 0.01"""
 GROUND_TOLERANCE = 2.5
 """limit of `Figures.ground`; right readings of the files in docs/motions.md lie below 1.4"""
+CLOSE_FACTOR, CLOSE_OFFSET = 2.0, 0.25
+"""a fitting reading that is worse than this line over the best one's figure is no rival to it"""
 LEVEL, SPREAD, SLIDE, EXCESS, TILT = 0.15, 0.1, 0.75, 0.2, 1.0
 """m, m, m/s, rad, 1: what adds 1 to `Figures.ground`"""
+SPREAD_CAP = 1.5
+"""what `spread` adds at most: jumps and stairs lift a robot that is read rightly, too"""
 
 
 class Figures(NamedTuple):
@@ -50,11 +54,16 @@ class Figures(NamedTuple):
         """Weighted sum of the figures of ground contact."""
         return (
             abs(self.level) / LEVEL
-            + self.spread / SPREAD
+            + min(self.spread / SPREAD, SPREAD_CAP)
             + self.slide / SLIDE
             + self.excess / EXCESS
             + self.tilt / TILT
         )
+
+    @property
+    def cost(self) -> float:
+        """`ground`, and the distance of stored bodies against its tolerance."""
+        return self.ground + (self.bodies or 0.0) / BODY_TOLERANCE
 
     @property
     def fits(self) -> bool:
@@ -80,6 +89,8 @@ class Recognised(NamedTuple):
     figures: Figures
     why: str
     notes: tuple[str, ...]
+    measured: tuple[tuple[Labels, Figures], ...]
+    """every reading that was tried"""
 
 
 def recognise(
@@ -116,7 +127,7 @@ def recognise(
     for labels in open_readings:
         part = coordinates(raw, skeleton, labels, maps[labels.joint_order], frames)
         measured.append((labels, _measure(raw, skeleton, labels, part, frames), part))
-    fitting = _distinct([m for m in measured if m[1].fits])
+    fitting = _distinct(_close_to_best([m for m in measured if m[1].fits]))
     if len(measured) == 1:
         labels, figures, _ = measured[0]
         if not figures.fits and not any(wanted.values()):
@@ -126,10 +137,12 @@ def recognise(
         if not figures.fits:
             notes = (*notes, f"the reading that was asked for does not fit: {figures.text()}")
         why = f"{figures.text()}; the only reading"
-    elif len(fitting) == 1:
-        labels, figures, _ = fitting[0]
-        others = [m for m in measured if not m[1].fits]
-        next_best = min(others, key=lambda m: _cost(m[1]), default=None)
+    elif len(fitting) == 1 or (fitting and raw.conventional and _best(fitting)[0] == open_readings[0]):
+        if len(fitting) > 1:  # a robot that stands still all the time
+            notes = (*notes, "another reading fits almost as well; the format's own convention decided")
+        labels, figures, _ = _best(fitting)
+        others = [m for m in measured if m[0] != labels]
+        next_best = min(others, key=lambda m: m[1].cost, default=None)
         why = figures.text()
         if next_best is not None:
             why += f"; next best: {next_best[0].text()}: {next_best[1].text()}"
@@ -138,7 +151,8 @@ def recognise(
     columns = maps[labels.joint_order]
     qpos = coordinates(raw, skeleton, labels, columns, np.arange(len(raw.root_pos)))
     rows = {} if raw.bodies is None else body_rows(raw.bodies, skeleton, labels.body_order)
-    return Recognised(Reading(labels, qpos, columns, rows), figures, why, (*raw.notes, *notes))
+    tried = tuple((labels, figures) for labels, figures, _ in measured)
+    return Recognised(Reading(labels, qpos, columns, rows), figures, why, (*raw.notes, *notes), tried)
 
 
 def _measure(raw: Raw, skeleton: Skeleton, labels: Labels, qpos: np.ndarray, frames: np.ndarray) -> Figures:
@@ -205,6 +219,20 @@ def _sampled(frames: int) -> np.ndarray:
     return np.stack([first, first + 1], 1).reshape(-1)
 
 
+def _best(found: list[tuple[Labels, Figures, np.ndarray]]) -> tuple[Labels, Figures, np.ndarray]:
+    return min(found, key=lambda m: m[1].cost)
+
+
+def _close_to_best(
+    found: list[tuple[Labels, Figures, np.ndarray]],
+) -> list[tuple[Labels, Figures, np.ndarray]]:
+    """Those that may be told apart from the best one by noise only."""
+    if not found:
+        return found
+    limit = CLOSE_FACTOR * min(m[1].cost for m in found) + CLOSE_OFFSET
+    return [m for m in found if m[1].cost <= limit]
+
+
 def _distinct(found: list[tuple[Labels, Figures, np.ndarray]]) -> list[tuple[Labels, Figures, np.ndarray]]:
     """Readings that differ in coordinates; the first of those that do not."""
     kept: list[tuple[Labels, Figures, np.ndarray]] = []
@@ -220,18 +248,14 @@ def _canonical(qpos: np.ndarray) -> np.ndarray:
     return out
 
 
-def _cost(figures: Figures) -> float:
-    return figures.ground + (figures.bodies or 0.0) / BODY_TOLERANCE
-
-
 def _undecided(raw: Raw, candidates: list[tuple[Labels, Figures, np.ndarray]], several: bool) -> str:
-    shown = sorted(candidates, key=lambda m: _cost(m[1]))[:3]
+    shown = sorted(candidates, key=lambda m: m[1].cost)[:3]
     listed = "; ".join(f"{labels.text()}: {figures.text()}" for labels, figures, _ in shown)
     differing = [
         f for f in ("joint_order", "quaternion", "units") if len({getattr(m[0], f) for m in candidates}) > 1
     ]
     flags = " and ".join(f"--{f.replace('_', '-')}" for f in differing) or "--joint-order"
-    state = "several readings fit" if several else "no reading fits"
+    state = "several readings fit" if several else "no reading fits the ground at height 0"
     return f"{raw.file}: {raw.format}: {state}. {listed}. Decide with {flags}."
 
 

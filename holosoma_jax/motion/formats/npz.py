@@ -99,6 +99,7 @@ def _nameless(fields: Fields, name: str) -> Raw:
         "fps": fields.required_fps(),
         "quaternion": ("wxyz", "xyzw"),
         "joint_orders": ("isaac", "robot"),
+        "conventional": False,
         "bodies": bodies,
         "contact": _contact(fields, frames),
         **_object(fields, frames),

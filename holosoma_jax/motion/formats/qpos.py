@@ -33,7 +33,7 @@ def qpos_only(fields: Fields, name: str) -> Raw:
     names = fields.names("joint_names") if "joint_names" in fields else None
     object_pos = object_quat = None
     joints = qpos[:, 7:]
-    if width in (7 + 29 + 7, 7 + 22 + 7):  # a tracked object's pose comes last
+    if width == 7 + 29 + 7:  # a tracked object's pose comes last
         joints, tail = qpos[:, 7:-7], qpos[:, -7:]
         object_quat, object_pos = (tail[:, :4], tail[:, 4:]) if first else (tail[:, 3:], tail[:, :3])
         unit(file, "qpos (the object's quaternion)", object_quat)

@@ -64,6 +64,8 @@ class Raw:
     object_pos: np.ndarray | None = None
     object_quat: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    conventional: bool = True
+    """the format defines the first of each tuple of choices; else writers differ, and figures alone decide"""
 
 
 class Fields:

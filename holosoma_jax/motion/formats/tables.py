@@ -68,6 +68,7 @@ def columns(file: str, kind: str, table: np.ndarray, name: str) -> list[Raw]:
             root_pos=table[:, :3],
             root_rot=table[:, 3:7],
             joint_pos=table[:, 7:],
+            conventional=False,
         )
     ]
 

@@ -59,7 +59,11 @@ def _decompressed(data: bytes) -> bytes:
         if kind in ("xz", "lzma"):
             return lzma.LZMAFile(io.BytesIO(data)).read(MAX_BYTES)
         if kind == "zlib":
-            return zlib.decompressobj().decompress(data, MAX_BYTES)
+            stream = zlib.decompressobj()
+            out = stream.decompress(data, MAX_BYTES)
+            if not stream.eof:
+                raise Refused("its zlib compression is cut short")
+            return out
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise Refused(f"its {kind} compression is damaged ({error})") from None
     return data

@@ -1,0 +1,164 @@
+"""Faulty files: one line that names the file, the key and the frame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support import motion_files
+
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.motion import Clip, Skeleton, read
+
+Arrays = dict[str, np.ndarray]
+
+
+def put(key: str, value: object) -> Callable[[Arrays], object]:
+    return lambda arrays: arrays.__setitem__(key, value)  # type: ignore[arg-type]
+
+
+def at(key: str, index: tuple[int, ...], value: float) -> Callable[[Arrays], object]:
+    return lambda arrays: arrays[key].__setitem__(index, value)
+
+
+def drop(key: str) -> Callable[[Arrays], object]:
+    return lambda arrays: arrays.pop(key)
+
+
+FAULTS: list[tuple[Callable[[Arrays], object], str]] = [
+    (put("fps", np.array([0])), r"fps.* 0"),
+    (put("fps", np.array([-50.0])), r"fps.* -50"),
+    (put("fps", np.array([np.nan])), r"fps.*nan"),
+    (put("fps", np.array("fifty")), r"fps.*fifty"),
+    (put("fps", np.array([50, 50])), r"fps.*\[2\]"),
+    (drop("fps"), r"'fps'"),
+    (drop("joint_pos"), r"joint_names"),
+    (at("joint_pos", (7, 12), np.nan), r"joint_pos.*frame 7.*12.*nan"),
+    (at("body_pos_w", (5, 3, 1), np.inf), r"body_pos_w.*frame 5.*\[3, 1\].*inf"),
+    (at("joint_pos", (3, 3), 9.0), r"joint_pos\[:, 3:7\].*frame 3"),
+    (at("body_quat_w", (4, 2, 0), 9.0), r"body_quat_w.*frame 4.*body 2"),
+    (put("joint_names", np.array(["a", "b"])), r"joint_pos.*36.*joint_names.*2"),
+    (put("joint_names", np.arange(29)), r"joint_names.*names"),
+    (put("joint_names", np.array(["left_knee_joint"] * 29)), r"joint_names.*left_knee_joint.*twice"),
+    (put("body_names", np.array(["pelvis"])), r"body_pos_w.*31.*\[T, 1, 3\]"),
+    (put("joint_pos", np.zeros((0, 36))), r"joint_pos.*empty"),
+    (put("joint_pos", np.zeros(36)), r"joint_pos.*\[36\]"),
+    (put("joint_pos", np.full((200, 36), "x")), r"joint_pos.*numbers.*text"),
+    (put("joint_vel", np.zeros((10, 35))), r"joint_vel.*\[10, 35\].*\[200, 35\]"),
+    (at("joint_pos", (slice(None), 10), 4.0), r"left_knee_joint|no reading fits"),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("spoil", "said"), FAULTS, ids=[said for _, said in FAULTS])
+def test_faults_of_a_holosoma_clip(
+    spoil: Callable[[Arrays], object], said: str, tmp_path: Path, walk: Clip, g1: Skeleton
+) -> None:
+    path = motion_files.holosoma(tmp_path / "clip.npz", walk, g1)
+    with np.load(path) as file:
+        arrays = {key: np.array(file[key]) for key in file.files}
+    spoil(arrays)
+    np.savez(path, **arrays)
+    message = refusal(path)
+    assert re.search(rf"clip\.npz: .*({said})", message), message
+
+
+def test_a_quaternion_that_disagrees_with_the_bodies(tmp_path: Path, walk: Clip, g1: Skeleton) -> None:
+    path = motion_files.holosoma(tmp_path / "clip.npz", walk, g1)
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["joint_pos"][:, 3:7] = [1.0, 0.0, 0.0, 0.0]
+    np.savez(path, **arrays)
+    assert re.search(r"no reading fits.*stored bodies 0\.\d+ m off", refusal(path))
+
+
+def test_joints_far_outside_their_range(tmp_path: Path, walk: Clip, g1: Skeleton) -> None:
+    table = walk.qpos
+    table[50, 7 + g1.robot.joint_names.index("left_elbow_joint")] = 3.5
+    np.save(tmp_path / "clip.npy", table)
+    assert re.search(r"clip\.npy: frame 50: left_elbow_joint is 3\.50", refusal(tmp_path / "clip.npy"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("empty.npz", b"", "empty"),
+        ("empty.csv", b"", "empty"),
+        ("a.csv", b"1,2,3\n4,5\n", r"frame 1 \(line 2\).*2 columns"),
+        ("a.csv", b"1,2,3\n4,x,6\n", r"frame 1 \(line 2\).*'x'"),
+        ("a.csv", b"1,2,3\n4,5,6\n", "3 columns"),
+        ("a.csv", b"time,left_knee\n0.0,1.0\n", "header"),
+        ("a.csv", b"Frame,root_translateX\n", "no row"),
+        ("a.txt", b"hello", "neither npz, npy, pickle nor a table"),
+        ("a.bvh", b"\x00\x01\x02\xff\xfe", "neither npz, npy, pickle nor a table"),
+        ("a.pkl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ("a.npy", b"\x93NUMPY\x01\x00", "damaged"),
+        ("a.npz", b"PK\x05\x06" + bytes(18), "without arrays"),
+    ],
+)
+def test_files_that_are_no_clip(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert re.search(rf"{name}: .*({said})", refusal(path))
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.99])
+def test_a_cut_short_npz(share: float, tmp_path: Path, walk: Clip, g1: Skeleton) -> None:
+    path = motion_files.mjlab(tmp_path / "clip.npz", walk, g1)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    assert re.search(r"clip\.npz: .*(damaged|cut)", refusal(path))
+
+
+def test_a_damaged_npz_names_the_key(tmp_path: Path, walk: Clip, g1: Skeleton) -> None:
+    path = motion_files.mjlab(tmp_path / "clip.npz", walk, g1)
+    data = bytearray(path.read_bytes())
+    data[200:260] = bytes(60)
+    path.write_bytes(bytes(data))
+    assert "clip.npz" in refusal(path)
+
+
+def test_torch_files_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    import zipfile
+
+    path = tmp_path / "clip.motion"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("clip/data.pkl", b"\x80\x02}.")
+    assert re.search(r"clip\.motion: .*PyTorch.*csv", refusal(path))
+
+
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    assert "no such file" in refusal(tmp_path / "none.npz")
+    assert "joint_pos.csv" in refusal(tmp_path)
+
+
+def test_a_leg_joint_that_is_missing(tmp_path: Path, walk: Clip) -> None:
+    names = np.array([n for n in walk.joint_names if n != "left_knee_joint"])
+    keep = [i for i, n in enumerate(walk.joint_names) if n != "left_knee_joint"]
+    path = tmp_path / "clip.npz"
+    np.savez(path, fps=50, joint_names=names, joint_pos=np.delete(walk.qpos, 7 + 3, axis=1))
+    assert keep and re.search(r"clip\.npz", refusal(path))
+    with pytest.raises(ConfigError, match=r"left_knee_joint"):
+        read(path, "g1")
+
+
+def test_joints_of_no_known_robot(tmp_path: Path) -> None:
+    path = tmp_path / "clip.npz"
+    np.savez(path, fps=50, joint_names=np.array(["a", "b"]), joint_pos=np.zeros((5, 9)) + [0, 0, 1, 1, 0, 0, 0, 0, 0])
+    assert re.search(r"2 joints \(a, .*--robot", refusal(path))
+
+
+def test_two_layouts_of_qpos_that_cannot_be_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "clip.npz"
+    np.savez(path, fps=50, qpos=np.tile([0.0, 0, 0, 1.0, 0, 0, 0] + [0.0] * 29, (5, 1)))
+    assert re.search(r"both of.*0:4.*3:7", refusal(path))
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
