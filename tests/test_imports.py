@@ -100,6 +100,8 @@ def _module(room: str) -> str:
 
 def _room(module: str) -> str | None:
     """The room that `module` lies in; None for commands and the package itself."""
+    if module.endswith(".__main__"):  # the command of a room that people call by the room's name
+        return None
     return next((room for room in ROOMS if _within(module, _module(room))), None)
 
 

@@ -61,7 +61,7 @@ def test_other_rates_are_resampled(g1: Skeleton, walk: Clip) -> None:
 
 
 def test_refusals(g1: Skeleton, walk: Clip) -> None:
-    with pytest.raises(ConfigError, match="torso_lnk.*torso_link"):
+    with pytest.raises(ConfigError, match=r"torso_lnk.*torso_link"):
         concatenate([walk], g1, ["torso_lnk"])
     with pytest.raises(ConfigError, match="at least 3"):
         concatenate([edit.cut(g1, walk, 0, 2)], g1, TRACKED)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support import motion_files
 
 from holosoma_jax.motion import Clip, Skeleton, read
+from tests.support import motion_files
 
 main = importlib.import_module("holosoma_jax.motion.__main__").main
 
@@ -58,7 +58,9 @@ def test_inspect_reports_limits_rather_than_refusing(
 
 def test_convert_a_folder(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert run("convert", folder, "--output", out, "--range", "50:150", "--fps", 25, "--ground", "--mirror") == 0
+    assert (
+        run("convert", folder, "--output", out, "--range", "50:150", "--fps", 25, "--ground", "--mirror") == 0
+    )
     clip = read(out / "a_mirrored.npz")
     assert clip.provenance.format == "holosoma npz" and clip.fps == 25.0
     assert clip.num_frames == 50
@@ -66,7 +68,10 @@ def test_convert_a_folder(folder: Path, tmp_path: Path) -> None:
 
 
 def test_convert_one_file_for_mjlab(folder: Path, tmp_path: Path) -> None:
-    assert run("convert", folder / "a.pkl", "--to", "mjlab", "--output", tmp_path / "x.npz", "--range", "1s:") == 0
+    assert (
+        run("convert", folder / "a.pkl", "--to", "mjlab", "--output", tmp_path / "x.npz", "--range", "1s:")
+        == 0
+    )
     clip = read(tmp_path / "x.npz")
     assert clip.provenance.format == "mjlab npz" and clip.num_frames == 150
 
@@ -109,7 +114,11 @@ def test_generate(tmp_path: Path, g1: Skeleton) -> None:
     ],
 )
 def test_a_mistake_is_one_line(
-    argv: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    argv: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     try:
@@ -127,4 +136,6 @@ def test_contact_sheet(tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
     assert run("inspect", "g1_squat", "--sheet", path) == 0
     with Image.open(path) as image:
-        assert min(image.size) > 500 and len(set(image.convert("L").resize((64, 64)).get_flattened_data())) > 20
+        assert (
+            min(image.size) > 500 and len(set(image.convert("L").resize((64, 64)).get_flattened_data())) > 20
+        )

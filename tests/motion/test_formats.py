@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support import motion_files
-from tests.support.motion_files import FORMATS
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion import Clip, Skeleton, read, read_all, rotations
 from holosoma_jax.motion.formats import parse
 from holosoma_jax.motion.recognition import recognise
+from tests.support import motion_files
+from tests.support.motion_files import FORMATS
 from tests.support.shared import shared_path
 
 SAMPLES = {"kimodo_output_dance.csv": "wxyz", "kimodo_output_walk.csv": "wxyz", "twist2_walk_010.pkl": "xyzw"}
@@ -31,7 +31,9 @@ def test_reads_what_was_written(name: str, tmp_path: Path, walk: Clip, g1: Skele
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_other_reading_is_refused_or_outscored(name: str, tmp_path: Path, walk: Clip, g1: Skeleton) -> None:
+def test_every_other_reading_is_refused_or_outscored(
+    name: str, tmp_path: Path, walk: Clip, g1: Skeleton
+) -> None:
     how = FORMATS[name]
     found = recognise(parse(how.write(tmp_path / name, walk, g1))[0], g1)
     labels = found.reading.labels
@@ -104,7 +106,9 @@ def test_a_reading_that_was_asked_for_is_taken_with_a_note(tmp_path: Path, walk:
     assert any("does not fit" in note for note in clip.provenance.notes)
 
 
-def test_bodies_that_disagree_with_every_reading_are_refused(tmp_path: Path, walk: Clip, g1: Skeleton) -> None:
+def test_bodies_that_disagree_with_every_reading_are_refused(
+    tmp_path: Path, walk: Clip, g1: Skeleton
+) -> None:
     path = motion_files.mjlab(tmp_path / "mjlab.npz", walk, g1)
     with np.load(path) as file:
         arrays = dict(file)
@@ -118,7 +122,9 @@ def test_bodies_that_disagree_with_every_reading_are_refused(tmp_path: Path, wal
 def test_missing_wrists_stay_at_the_default_pose(tmp_path: Path, walk: Clip, g1: Skeleton) -> None:
     clip = read(motion_files.twist(tmp_path / "twist.pkl", walk, g1), g1)
     wrists = [i for i, n in enumerate(clip.joint_names) if "wrist" in n]
-    np.testing.assert_array_equal(clip.joint_pos[:, wrists], np.tile(g1.robot.default_joint_pos[wrists], (200, 1)))
+    np.testing.assert_array_equal(
+        clip.joint_pos[:, wrists], np.tile(g1.robot.default_joint_pos[wrists], (200, 1))
+    )
     assert any("left_wrist_roll_joint" in note for note in clip.provenance.notes)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.support import motion_files
 
 from bridges import kinematics
 from holosoma_jax import robots
 from holosoma_jax.motion import Clip, Skeleton, read, rotations
 from holosoma_jax.motion.clip import velocities
+from tests.support import motion_files
 
 
 @pytest.mark.parametrize("name", ["g1", "t1", "k1"])
@@ -57,7 +57,15 @@ def test_a_turning_root_moves_its_bodies_about_it(g1: Skeleton) -> None:
 
 def test_breadth_first_order_of_the_g1(g1: Skeleton) -> None:
     """As `joint_names` of BeyondMimic's exported policies have it."""
-    arm = "shoulder_pitch shoulder_roll shoulder_yaw elbow wrist_roll wrist_pitch wrist_yaw".split()
+    arm = [
+        "shoulder_pitch",
+        "shoulder_roll",
+        "shoulder_yaw",
+        "elbow",
+        "wrist_roll",
+        "wrist_pitch",
+        "wrist_yaw",
+    ]
     rows = ["L hip_pitch", "R hip_pitch", "waist_yaw", "L hip_roll", "R hip_roll", "waist_roll", "L hip_yaw",
             "R hip_yaw", "waist_pitch", "L knee", "R knee", "L shoulder_pitch", "R shoulder_pitch", "L ankle_pitch",
             "R ankle_pitch", "L shoulder_roll", "R shoulder_roll", "L ankle_roll", "R ankle_roll"]  # fmt: skip

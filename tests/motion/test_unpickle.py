@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.motion_files import joblib_bytes
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion import read
 from holosoma_jax.motion.formats import unpickle
+from tests.support.motion_files import joblib_bytes
 
 CLIP = {"fps": 30, "root_pos": np.zeros((4, 3)), "root_rot": np.tile([0.0, 0, 0, 1], (4, 1))}
 
@@ -37,8 +37,15 @@ def code(marker: Path) -> list[bytes]:
     """Pickles that try to create `marker`."""
     touch = f"touch {marker}"
     python = f"open({str(marker)!r}, 'w')"
-    calls = [Runs(os.system, touch), Runs(eval, python), Runs(exec, python), Runs(subprocess.getoutput, touch)]
-    pickles = [pickle.dumps({**CLIP, "dof_pos": call}, protocol) for call in calls for protocol in (0, 2, 4, 5)]
+    calls = [
+        Runs(os.system, touch),
+        Runs(eval, python),
+        Runs(exec, python),
+        Runs(subprocess.getoutput, touch),
+    ]
+    pickles = [
+        pickle.dumps({**CLIP, "dof_pos": call}, protocol) for call in calls for protocol in (0, 2, 4, 5)
+    ]
     # the same by INST and OBJ, opcodes of old protocols
     pickles.append(b"\x80\x02(S'" + touch.encode() + b"'\nios\nsystem\n.")
     pickles.append(b"\x80\x02(cos\nsystem\nS'" + touch.encode() + b"'\no.")
@@ -103,7 +110,9 @@ def test_plain_data_is_read(protocol: int, core: str) -> None:
     assert back.keys() == value.keys()
     for key in ("fps", "zero", "table", "fortran", "big"):
         np.testing.assert_array_equal(back[key], value[key])
-    assert back["names"] == ["a", "b"] and back["none"] is None and back["nested"]["x"] == (1, 2.5, True, b"raw")
+    assert (
+        back["names"] == ["a", "b"] and back["none"] is None and back["nested"]["x"] == (1, 2.5, True, b"raw")
+    )
 
 
 def test_joblib_files_are_read_without_joblib() -> None:

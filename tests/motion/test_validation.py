@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support import motion_files
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion import Clip, Skeleton, read
+from tests.support import motion_files
 
 Arrays = dict[str, np.ndarray]
 
@@ -146,7 +146,12 @@ def test_a_leg_joint_that_is_missing(tmp_path: Path, walk: Clip) -> None:
 
 def test_joints_of_no_known_robot(tmp_path: Path) -> None:
     path = tmp_path / "clip.npz"
-    np.savez(path, fps=50, joint_names=np.array(["a", "b"]), joint_pos=np.zeros((5, 9)) + [0, 0, 1, 1, 0, 0, 0, 0, 0])
+    np.savez(
+        path,
+        fps=50,
+        joint_names=np.array(["a", "b"]),
+        joint_pos=np.tile([0.0, 0, 1, 1, 0, 0, 0, 0, 0], (5, 1)),
+    )
     assert re.search(r"2 joints \(a, .*--robot", refusal(path))
 
 

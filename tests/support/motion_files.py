@@ -161,7 +161,13 @@ def bones(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
     header = ["Frame", *(f"root_translate{a}" for a in "XYZ"), *(f"root_rotate{a}" for a in "XYZ")]
     header += [f"{n}_dof" for n in clip.joint_names]
     table = np.concatenate(
-        [np.arange(clip.num_frames)[:, None], 100 * clip.root_pos, np.degrees(euler), np.degrees(clip.joint_pos)], 1
+        [
+            np.arange(clip.num_frames)[:, None],
+            100 * clip.root_pos,
+            np.degrees(euler),
+            np.degrees(clip.joint_pos),
+        ],
+        1,
     )
     np.savetxt(path, table, "%.6f", delimiter=",", header=",".join(header), comments="")
     return path
@@ -237,7 +243,9 @@ def retargeting(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
 
 
 def amass(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
-    np.save(path, np.concatenate([clip.root_pos, clip.root_quat[:, XYZW], clip.joint_pos], 1).astype(np.float32))
+    np.save(
+        path, np.concatenate([clip.root_pos, clip.root_quat[:, XYZW], clip.joint_pos], 1).astype(np.float32)
+    )
     return path
 
 
