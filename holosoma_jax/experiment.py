@@ -17,7 +17,7 @@ from holosoma_jax.envs.env import Env
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.learn import fast_sac, ppo, symmetry
 from holosoma_jax.parallel import processes
-from holosoma_jax.render import looks
+from holosoma_jax.render import robot_xml
 from holosoma_jax.robots.robot import Robot
 
 
@@ -47,7 +47,7 @@ def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Rob
     robot = robots.configure(robots.load(cfg.robot.asset), cfg.robot)
     if not robots.is_built_in(robot.mjcf):
         landing.require(robot, cfg.simulator)
-    robot = looks.dress(adapt(robot) if adapt else robot, cfg.viewer.robot_xml)
+    robot = robot_xml.with_visual_model(adapt(robot) if adapt else robot, cfg.viewer.robot_xml)
     ground = terrain.build(cfg.terrain, cfg.training.seed)
     bridge = bridges.make(
         simulator_config(cfg),

@@ -48,8 +48,8 @@ class Moment(NamedTuple):
 OnStep = Callable[[Moment], None]
 
 
-class Pilot(Protocol):
-    """Someone at the controls, asked around every control step."""
+class LiveCommand(Protocol):
+    """Commands that change while the evaluation runs; asked before every control step."""
 
     def command(self) -> Array | None:
         """[E, 3], from this step on; None: as before."""
@@ -67,11 +67,11 @@ def run(
     steps: int,
     key: jax.Array,
     on_step: OnStep | None = None,
-    pilot: Pilot | None = None,
+    live: LiveCommand | None = None,
 ) -> Scores:
     """Let `policy` act in every environment for `steps` control steps, and score what it does.
 
-    An environment keeps its command for the whole evaluation, unless a pilot gives another. After a
+    An environment keeps its command for the whole evaluation, unless `live` gives another. After a
     failure it starts anew; what follows is scored apart (`Scores.later`).
 
     Args:
@@ -81,7 +81,7 @@ def run(
       steps: control steps, fewer than those of an episode.
       key: start poses, noise and randomisation follow from it.
       on_step: an onlooker, called after each control step.
-      pilot: may change the commands, and end the evaluation early.
+      live: may change the commands, and end the evaluation early.
 
     Raises:
       ConfigError: the policy's action is not finite.
@@ -94,9 +94,9 @@ def run(
     state = with_command(state, jnp.asarray(command, jnp.float32))
     tally = scores.tally(env.spec.num_envs, env.spec.reward_names)
     done = 0
-    while done < steps and not (done and pilot is not None and pilot.ended()):
-        if pilot is not None and (wanted := pilot.command()) is not None:
-            state = steered(state, jnp.asarray(wanted, jnp.float32))
+    while done < steps and not (done and live is not None and live.ended()):
+        if live is not None and (wanted := live.command()) is not None:
+            state = with_live_command(state, jnp.asarray(wanted, jnp.float32))
         state, obs = observe(state, sim)
         action = jnp.asarray(policy.act(obs[GROUP]))
         state, actuator_command, finite = decide(state, action)
@@ -146,7 +146,7 @@ def with_command(state: EnvState, command: jax.Array) -> EnvState:
     return state.replace(command=command, phase=gait.freeze_when_standing(state.phase_offset, command))
 
 
-def steered(state: EnvState, command: jax.Array) -> EnvState:
+def with_live_command(state: EnvState, command: jax.Array) -> EnvState:
     """The state told `command` [E, 3] in the middle of its gait, which goes on unless it is to stand."""
     return state.replace(command=command, phase=gait.freeze_when_standing(state.phase, command))
 

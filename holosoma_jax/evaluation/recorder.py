@@ -16,7 +16,7 @@ from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.evaluation import tracking_plot
 from holosoma_jax.evaluation.evaluate import Moment
 from holosoma_jax.experiment import Setup
-from holosoma_jax.render import video
+from holosoma_jax.render import video, video_job
 from holosoma_jax.render.recording import Recorder
 from holosoma_jax.render.video_job import Trajectory, VideoUnavailable
 
@@ -77,9 +77,7 @@ class Watch:
         self._measured.append(np.asarray(self._velocity(sim)))
         self._first.append(moment.first)
         if moment.first[0]:
-            fields = (sim.root_pos, sim.root_quat, sim.joint_pos, sim.root_lin_vel, sim.root_ang_vel)
-            kept = [np.array(field[0]) for field in fields]
-            self._frames.append(Trajectory(*kept, command=self._host_command[0]))
+            self._frames.append(video_job.frame_of(sim, 0, self._host_command))
 
     def finish(self, title: str, **facts: object) -> list[Path]:
         """Write everything, and wait for it.
@@ -121,8 +119,7 @@ class Watch:
         return [path]
 
     def _sheet(self) -> list[Path]:
-        columns = zip(*self._frames, strict=True)
-        whole = Trajectory(*(np.stack(column) for column in columns))
+        whole = video_job.stack(self._frames)
         parts = self._parts
         try:
             path = video.render_sheet(

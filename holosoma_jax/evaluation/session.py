@@ -106,8 +106,8 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
                 scores = _scores(parts, policy, command, steps, watch)
             else:
                 with on_signal(lambda text: None) as stop:  # Ctrl-C ends it as closing the viewer does
-                    pilot = Teleop(viewer, spec.num_envs, spec.control_dt, stop)
-                    scores = _steered(parts, policy, command, steps, watch, pilot)
+                    teleop = Teleop(viewer, spec.num_envs, spec.control_dt, stop)
+                    scores = _with_live_command(parts, policy, command, steps, watch, teleop)
     finally:
         parts.bridge.close()
     record = report.record(
@@ -189,17 +189,17 @@ def _scores(parts: Setup, policy: Policy, command: jax.Array, steps: int, watch:
         return evaluate.run(parts, policy, command, steps, jax.random.key(parts.cfg.training.seed), on_step)
 
 
-def _steered(
-    parts: Setup, policy: Policy, command: jax.Array, steps: int, watch: Watch, pilot: Teleop
+def _with_live_command(
+    parts: Setup, policy: Policy, command: jax.Array, steps: int, watch: Watch, teleop: Teleop
 ) -> Scores:
-    """Run it under the eyes and keys of a user."""
+    """Run it with the commands that the user of the viewer gives."""
 
     def on_step(moment: Moment) -> None:
         watch(moment)
-        pilot(moment)
+        teleop(moment)
 
     key = jax.random.key(parts.cfg.training.seed)
-    return evaluate.run(parts, policy, command, steps, key, on_step, pilot)
+    return evaluate.run(parts, policy, command, steps, key, on_step, teleop)
 
 
 def _duration(cfg: Config, steps: int, control_dt: float) -> str:

@@ -2,56 +2,55 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 from holosoma_jax.evaluation.evaluate import Moment, velocity_ranges
 from holosoma_jax.experiment import Setup
-from holosoma_jax.render.steering import Command, Limits
 from holosoma_jax.signals import Stop
-from holosoma_jax.viewer.session import Screen
+from holosoma_jax.viewer.controls import Command, CommandLimits
+from holosoma_jax.viewer.pacing import Pacer
+from holosoma_jax.viewer.viewer import Viewer
 
 
 class Teleop:
-    """Lets the user of a viewer steer an evaluation, which it holds to real time."""
+    """Lets the user of a viewer steer an evaluation, stop its clock and slow it down."""
 
-    def __init__(self, screen: Screen, num_envs: int, control_dt: float, stop: Stop | None = None):
-        """Nothing is commanded yet.
+    def __init__(self, viewer: Viewer, num_envs: int, control_dt: float, stop: Stop | None = None):
+        """Start the clock.
 
         Args:
-          screen: an open viewer.
+          viewer: an open one.
           num_envs: all of them get the command.
-          control_dt: s; a control step takes no less.
+          control_dt: s; a control step takes no less, in real time.
           stop: ends the evaluation as closing the viewer does.
         """
-        self._screen, self._envs, self._dt = screen, num_envs, control_dt
+        self._viewer, self._envs, self._pacer = viewer, num_envs, Pacer(viewer, control_dt)
         self._stop = stop or Stop()
-        self._told: Command | None = None
-        self._next = time.monotonic()
+        self._applied: Command | None = None
 
     def command(self) -> np.ndarray | None:
         """[E, 3] m/s, m/s, rad/s, if the user has changed it since the last call."""
-        wanted = self._screen.command
-        if wanted is None or wanted == self._told:
+        wanted = self._viewer.command
+        if wanted is None or wanted == self._applied:
             return None
-        self._told = wanted
+        self._applied = wanted
         return np.tile(np.asarray(wanted, np.float32), (self._envs, 1))
 
     def ended(self) -> bool:
         """Whether the user has closed the viewer, or asked to stop."""
-        return self._screen.closed or self._stop.requested
+        return self._viewer.closed or self._stop.requested
 
     def __call__(self, moment: Moment) -> None:
-        """Show a control step, and wait until it is over in real time."""
-        self._screen.show(moment.sim, moment.command)
-        now = time.monotonic()
-        time.sleep(max(0.0, self._next - now))
-        # A step that took too long is not made up for: the robot would rush.
-        self._next = max(self._next, now) + self._dt
+        """Show a control step, and wait until the user's clock lets the next one begin."""
+
+        def show() -> None:
+            self._viewer.show(moment.sim, moment.command)
+
+        show()
+        self._pacer.wait(show, self.ended)
 
 
-def command_limits(parts: Setup) -> Limits:
+def command_limits(parts: Setup) -> CommandLimits:
     """The velocity commands that the policy of `parts` was trained for.
 
     Raises:
@@ -59,4 +58,4 @@ def command_limits(parts: Setup) -> Limits:
     """
     ranges = velocity_ranges(parts.cfg)
     x, y, yaw = (ranges[axis] for axis in ("lin_vel_x", "lin_vel_y", "ang_vel_yaw"))
-    return Limits((x[0], y[0], yaw[0]), (x[1], y[1], yaw[1]))
+    return CommandLimits((x[0], y[0], yaw[0]), (x[1], y[1], yaw[1]))

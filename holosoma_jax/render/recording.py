@@ -2,8 +2,8 @@
 
 A recording is an ``.npz`` with one array per quantity, [T, ...], float32, SI units, world frame,
 quaternions w x y z, at the end of each control step and before any reset; names, rates and limits are
-the JSON document under ``_metadata_json``. Motion clips of the reference (``joint_pos`` [T, 7 + J]
-with the root in front) are read as well.
+the JSON document under ``_metadata_json``. ``ghost_*`` is the pose of a second robot, where there is one.
+Motion clips of holosoma (``joint_pos`` [T, 7 + J] with the root in front) are read as well.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from bridges.protocol import Array, SimState
+from bridges.protocol import Array, Pose, SimState
 from holosoma_jax import __version__
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.files import replacing
-from holosoma_jax.render.video_job import Trajectory
+from holosoma_jax.render.video_job import GhostPath, Trajectory
 from holosoma_jax.robots.robot import Robot
 
 METADATA = "_metadata_json"
@@ -43,8 +43,13 @@ UNITS: Mapping[str, str] = {
     "body_lin_vel": "m/s",
     "body_ang_vel": "rad/s",
     "contact_force": "N",
+    "ghost_root_pos": "m",
+    "ghost_root_quat": "w x y z",
+    "ghost_joint_pos": "rad",
 }
 """Array -> unit; the order in the file."""
+GHOST = ("root_pos", "root_quat", "joint_pos")
+"""Fields of a second pose that are kept, as ``ghost_...``"""
 _MOTION = ("fps", "joint_pos", "joint_vel", "body_pos_w", "body_quat_w", "joint_names", "body_names")
 
 
@@ -80,10 +85,22 @@ class Recording:
 
         return SimState(**{name: row(name) for name in SimState._fields})
 
+    def ghost(self, t: int) -> Pose | None:
+        """The second robot in frame `t`, [1, ...], its velocities zero; None if the file has none."""
+        if "ghost_root_pos" not in self.arrays:
+            return None
+        pos, quat, joints = (self.arrays[f"ghost_{name}"][t : t + 1] for name in GHOST)
+        zero = np.zeros((1, 3), np.float32)
+        return Pose(pos, quat, zero, zero, joints, np.zeros_like(joints))
+
     def trajectory(self, first: int = 0, last: int | None = None, stride: int = 1) -> Trajectory:
         """Every `stride`-th frame from `first` to before `last`, as it is drawn."""
-        part = slice(first, last, stride)
-        return Trajectory(**{k: self.arrays[k][part] for k in Trajectory._fields if k in self.arrays})
+        part, found = slice(first, last, stride), self.arrays
+        ghost = None
+        if "ghost_root_pos" in found:
+            ghost = GhostPath(*(found[f"ghost_{name}"][part] for name in GHOST))
+        own = {name: found[name][part] for name in Trajectory._fields if name in found}
+        return Trajectory(**own, ghost=ghost)  # type: ignore[arg-type]
 
 
 class Recorder:
@@ -96,7 +113,13 @@ class Recorder:
         self._starts: list[bool] = []
 
     def add(
-        self, sim: SimState, command: Array, action: Array, targets: Array, episode_start: bool = False
+        self,
+        sim: SimState,
+        command: Array,
+        action: Array,
+        targets: Array,
+        episode_start: bool = False,
+        ghost: SimState | Pose | None = None,
     ) -> None:
         """Copy one control step.
 
@@ -106,6 +129,7 @@ class Recorder:
           action: [E, A].
           targets: [E, J] rad.
           episode_start: whether the step was the first after a reset.
+          ghost: [E, ...] a second pose, drawn transparent; in all steps or in none.
         """
         env, robot = self._env, self._robot
         frame = {name: np.array(getattr(sim, name)[env], np.float32) for name in SimState._fields}
@@ -117,6 +141,8 @@ class Recorder:
             "joint_target": target,
             "joint_torque": np.clip(torque, -robot.torque_limit, robot.torque_limit),
         }
+        if ghost is not None:
+            frame |= {f"ghost_{name}": np.array(getattr(ghost, name)[env], np.float32) for name in GHOST}
         self._frames.append(frame)
         self._starts.append(episode_start)
 
@@ -147,7 +173,8 @@ class Recorder:
             "units": dict(UNITS),
             **facts,
         }
-        arrays = {name: np.stack([frame[name] for frame in self._frames]) for name in UNITS}
+        kept = [name for name in UNITS if name in self._frames[0]]
+        arrays = {name: np.stack([frame[name] for frame in self._frames]) for name in kept}
         arrays |= {METADATA: np.array(json.dumps(metadata)), STARTS: np.array(self._starts)}
         with replacing(path) as temporary:
             np.savez_compressed(temporary, allow_pickle=False, **arrays)
@@ -197,11 +224,11 @@ def _recording(path: Path, arrays: dict[str, np.ndarray]) -> Recording:
 
 
 def _motion(path: Path, arrays: dict[str, np.ndarray]) -> Recording:
-    """A clip of the reference: the root's state in front of the joints'."""
+    """A clip of holosoma: the root's state in front of the joints'."""
     if missing := [name for name in _MOTION if name not in arrays]:
         raise ConfigError(
             f"{path}: neither a recording (no {METADATA}) nor a motion clip (no '{missing[0]}'). "
-            "Wanted a file written by eval --record, or a clip in the reference's format."
+            "Wanted a file written by eval --record, or a clip in holosoma's format."
         )
     joints = tuple(str(name) for name in arrays["joint_names"])
     position, velocity = arrays["joint_pos"], arrays["joint_vel"]

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holosoma_jax.files import replacing
-from holosoma_jax.render import contact_sheet, gl, steering
-from holosoma_jax.render.steering import COMMAND_RGBA, MEASURED_RGBA
+from holosoma_jax.render import contact_sheet, gl, velocity_arrows
+from holosoma_jax.render.velocity_arrows import COMMAND_RGBA, MEASURED_RGBA
 from holosoma_jax.render.video_job import Trajectory, VideoUnavailable, read_job
 
 if TYPE_CHECKING:
-    from holosoma_jax.render.visual_model import Figure
+    from holosoma_jax.render.visual_model import VisualModel
 
 CAMERA_OFFSET = np.array([2.0, 2.0, 1.0])
 """m from the root to the camera"""
@@ -38,7 +38,7 @@ CODECS = {
 
 
 def draw_frames(
-    figure: Figure,
+    visual: VisualModel,
     trajectory: Trajectory,
     width: int,
     height: int,
@@ -48,7 +48,7 @@ def draw_frames(
     """Images [height, width, 3] uint8 of each frame of `trajectory`; ends at the first non-finite one.
 
     Args:
-      figure: of the model that `scene.scene_model` builds.
+      visual: of the model that `scene.scene_model` builds.
       trajectory: T frames of one environment.
       width: pixels.
       height: pixels.
@@ -57,39 +57,31 @@ def draw_frames(
     """
     import mujoco
 
+    from holosoma_jax.render.ghost import Ghost
     from holosoma_jax.render.scene import draw_arrow
-    from holosoma_jax.render.visual_model import place
+    from holosoma_jax.render.visual_model import height_above_root, set_pose
 
-    model = figure.model
-    data = mujoco.MjData(model)
-    option, camera = mujoco.MjvOption(), mujoco.MjvCamera()
-    if not np.isin(model.geom_group[model.geom_bodyid > 0], (0, 1, 2)).any():
-        option.geomgroup[3] = 1  # a model without visual geoms: show its collision geoms
+    model = visual.model
+    data, ghost = mujoco.MjData(model), Ghost(visual)
+    camera = mujoco.MjvCamera()
     followed, top = np.zeros(3), 0.0
     with mujoco.Renderer(model, height, width) as renderer:
         for t in range(len(trajectory.root_pos)):
             position, quat = trajectory.root_pos[t], trajectory.root_quat[t]
             if not (np.isfinite(position).all() and np.isfinite(trajectory.joint_pos[t]).all()):
                 return
-            place(figure, data, position, quat, trajectory.joint_pos[t])
-            mujoco.mj_kinematics(model, data)
-            mujoco.mj_comPos(model, data)
-            mujoco.mj_camlight(model, data)
+            set_pose(visual, data, position, quat, trajectory.joint_pos[t])
             if t == 0:
-                followed = position.astype(np.float64)
-                shown = (model.geom_bodyid > 0) & option.geomgroup.astype(bool)[model.geom_group]
-                highest = data.geom_xpos[shown, 2] + model.geom_rbound[shown]
-                top = float(highest.max(initial=position[2]) - position[2])
+                followed, top = position.astype(np.float64), height_above_root(visual, data)
             followed = smoothing * followed + (1.0 - smoothing) * position
             _aim(camera, followed)
-            renderer.update_scene(data, camera, option)
+            renderer.update_scene(data, camera)
+            if trajectory.ghost is not None:
+                ghost.add_to(renderer.scene, *(part[t] for part in trajectory.ghost))
             command, actual = velocities(trajectory, t)
-            for velocity, rgba, above in ((actual, MEASURED_RGBA, 0.18), (command, COMMAND_RGBA, 0.25)):
-                if velocity is not None:
-                    start = position + np.array([0.0, 0.0, top + above])
-                    for arrow in steering.arrows(start, quat, velocity, rgba):
-                        draw_arrow(renderer.scene.geoms[renderer.scene.ngeom], arrow)
-                        renderer.scene.ngeom += 1
+            for arrow in velocity_arrows.both(position, quat, top, command, actual):
+                draw_arrow(renderer.scene.geoms[renderer.scene.ngeom], arrow)
+                renderer.scene.ngeom += 1
             yield _write_text(renderer.render(), t * control_dt, command, actual)
 
 
@@ -98,7 +90,7 @@ def velocities(trajectory: Trajectory, t: int) -> tuple[np.ndarray | None, np.nd
     command = None if trajectory.command is None else np.asarray(trajectory.command[t], np.float64)[:3]
     if trajectory.root_lin_vel is None or trajectory.root_ang_vel is None:
         return command, None
-    moving = steering.measured(
+    moving = velocity_arrows.heading_velocity(
         trajectory.root_quat[t], trajectory.root_lin_vel[t], trajectory.root_ang_vel[t]
     )
     return command, moving
@@ -137,7 +129,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         os.environ.update(gl.environment(gl.select(job.backend)))  # before MuJoCo is imported
         from holosoma_jax.render.scene import scene_model
-        from holosoma_jax.render.visual_model import figure
+        from holosoma_jax.render.visual_model import bind
 
         path = job.trajectory.root_pos[:, :2]
         model = scene_model(
@@ -150,7 +142,7 @@ def main(argv: Sequence[str]) -> int:
         )
         still = target.suffix == ".png"
         frames = draw_frames(
-            figure(model, job.joint_names, str(job.mjcf), job.like),
+            bind(model, job.joint_names, job.mjcf, job.own_mjcf),
             job.trajectory,
             job.width,
             job.height,
@@ -216,7 +208,7 @@ def _write_text(
         if value is not None:
             vx, vy, yaw_rate = np.round(value, 2) + 0.0  # no minus zero
             text = f"{vx:+.2f} {vy:+.2f} m/s   {yaw_rate:+.2f} rad/s"
-            lines.append((label, text, tuple(int(255 * min(1.0, 1.25 * v + 0.12)) for v in rgba[:3])))
+            lines.append((label, text, tuple(int(255 * v) for v in velocity_arrows.brighter(rgba))))
     picture = Image.fromarray(image).convert("RGBA")
     layer = Image.new("RGBA", picture.size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(layer)

@@ -1,4 +1,4 @@
-"""The stage for videos and the viewer: a robot on a chequered ground, under a sky and a sun.
+"""The scene of videos and of the viewer: a robot on a chequered ground, under a sky and a sun.
 
 Separate from physics: nothing here is stepped, only placed and drawn.
 """
@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
 
 from bridges.protocol import Ground
-from holosoma_jax.render import visual_model
-from holosoma_jax.render.steering import Arrow
+from holosoma_jax.render import visual_spec
+from holosoma_jax.render.velocity_arrows import Arrow
 
 SKY_TOP, SKY_HORIZON = (0.30, 0.47, 0.68), (0.80, 0.86, 0.92)
 TILE_DARK, TILE_LIGHT, TILE_MARK = (0.38, 0.42, 0.47), (0.46, 0.50, 0.55), (0.62, 0.66, 0.71)
 GROUND_MARGIN = 12.0
 """m of a height field that is kept around the robot's path; drawing all of a large map is slow."""
+# What a file's <default> sets for geoms, lights and materials would apply to the scene's as well.
+_PLAIN_GEOM: dict[str, Any] = {"group": 0, "rgba": (0.5, 0.5, 0.5, 1.0), "quat": (1.0, 0.0, 0.0, 0.0)}
+_PLAIN_MATERIAL: dict[str, Any] = {"rgba": (1.0, 1.0, 1.0, 1.0), "emission": 0.0, "reflectance": 0.0}
+_PLAIN_LIGHT: dict[str, Any] = {"active": True, "ambient": (0.0, 0.0, 0.0), "attenuation": (1.0, 0.0, 0.0)}
 
 
 def scene_model(
@@ -34,46 +39,57 @@ def scene_model(
     """A model to draw from: the robot's MJCF with floor, sky and lights.
 
     Args:
-      mjcf: the model file, the robot's or another one of it; its geoms of groups 0 to 2 are drawn, what
-        it has of a world (floor, lights) is not.
+      mjcf: the model file, MJCF or URDF, the robot's or another one of it; `visual_spec` says what of it is
+        drawn.
       ground: flat, or a height field.
       width: pixels of the largest image that will be drawn.
       height: likewise.
       joint_names: the robot's; the body that carries them is followed by the sun.
-      path: [T, 2] m, root positions of the episode; a height field is cropped to their surroundings.
+      path: [T, 2] m, root positions of the episode; a height field is cropped to what is around them.
       studio: MuJoCo Studio's renderer draws it, not MuJoCo's own: light it for that one.
 
     Raises:
-      MisfitError: the MJCF has no body with these joints, or one that cannot move.
+      MisfitError: MuJoCo cannot read or compile the file, or it has no body with these joints.
     """
-    spec = mujoco.MjSpec.from_file(str(mjcf))
-    root = visual_model.free_root(spec, joint_names, str(mjcf))
-    for part in (*spec.worldbody.geoms, *spec.lights, *spec.keys):
-        spec.delete(part)
+    spec, root = visual_spec.read(mjcf, joint_names)
     spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_CONTACT)
     _set_visual(spec, width, height)
     _add_sky(spec)
-    _add_floor(spec, ground if path is None else crop(ground, path))
+    _add_floor(spec, ground if path is None else crop_to_path(ground, path))
     if studio:
         _light_for_studio(spec)
     else:
         _add_lights(spec, root)
-    return spec.compile()
+    return visual_spec.compile_model(spec, mjcf)
 
 
-def crop(ground: Ground, path: np.ndarray, margin: float = GROUND_MARGIN) -> Ground:
-    """The part of a height field within `margin` m of the rectangle around `path` [T, 2] m."""
+def crop_heightfield(ground: Ground, centre: np.ndarray, extent: np.ndarray) -> Ground:
+    """The rectangle of a height field around a point; a flat ground stays as it is.
+
+    Its shape depends on `extent` alone, also at the rim of the field, where the rectangle is shifted inwards.
+
+    Args:
+      ground: the field.
+      centre: [2] m, x and y of the middle.
+      extent: [2] m from the middle to each side.
+    """
     if ground.heights is None:
         return ground
-    rows = []
+    starts, counts = [], []
     for axis, size in enumerate(ground.heights.shape):
-        low = (path[:, axis].min() - margin - ground.corner[axis]) / ground.cell
-        high = (path[:, axis].max() + margin - ground.corner[axis]) / ground.cell
-        first = int(np.clip(np.floor(low), 0, size - 2))
-        rows.append((first, int(np.clip(np.ceil(high) + 1, first + 2, size))))
-    (x0, x1), (y0, y1) = rows
-    corner = (ground.corner[0] + x0 * ground.cell, ground.corner[1] + y0 * ground.cell)
-    return Ground(ground.heights[x0:x1, y0:y1], ground.cell, corner)
+        count = min(size, 2 * (int(np.ceil(extent[axis] / ground.cell)) + 1) + 1)
+        start = round((centre[axis] - ground.corner[axis]) / ground.cell) - count // 2
+        starts.append(int(np.clip(start, 0, size - count)))
+        counts.append(count)
+    (i, j), (n, m) = starts, counts
+    corner = (ground.corner[0] + i * ground.cell, ground.corner[1] + j * ground.cell)
+    return Ground(ground.heights[i : i + n, j : j + m], ground.cell, corner)
+
+
+def crop_to_path(ground: Ground, path: np.ndarray, margin: float = GROUND_MARGIN) -> Ground:
+    """The part of a height field within `margin` m of the rectangle around `path` [T, 2] m."""
+    low, high = path.min(axis=0).astype(np.float64), path.max(axis=0).astype(np.float64)
+    return crop_heightfield(ground, (low + high) / 2.0, (high - low) / 2.0 + margin)
 
 
 def draw_arrow(geom: mujoco.MjvGeom, arrow: Arrow) -> None:
@@ -140,7 +156,9 @@ def _add_floor(spec: mujoco.MjSpec, ground: Ground) -> None:
         width=512,
         height=512,
     )
-    tiles = spec.add_material(name="video_floor", texuniform=True, shininess=0.1, specular=0.1)
+    tiles = spec.add_material(
+        name="video_floor", texuniform=True, shininess=0.1, specular=0.1, **_PLAIN_MATERIAL
+    )
     tiles.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "video_tiles"
     tiles.texrepeat = (1.0, 1.0)  # a tile is 0.5 m
     low = 0.0 if ground.heights is None else float(np.min(ground.heights)) - 0.02
@@ -150,6 +168,7 @@ def _add_floor(spec: mujoco.MjSpec, ground: Ground) -> None:
         pos=(0.0, 0.0, low),
         size=(0.0, 0.0, 0.05),
         material="video_floor",
+        **_PLAIN_GEOM,
     )
     if ground.heights is not None:
         _add_height_field(spec, ground)
@@ -172,6 +191,7 @@ def _add_height_field(spec: mujoco.MjSpec, ground: Ground) -> None:
         hfieldname="video_ground",
         pos=(ground.corner[0] + extent_x, ground.corner[1] + extent_y, low),
         material="video_floor",
+        **_PLAIN_GEOM,
     )
 
 
@@ -188,7 +208,9 @@ def _light_for_studio(spec: mujoco.MjSpec) -> None:
         pos=(-2.4, 1.6, 4.0),
         dir=(0.6, -0.4, -1.0),
         diffuse=(0.72, 0.70, 0.67),
+        specular=(0.3, 0.3, 0.3),
         castshadow=True,
+        **_PLAIN_LIGHT,
     )
 
 
@@ -204,6 +226,7 @@ def _add_lights(spec: mujoco.MjSpec, root: mujoco.MjsBody) -> None:
         diffuse=(0.62, 0.60, 0.56),
         specular=(0.25, 0.25, 0.25),
         castshadow=True,
+        **_PLAIN_LIGHT,
     )
     root.add_light(
         name="video_fill",
@@ -214,4 +237,5 @@ def _add_lights(spec: mujoco.MjSpec, root: mujoco.MjsBody) -> None:
         diffuse=(0.14, 0.16, 0.20),
         specular=(0.0, 0.0, 0.0),
         castshadow=False,
+        **_PLAIN_LIGHT,
     )

@@ -18,12 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from bridges.protocol import Array, Ground, SimState
+from bridges.protocol import Array, Ground, Pose, SimState
 from holosoma_jax import machine
 from holosoma_jax.config.schema import VideoConfig
-from holosoma_jax.render import contact_sheet
+from holosoma_jax.render import contact_sheet, video_job
 from holosoma_jax.render.gl import last_line
 from holosoma_jax.render.video_job import Job, Trajectory, VideoUnavailable, write_job
 
@@ -150,17 +148,17 @@ class EpisodeRecorder:
         """Begin to record ``<name>.mp4``, from the next `add` on."""
         self._name, self._frames = name, []
 
-    def add(self, sim: SimState, command: Array | None = None) -> None:
+    def add(self, sim: SimState, command: Array | None = None, ghost: SimState | Pose | None = None) -> None:
         """Keep one frame; ends the recording when it is ``length_s`` long.
 
         Args:
           sim: arrays [E, ...], copied here, so they may be borrowed.
           command: [E, >= 3] v_x, v_y, yaw rate, if the task has them.
+          ghost: a second pose [E, ...] of the robot, drawn transparent; in all frames or in none.
         """
         if self._name is None:
             return
-        rows = (sim.root_pos, sim.root_quat, sim.joint_pos, sim.root_lin_vel, sim.root_ang_vel, command)
-        self._frames.append(Trajectory(*(None if a is None else np.array(a[self._env]) for a in rows)))
+        self._frames.append(video_job.frame_of(sim, self._env, command, ghost))
         if len(self._frames) >= self._limit:
             self.finish()
 
@@ -169,8 +167,7 @@ class EpisodeRecorder:
         name, frames = self._name, self._frames
         self._name, self._frames = None, []
         if name is not None and frames:
-            columns = zip(*frames, strict=True)
-            self.draw(name, Trajectory(*(None if c[0] is None else np.stack(c) for c in columns)))
+            self.draw(name, video_job.stack(frames))
 
     def draw(self, name: str, trajectory: Trajectory) -> None:
         """Draw ``<name>.mp4`` in the background from a trajectory recorded elsewhere."""
@@ -232,16 +229,15 @@ def render_sheet(
       VideoUnavailable: with the cause and the fix.
     """
     stride = contact_sheet.stride(len(trajectory.root_pos))
-    shown = Trajectory(*(None if part is None else part[::stride] for part in trajectory))
     size = replace(cfg or VideoConfig(), width=SHEET_FRAME[0], height=SHEET_FRAME[1])
-    return _drawn(path, make_job(size, robot, ground, shown, 1.0 / (stride * control_dt)))
+    return _drawn(path, make_job(size, robot, ground, trajectory.every(stride), 1.0 / (stride * control_dt)))
 
 
 def make_job(cfg: VideoConfig, robot: Robot, ground: Ground, trajectory: Trajectory, fps: float) -> Job:
     """The job that draws `trajectory`; sizes are rounded down to even numbers, as H.264 needs them."""
     width, height = (max(2, size - size % 2) for size in (cfg.width, cfg.height))
-    drawn, like = (robot.mjcf, None) if robot.looks is None else (robot.looks, robot.mjcf)
-    return Job(trajectory, drawn, robot.joint_names, ground, width, height, fps, cfg.backend, like)
+    drawn, own = (robot.visual_mjcf, robot.mjcf) if robot.visual_mjcf else (robot.mjcf, None)
+    return Job(trajectory, drawn, robot.joint_names, ground, width, height, fps, cfg.backend, own)
 
 
 def _drawn(path: str | os.PathLike[str], job: Job) -> Path:

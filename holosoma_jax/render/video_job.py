@@ -1,4 +1,4 @@
-"""What is drawn, as a value and as a file: the hand-over from the loop to the drawing process.
+"""What is drawn, as a value and as a file: the run writes it, the drawing process reads it.
 
 Nothing here imports MuJoCo: it reads ``MUJOCO_GL`` when imported, and the drawing process has yet to
 choose that.
@@ -6,18 +6,29 @@ choose that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bridges.protocol import Array, Ground
+from bridges.protocol import Array, Ground, Pose, SimState
 
 
 class VideoUnavailable(RuntimeError):
     """No video: the message says why and what to do about it."""
+
+
+class GhostPath(NamedTuple):
+    """A second robot of the same model over T control steps, drawn transparent: a reference motion, say."""
+
+    root_pos: Array
+    """[T, 3] m; not finite: not drawn in that frame"""
+    root_quat: Array
+    """[T, 4] w x y z"""
+    joint_pos: Array
+    """[T, J] rad"""
 
 
 class Trajectory(NamedTuple):
@@ -35,6 +46,49 @@ class Trajectory(NamedTuple):
     """[T, 3] rad/s"""
     command: Array | None = None
     """[T, 3] commanded v_x, v_y m/s, yaw rate rad/s in the robot's heading frame; a blue arrow"""
+    ghost: GhostPath | None = None
+
+    def every(self, stride: int) -> Trajectory:
+        """Each `stride`-th frame, from the first on."""
+        return _map(lambda parts: parts[0][::stride], [self])
+
+
+def frame_of(
+    sim: SimState, env: int, command: Array | None = None, ghost: SimState | Pose | None = None
+) -> Trajectory:
+    """One frame, without the axis of time: a copy of environment `env` of arrays [E, ...]."""
+
+    def row(array: Array | None) -> np.ndarray | None:
+        return None if array is None else np.array(array[env])
+
+    second = ghost and GhostPath(*(np.array(getattr(ghost, name)[env]) for name in GhostPath._fields))
+    return Trajectory(
+        np.array(sim.root_pos[env]),
+        np.array(sim.root_quat[env]),
+        np.array(sim.joint_pos[env]),
+        row(sim.root_lin_vel),
+        row(sim.root_ang_vel),
+        row(command),
+        second,
+    )
+
+
+def stack(frames: Sequence[Trajectory]) -> Trajectory:
+    """Frames of `frame_of`, at least one, as a trajectory; all have the same parts."""
+    return _map(np.stack, frames)
+
+
+def _map(function: Callable[[list[Any]], Any], trajectories: Sequence[Trajectory]) -> Trajectory:
+    """`function` of each array of the trajectories, which all have or all lack it."""
+
+    def merged(parts: list[Any]) -> Any:
+        if parts[0] is None:
+            return None
+        if isinstance(parts[0], GhostPath):
+            return GhostPath(*(function(list(column)) for column in zip(*parts, strict=True)))
+        return function(parts)
+
+    return Trajectory(*(merged(list(column)) for column in zip(*trajectories, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +104,7 @@ class Job:
     height: int
     fps: float
     backend: str
-    like: Path | None = None
+    own_mjcf: Path | None = None
     """the robot's own MJCF, if another is drawn"""
 
 
@@ -59,7 +113,7 @@ def write_job(path: Path, job: Job) -> None:
     heights = job.ground.heights
     arrays: dict[str, Any] = {
         "mjcf": str(Path(job.mjcf).resolve()),
-        "like": "" if job.like is None else str(Path(job.like).resolve()),
+        "own_mjcf": "" if job.own_mjcf is None else str(Path(job.own_mjcf).resolve()),
         "joint_names": np.array(job.joint_names),
         "heights": np.zeros((0, 0), np.float32) if heights is None else heights,
         "ground": np.array([job.ground.cell, *job.ground.corner]),
@@ -67,9 +121,11 @@ def write_job(path: Path, job: Job) -> None:
         "fps": job.fps,
         "backend": job.backend,
     }
-    for key, value in job.trajectory._asdict().items():
-        if value is not None:
-            arrays[f"trajectory.{key}"] = np.asarray(value, np.float32)
+    own = job.trajectory._asdict()
+    ghost = own.pop("ghost")
+    parts = {"trajectory": own, "ghost": {} if ghost is None else ghost._asdict()}
+    for name, part in parts.items():
+        arrays |= {f"{name}.{key}": np.asarray(v, np.float32) for key, v in part.items() if v is not None}
     np.savez(path, **arrays)
 
 
@@ -77,6 +133,8 @@ def read_job(path: Path) -> Job:
     """Inverse of `write_job`."""
     with np.load(path) as file:
         fields = {key: file[f"trajectory.{key}"] for key in Trajectory._fields if f"trajectory.{key}" in file}
+        if "ghost.root_pos" in file:
+            fields["ghost"] = GhostPath(*(file[f"ghost.{key}"] for key in GhostPath._fields))
         cell, x, y = (float(value) for value in file["ground"])
         heights = file["heights"] if file["heights"].size else None
         names: Sequence[str] = file["joint_names"].tolist()
@@ -90,5 +148,5 @@ def read_job(path: Path) -> Job:
             height=height,
             fps=float(file["fps"]),
             backend=str(file["backend"]),
-            like=Path(like) if (like := str(file["like"])) else None,
+            own_mjcf=Path(own) if (own := str(file["own_mjcf"])) else None,
         )

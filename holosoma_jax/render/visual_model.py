@@ -1,19 +1,21 @@
-"""Which model is drawn for a robot, and how a simulated pose is put on it.
+"""Putting a simulated pose on the model that is drawn.
 
-Physics uses plain shapes; people would rather see the real robot. Any MJCF whose joints have the
-robot's names can be drawn in its place. Joints are matched by name, so their order does not matter;
-joints the robot lacks (hands) rest at their initial pose; a root frame at another height is made up for.
+Physics uses plain shapes; a drawing can use any model whose joints have the robot's names. Joints are matched
+by name, so their order does not matter; joints that the robot lacks (hands) rest at their initial pose; a root
+frame at another place and joints that turn the other way are converted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 import mujoco
 import numpy as np
+
+from holosoma_jax.render import visual_spec
+from holosoma_jax.render.visual_spec import MisfitError
 
 AXIS_TOLERANCE = 0.9
 """least |cosine| between the axes of a joint in both models"""
@@ -21,11 +23,7 @@ PLACE_TOLERANCE = 0.15
 """m that a joint of the drawn model may be off from where the robot's is"""
 
 
-class MisfitError(ValueError):
-    """The model cannot stand for the robot; names the joint."""
-
-
-class Figure(NamedTuple):
+class VisualModel(NamedTuple):
     """A model to draw, and where a robot's pose goes in it."""
 
     model: mujoco.MjModel
@@ -38,120 +36,95 @@ class Figure(NamedTuple):
     offset: np.ndarray
     """[3] m, origin of the drawn root in the robot's root frame"""
 
+    @property
+    def root_body(self) -> int:
+        """Index of the body that the free joint moves."""
+        joint = int(np.flatnonzero(self.model.jnt_qposadr == self.root)[0])
+        return int(self.model.jnt_bodyid[joint])
 
-def figure(
-    model: mujoco.MjModel, joint_names: Sequence[str], source: str, like: Path | None = None
-) -> Figure:
+
+def bind(
+    model: mujoco.MjModel, joint_names: Sequence[str], source: Path, own_mjcf: Path | None = None
+) -> VisualModel:
     """How to pose `model` as the robot that has `joint_names`.
 
     Args:
       model: what is drawn; it may hold more than the robot.
       joint_names: the robot's, in its order.
-      source: what `model` was made from, for errors.
-      like: the robot's own MJCF, to be compared with; None if `model` is made from that.
+      source: the file that `model` was made from, for errors.
+      own_mjcf: the robot's own MJCF, to be compared with; None if `model` is made from that.
 
     Raises:
       MisfitError: a joint is missing, or is another one than the robot's.
     """
-    ids = [_joint(model, name, joint_names, source) for name in joint_names]
+    ids = [_joint(model, name, joint_names, str(source)) for name in joint_names]
     columns = np.array([int(model.jnt_qposadr[i]) for i in ids], np.int64)
-    root = _root(model, ids[0], source)
-    if like is None:
-        return Figure(model, root, columns, np.ones(len(ids)), np.zeros(3))
-    own = figure(mujoco.MjModel.from_xml_path(str(like)), joint_names, str(like))
-    (place, axis), (own_place, own_axis) = _rest(model, root, ids), _rest(own.model, own.root, _ids(own))
-    cosine = np.sum(axis * own_axis, axis=1)
+    root = _root(model, ids[0], str(source))
+    if own_mjcf is None:
+        return VisualModel(model, root, columns, np.ones(len(ids)), np.zeros(3))
+    spec, _ = visual_spec.read(own_mjcf, joint_names)
+    own = bind(visual_spec.compile_model(spec, own_mjcf), joint_names, own_mjcf)
+    anchors, axes = _rest(model, root, ids)
+    own_anchors, own_axes = _rest(own.model, own.root, _ids(own))
+    cosine = np.sum(axes * own_axes, axis=1)
     for name, value in zip(joint_names, cosine, strict=True):
         if abs(value) < AXIS_TOLERANCE:
             angle = float(np.degrees(np.arccos(min(1.0, abs(float(value))))))
             raise MisfitError(
                 f"{source}: joint '{name}' turns about another axis than the robot's, {angle:.0f} degrees off."
             )
-    offset = np.median(own_place - place, axis=0)
-    off = np.linalg.norm(own_place - place - offset, axis=1)
-    worst = int(np.argmax(off))
-    if off[worst] > PLACE_TOLERANCE:
+    offset = np.median(own_anchors - anchors, axis=0)
+    distance = np.linalg.norm(own_anchors - anchors - offset, axis=1)
+    worst = int(np.argmax(distance))
+    if distance[worst] > PLACE_TOLERANCE:
         raise MisfitError(
-            f"{source}: joint '{joint_names[worst]}' lies {off[worst]:.2f} m from where the robot has it; "
+            f"{source}: joint '{joint_names[worst]}' lies {distance[worst]:.2f} m from where the robot has it; "
             "another robot, or another zero pose."
         )
-    return Figure(model, root, columns, np.sign(cosine), offset)
+    return VisualModel(model, root, columns, np.sign(cosine), offset)
 
 
-def place(
-    shown: Figure, data: mujoco.MjData, root_pos: np.ndarray, root_quat: np.ndarray, joint_pos: np.ndarray
+def set_pose(
+    visual: VisualModel,
+    data: mujoco.MjData,
+    root_pos: np.ndarray,
+    root_quat: np.ndarray,
+    joint_pos: np.ndarray,
 ) -> None:
-    """Write a pose into `data.qpos`; kinematics are the caller's.
+    """Write a pose into `data.qpos` and compute where bodies and geoms are.
 
     Args:
-      shown: the figure.
+      visual: the model with its addresses.
       data: of its model.
       root_pos: [3] m.
       root_quat: [4] w x y z.
       joint_pos: [J] rad, in the robot's order.
     """
     turned = np.zeros(3)
-    mujoco.mju_rotVecQuat(turned, shown.offset, np.asarray(root_quat, np.float64))
-    data.qpos[shown.root : shown.root + 7] = [*(root_pos + turned), *root_quat]
-    data.qpos[shown.columns] = shown.sign * joint_pos
+    mujoco.mju_rotVecQuat(turned, visual.offset, np.asarray(root_quat, np.float64))
+    data.qpos[visual.root : visual.root + 7] = [*(root_pos + turned), *root_quat]
+    data.qpos[visual.columns] = visual.sign * joint_pos
+    mujoco.mj_kinematics(visual.model, data)
+    mujoco.mj_comPos(visual.model, data)  # tracking cameras and lights need it
+    mujoco.mj_camlight(visual.model, data)
 
 
-def check(path: Path, joint_names: Sequence[str], like: Path) -> None:
-    """Make sure that the MJCF `path` can be drawn for the robot.
-
-    Raises:
-      MisfitError: it does not fit, or cannot be read; one line.
-    """
-    try:
-        spec = mujoco.MjSpec.from_file(str(path))
-        free_root(spec, joint_names, str(path))
-        for key in spec.keys:  # of the model as it was
-            spec.delete(key)
-        model = spec.compile()
-    except MisfitError:
-        raise
-    except (ValueError, OSError) as error:
-        raise MisfitError(
-            f"{path}: not a model that MuJoCo can load: {' '.join(str(error).split())}"
-        ) from None
-    figure(model, joint_names, str(path), like)
+def height_above_root(visual: VisualModel, data: mujoco.MjData) -> float:
+    """M from the root up to the highest point that is drawn of the posed robot."""
+    model, height = visual.model, float(data.xpos[visual.root_body, 2])
+    drawn = (model.geom_bodyid > 0) & np.isin(model.geom_group, visual_spec.DRAWN_GROUPS)
+    top = data.geom_xpos[drawn, 2] + model.geom_rbound[drawn]
+    return float(top.max(initial=height) - height)
 
 
-def free_root(spec: mujoco.MjSpec, joint_names: Sequence[str], source: str) -> mujoco.MjsBody:
-    """The body that carries the robot's joints, given a free joint where it has none.
-
-    Raises:
-      MisfitError: no body of `spec` has the robot's first joint.
-    """
-    for body in spec.worldbody.bodies:
-        names = [joint.name for part in (body, *body.find_all("body")) for joint in part.joints]
-        if joint_names[0] in names:
-            if not any(joint.type == mujoco.mjtJoint.mjJNT_FREE for joint in body.joints):
-                if body.joints:
-                    raise MisfitError(
-                        f"{source}: joint '{body.joints[0].name}' holds '{body.name}' to the world; "
-                        "the robot's root has to be free."
-                    )
-                body.add_freejoint()
-            return body
-    every = [joint.name for joint in spec.joints if joint.name]
-    raise MisfitError(_missing(joint_names[0], every, joint_names, source))
-
-
-def _joint(model: mujoco.MjModel, name: str, wanted: Sequence[str], source: str) -> int:
+def _joint(model: mujoco.MjModel, name: str, joint_names: Sequence[str], source: str) -> int:
     found = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, name)
     if found < 0:
-        every = [model.joint(i).name for i in range(model.njnt)]
-        raise MisfitError(_missing(name, every, wanted, source))
+        present = [model.joint(i).name for i in range(model.njnt)]
+        raise visual_spec.missing_joint(name, present, joint_names, source)
     if model.jnt_type[found] != mujoco.mjtJoint.mjJNT_HINGE:
         raise MisfitError(f"{source}: joint '{name}' is not a hinge, as the robot's is.")
     return found
-
-
-def _missing(name: str, every: Sequence[str], wanted: Sequence[str], source: str) -> str:
-    near = get_close_matches(name, [other for other in every if other not in wanted], n=1)
-    hint = f" Is it '{near[0]}'? Names have to be the same." if near else ""
-    return f"{source}: the robot's joint '{name}' is not among its {len(every)}.{hint}"
 
 
 def _root(model: mujoco.MjModel, joint: int, source: str) -> int:
@@ -162,9 +135,9 @@ def _root(model: mujoco.MjModel, joint: int, source: str) -> int:
     return int(model.jnt_qposadr[first])
 
 
-def _ids(shown: Figure) -> list[int]:
-    joint_of = {int(address): joint for joint, address in enumerate(shown.model.jnt_qposadr)}
-    return [joint_of[int(column)] for column in shown.columns]
+def _ids(visual: VisualModel) -> list[int]:
+    joint_of = {int(address): joint for joint, address in enumerate(visual.model.jnt_qposadr)}
+    return [joint_of[int(column)] for column in visual.columns]
 
 
 def _rest(model: mujoco.MjModel, root: int, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -43,8 +43,8 @@ def read(path: Path, root_body: str) -> RobotModel:
     Raises:
       ConfigError: the file is not a model, or holds no such body.
     """
-    spec = _parse(path)
-    notes = _drop_missing_meshes(spec, path)
+    spec, missing = parse(path)
+    notes = [f"{len(missing)} meshes are missing and were only for looks"] if missing else []
     root = _root(spec, path, root_body)
     notes += _drop_scene(spec, root)
     if not root.joints:
@@ -66,7 +66,15 @@ def free_of_pairs(spec: mujoco.MjSpec) -> None:
         spec.delete(pair)
 
 
-def _parse(path: Path) -> mujoco.MjSpec:
+def parse(path: Path) -> tuple[mujoco.MjSpec, tuple[str, ...]]:
+    """The whole file, without visual geoms whose mesh file is absent.
+
+    Returns:
+      The spec, not compiled, and the names of the absent meshes.
+
+    Raises:
+      ConfigError: the file is not a model, or the mesh of a collision geom is absent.
+    """
     if path.suffix.lower() not in SUFFIXES:  # MuJoCo prints lines of its own about other files
         raise ConfigError(f"{path}: a robot's model ends in {', '.join(SUFFIXES)}.")
     if not path.is_file():
@@ -74,12 +82,13 @@ def _parse(path: Path) -> mujoco.MjSpec:
     try:
         if path.suffix.lower() == ".urdf":
             return _parse_urdf(path)
-        return mujoco.MjSpec.from_file(str(path))
+        spec = mujoco.MjSpec.from_file(str(path))
     except (ValueError, ET.ParseError) as error:
         raise ConfigError(f"{path}: MuJoCo rejects it: {' '.join(str(error).split())}") from None
+    return spec, _drop_missing_meshes(spec, path)
 
 
-def _parse_urdf(path: Path) -> mujoco.MjSpec:
+def _parse_urdf(path: Path) -> tuple[mujoco.MjSpec, tuple[str, ...]]:
     """A URDF by MuJoCo's reader, told to keep the base link, fixed links and what is only for looks."""
     tree = ET.fromstring(path.read_bytes())
     extension = tree.find("mujoco")
@@ -90,7 +99,7 @@ def _parse_urdf(path: Path) -> mujoco.MjSpec:
         compiler = ET.SubElement(extension, "compiler")
     compiler.attrib |= {"fusestatic": "false", "discardvisual": "false", "strippath": "true"}
     folder = compiler.attrib.pop("meshdir", ".")
-    assets = {}
+    assets, missing = {}, []
     for mesh in tree.iter("mesh"):
         name = mesh.get("filename", "").split("://")[-1]
         found = _find_mesh(path.parent, folder, name)
@@ -106,7 +115,8 @@ def _parse_urdf(path: Path) -> mujoco.MjSpec:
                             f"the mesh '{mesh.get('filename')}' of link '{link.get('name')}' is missing"
                         )
                     link.remove(element)
-    return mujoco.MjSpec.from_string(ET.tostring(tree, encoding="unicode"), assets=assets)
+                    missing.append(mesh.get("filename", ""))
+    return mujoco.MjSpec.from_string(ET.tostring(tree, encoding="unicode"), assets=assets), tuple(missing)
 
 
 def _find_mesh(base: Path, folder: str, name: str) -> Path | None:
@@ -117,19 +127,17 @@ def _find_mesh(base: Path, folder: str, name: str) -> Path | None:
     return next((p / t for t in tails for p in places if (p / t).is_file()), None)
 
 
-def _drop_missing_meshes(spec: mujoco.MjSpec, path: Path) -> list[str]:
-    """Leave out meshes whose file is absent if they are only for looks."""
+def _drop_missing_meshes(spec: mujoco.MjSpec, path: Path) -> tuple[str, ...]:
+    """Leave out meshes whose file is absent if they are only for looks; their names."""
     base = path.parent / (spec.meshdir or "")
     names = {mesh.name or Path(mesh.file).stem for mesh in spec.meshes if _absent(mesh, base, spec)}
-    if not names:
-        return []
     for geom in [g for g in spec.geoms if g.meshname in names]:
         if geom.contype or geom.conaffinity:
             raise ConfigError(f"{path}: the mesh '{geom.meshname}' of body '{geom.parent.name}' is missing.")
         spec.delete(geom)
     for mesh in [m for m in spec.meshes if (m.name or Path(m.file).stem) in names]:
         spec.delete(mesh)
-    return [f"{len(names)} meshes are missing and were only for looks"]
+    return tuple(sorted(names))
 
 
 def _absent(mesh: mujoco.MjsMesh, base: Path, spec: mujoco.MjSpec) -> bool:

@@ -65,7 +65,7 @@ class Robot:
     """[B] kg, nominal"""
     soft_limit_factor: float = 0.95
     """soft limits: the range shrunk about its middle by this factor"""
-    looks: Path | None = None
+    visual_mjcf: Path | None = None
     """another MJCF with the same joints, drawn in place of `mjcf`"""
 
     @property

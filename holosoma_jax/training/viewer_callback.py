@@ -7,15 +7,15 @@ from typing import Any
 
 from holosoma_jax.rollout.control_step import Step
 from holosoma_jax.training.trainer import Extras
-from holosoma_jax.viewer.session import Screen
+from holosoma_jax.viewer.viewer import Viewer
 
 
 class ViewerCallback:
     """`trainer.Extras` that shows every control step and passes every call on to the one it wraps."""
 
-    def __init__(self, extras: Extras, screen: Screen, say: Callable[[str], None]):
-        """Show on `screen`; `say` gets one line when it is closed, training goes on."""
-        self._extras, self._screen, self._say = extras, screen, say
+    def __init__(self, extras: Extras, viewer: Viewer, say: Callable[[str], None]):
+        """Show in `viewer`; `say` gets one line when it is closed, training goes on."""
+        self._extras, self._viewer, self._say = extras, viewer, say
         self._told = False
 
     def begin(self, iteration: int) -> None:
@@ -25,8 +25,8 @@ class ViewerCallback:
     def step(self, step: Step) -> None:
         """A control step has been taken."""
         self._extras.step(step)
-        if not self._screen.closed:
-            self._screen.show(step.sim, getattr(step.env, "command", None))
+        if not self._viewer.closed:
+            self._viewer.show(step.sim, getattr(step.env, "command", None))
         elif not self._told:
             self._told = True
             self._say("The viewer is closed; training goes on.")

@@ -14,25 +14,29 @@ from contextlib import suppress
 from pathlib import Path
 
 from holosoma_jax.render.gl import last_line
-from holosoma_jax.viewer.link import read_job
+from holosoma_jax.viewer.controls import Controls
+from holosoma_jax.viewer.messages import read_job
 
 
 def main(argv: Sequence[str]) -> int:
     """Show the job ``argv[0]`` until its frames end or the user closes the viewer; the exit code."""
-    say = _take_output()
+    send = _take_output()
     try:
         job = read_job(Path(argv[0]))
-        from holosoma_jax.viewer.stage import Frames, Stage
+        from holosoma_jax.viewer.viewer_scene import FrameReader, ViewerScene
 
-        stage = Stage(job)
-        frames = Frames(0, len(job.joint_names))
+        scene = ViewerScene(job)
+        frames = FrameReader(0, len(job.joint_names))
+        controls = Controls(
+            send, num_envs=job.num_envs, limits=job.limits, command=job.command, playback=job.playback
+        )
         if job.kind == "web":
             from holosoma_jax.viewer.web import run
         else:
             from holosoma_jax.viewer.window import run
-        run(job, stage, frames, say)
-    except Exception as error:  # what MuJoCo, OpenGL or the network object to becomes the run's one line
-        say(error=last_line(str(error)) or type(error).__name__)
+        run(job, scene, frames, controls, send)
+    except Exception as error:  # of MuJoCo, OpenGL or the network: one line of the run
+        send(error=last_line(str(error)) or type(error).__name__)
         return 1
     return 0
 
@@ -43,11 +47,11 @@ def _take_output() -> Callable[..., None]:
     sys.stdout.flush()
     os.dup2(2, 1)
 
-    def say(**message: object) -> None:
-        with suppress(OSError):  # the run has ended; so will this, when its frames do
+    def send(**message: object) -> None:
+        with suppress(OSError):  # the run has ended; so will this process, when its frames end
             print(json.dumps(message), file=lines, flush=True)
 
-    return say
+    return send
 
 
 if __name__ == "__main__":

@@ -13,11 +13,14 @@ from bridges.protocol import Ground
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import ViewerConfig
 from holosoma_jax.config.schema.commands import ReplayArgs
-from holosoma_jax.render import looks, video
+from holosoma_jax.render import robot_xml, video
+from holosoma_jax.render.recording import Recording
 from holosoma_jax.render.video_job import VideoUnavailable
-from holosoma_jax.viewer import replaying
-from holosoma_jax.viewer.replaying import Replay
-from holosoma_jax.viewer.viewer import ViewerUnavailable, open_viewer
+from holosoma_jax.viewer import robot_recording
+from holosoma_jax.viewer.controls import Playback
+from holosoma_jax.viewer.pacing import POLL_S, next_frame
+from holosoma_jax.viewer.robot_recording import RobotRecording
+from holosoma_jax.viewer.viewer import Viewer, ViewerUnavailable, open_viewer
 
 
 def run(args: ReplayArgs) -> list[Path]:
@@ -30,11 +33,11 @@ def run(args: ReplayArgs) -> list[Path]:
         raise ConfigError(
             "which file? Give a recording or a motion clip: python -m holosoma_jax.replay FILE.npz"
         )
-    replay = replaying.load(args.file, args.asset)
-    replay = replay._replace(robot=looks.dress(replay.robot, args.viewer.robot_xml))
+    replay = robot_recording.load(args.file, args.asset)
+    replay = replay._replace(robot=robot_xml.with_visual_model(replay.robot, args.viewer.robot_xml))
     console = Console(highlight=False)
     table = Table(show_header=False, box=None)
-    for name, text in replaying.summary(replay):
+    for name, text in robot_recording.summary(replay):
         table.add_row(name, Text(text))
     console.print(table)
     folder = Path(args.output) if args.output else replay.path.parent
@@ -57,38 +60,54 @@ def run(args: ReplayArgs) -> list[Path]:
     return files
 
 
-def _watch(replay: Replay, cfg: ViewerConfig, console: Console) -> None:
-    """Show the trajectory over and over, in real time, until the user closes the viewer.
+def _watch(replay: RobotRecording, cfg: ViewerConfig, console: Console) -> None:
+    """Play the trajectory over and over until the user closes the viewer.
 
     Raises:
       ConfigError: there is no viewer here.
     """
 
-    def say(text: str) -> None:
+    def print_line(text: str) -> None:
         console.print(Text(text), soft_wrap=True)
 
+    found = replay.recording
+    playback = Playback(pausable=True, num_frames=found.num_frames)
     try:
-        viewer = open_viewer(cfg, replay.robot, Ground(), 1, replay.path.name, say=say)
+        viewer = open_viewer(
+            cfg, replay.robot, Ground(), 1, replay.path.name, playback=playback, print_line=print_line
+        )
     except ViewerUnavailable as error:
         raise ConfigError(f"training.headless: got false, but there is no viewer here ({error}).") from None
-    commands = replay.recording.arrays.get("command")
     try:
-        while not viewer.closed:
-            began = time.monotonic()
-            for t, (seconds, sim) in enumerate(replay.frames()):
-                if viewer.closed:
-                    break
-                viewer.show(sim, None if commands is None else commands[t : t + 1])
-                time.sleep(max(0.0, began + seconds + replay.recording.dt - time.monotonic()))
+        play(viewer, found)
     finally:
         viewer.close()
 
 
-def _sheet(replay: Replay, path: Path) -> Path:
+def play(viewer: Viewer, found: Recording) -> None:
+    """Show `found` in `viewer` as its user wants it, over and over, until the viewer is closed."""
+    commands, index = found.arrays.get("command"), 0
+    last = time.monotonic()
+    while not viewer.closed:
+        command = None if commands is None else commands[index : index + 1]
+        viewer.show(found.frame(index), command, ghost=found.ghost(index), frame_index=index)
+        pause = POLL_S if viewer.paused else found.dt / viewer.speed
+        last = max(last + pause, time.monotonic())
+        time.sleep(max(0.0, last - time.monotonic()))
+        index = next_frame(
+            index,
+            found.num_frames,
+            paused=viewer.paused,
+            steps=viewer.take_steps(),
+            seek=viewer.take_seek(),
+        )
+
+
+def _sheet(replay: RobotRecording, path: Path) -> Path:
     found = replay.recording
     return video.render_sheet(path, found.trajectory(), replay.robot, Ground(), found.dt)
 
 
-def _video(replay: Replay, path: Path) -> Path:
+def _video(replay: RobotRecording, path: Path) -> Path:
     found = replay.recording
     return video.render_video(path, found.trajectory(), replay.robot, Ground(), found.dt)

@@ -1,8 +1,8 @@
 """A live view of one environment, in a process of its own.
 
-Drawing must not cost the run its speed, and a broken driver must not end it. So the run hands over one
-environment's pose now and then, never waits for it to be shown, and whatever fails beyond that is one
-warning. Poses that come faster than they can be shown are dropped.
+Drawing must not cost the run its speed, and a broken driver must not end it. So the run sends one environment's
+pose up to 30 times a second, never waits for it to be shown, and poses that come faster than they can be shown
+are dropped.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bridges.protocol import Array, Ground, SimState
+from bridges.protocol import Array, Ground, Pose, SimState
 from holosoma_jax import machine
 from holosoma_jax.config.schema import ViewerConfig
 from holosoma_jax.render.gl import last_line
-from holosoma_jax.render.steering import Command, Limits
-from holosoma_jax.viewer.link import View, ViewerJob, pack, write_job
+from holosoma_jax.viewer.controls import WATCH_ONLY, Command, CommandLimits, Playback
+from holosoma_jax.viewer.messages import Frame, ViewerJob, pack, write_job
 
 if TYPE_CHECKING:
     from holosoma_jax.robots.robot import Robot
 
 FRAMES_PER_S = 30.0
-"""as often is a pose handed over, at most"""
+"""Poses sent, at most"""
 _WINDOW_NEEDS = "it needs a display with OpenGL, the page does not: --viewer.mode web"
 START_S = 90.0
 """s within which the viewer has to appear"""
+NO_POSE = (np.full(3, np.nan, np.float32), np.full(4, np.nan, np.float32))
 
 
 class ViewerUnavailable(RuntimeError):
@@ -45,7 +46,7 @@ class ViewerUnavailable(RuntimeError):
 
 
 class Viewer:
-    """An open viewer. Nothing here raises or waits once it is open; make one with `open_viewer`."""
+    """An open viewer; make one with `open_viewer`. Once it is open, nothing here raises or waits."""
 
     def __init__(self, job: ViewerJob):
         """Start the process and wait until it can be seen.
@@ -55,6 +56,8 @@ class Viewer:
         """
         self._interval, self._due, self._env = 1.0 / FRAMES_PER_S, 0.0, 0
         self._command: Command | None = job.command if job.limits is not None else None
+        self._paused, self._speed, self._steps = False, 1.0, 0
+        self._seek: int | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="holosoma-viewer-", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
         write_job(folder / "job.npz", job)
@@ -89,7 +92,7 @@ class Viewer:
 
     @property
     def command(self) -> Command | None:
-        """What the user commands; None in a viewer that steers nothing."""
+        """The user's velocity command; None in a viewer whose user only watches."""
         return self._command
 
     @property
@@ -97,30 +100,65 @@ class Viewer:
         """Index of the environment that the user looks at."""
         return self._env
 
-    def show(self, sim: SimState, command: Array | None = None) -> None:
-        """Hand over the environment that is looked at, if it is time for a frame.
+    @property
+    def paused(self) -> bool:
+        """Whether the user has stopped the clock."""
+        return self._paused and not self.closed
+
+    @property
+    def speed(self) -> float:
+        """Of real time, as the user wants it; at most 1."""
+        return self._speed
+
+    def take_steps(self) -> int:
+        """Steps that the user has asked for since the last call: on, or back in a recording (negative)."""
+        with self._news:
+            steps, self._steps = self._steps, 0
+        return steps
+
+    def take_seek(self) -> int | None:
+        """The frame of a recording that the user has chosen since the last call; None: none."""
+        with self._news:
+            seek, self._seek = self._seek, None
+        return seek
+
+    def show(
+        self,
+        sim: SimState,
+        command: Array | None = None,
+        *,
+        ghost: SimState | Pose | None = None,
+        frame_index: int = -1,
+    ) -> None:
+        """Show the environment that the user has selected, if it is time for a frame.
 
         Args:
           sim: arrays [E, ...], copied here, so they may be borrowed.
           command: [E, >= 3] v_x, v_y m/s, yaw rate rad/s, if the task has them.
+          ghost: a second pose [E, ...] of the robot, drawn transparent: the motion to be tracked, say.
+          frame_index: of the frame, in a recording.
         """
         now = time.monotonic()
         if now < self._due or self.closed:
             return
         self._due = now + self._interval
         e = self._env
-        told = np.full(3, np.nan, np.float32) if command is None else np.asarray(command[e])[:3]
-        view = View(
+        joint_pos = np.asarray(sim.joint_pos[e])
+        frame = Frame(
             env=e,
+            frame_index=frame_index,
             root_pos=np.asarray(sim.root_pos[e]),
             root_quat=np.asarray(sim.root_quat[e]),
             root_lin_vel=np.asarray(sim.root_lin_vel[e]),
             root_ang_vel=np.asarray(sim.root_ang_vel[e]),
-            command=told,
-            joint_pos=np.asarray(sim.joint_pos[e]),
+            command=NO_POSE[0] if command is None else np.asarray(command[e])[:3],
+            ghost_root_pos=NO_POSE[0] if ghost is None else np.asarray(ghost.root_pos[e]),
+            ghost_root_quat=NO_POSE[1] if ghost is None else np.asarray(ghost.root_quat[e]),
+            joint_pos=joint_pos,
+            ghost_joint_pos=np.zeros_like(joint_pos) if ghost is None else np.asarray(ghost.joint_pos[e]),
         )
         with self._news:
-            self._newest = pack(view)
+            self._newest = pack(frame)
             self._news.notify()
 
     def close(self) -> None:
@@ -157,7 +195,7 @@ class Viewer:
                 return
 
     def _listen(self) -> None:
-        """Take in what the viewer says, until it ends."""
+        """Take in the viewer's messages, until it ends."""
         for message in self._messages():
             if "ready" in message:
                 self.url = message["ready"]
@@ -169,6 +207,16 @@ class Viewer:
             elif "command" in message:
                 x, y, yaw = message["command"]
                 self._command = (x, y, yaw)
+            elif "paused" in message:
+                self._paused, self._due = bool(message["paused"]), 0.0
+            elif "speed" in message:
+                self._speed = float(message["speed"])
+            elif "step" in message:
+                with self._news:
+                    self._steps += int(message["step"])
+            elif "seek" in message:
+                with self._news:
+                    self._seek = int(message["seek"])
         if not self._error and not self._open.is_set():
             with suppress(OSError):
                 self._error = last_line(self._log.read_text(errors="replace"))
@@ -192,12 +240,13 @@ def open_viewer(
     num_envs: int,
     title: str,
     *,
-    limits: Limits | None = None,
+    limits: CommandLimits | None = None,
     command: Command = (0.0, 0.0, 0.0),
+    playback: Playback = WATCH_ONLY,
     stays: bool = False,
-    say: Callable[[str], None] = print,
+    print_line: Callable[[str], None] = print,
 ) -> Viewer:
-    """Open the viewer, wherever one can be seen.
+    """Open the first kind of viewer that works here.
 
     Args:
       cfg: where.
@@ -205,30 +254,31 @@ def open_viewer(
       ground: what it stands on.
       num_envs: environments to choose from.
       title: of the panel.
-      limits: of the commands that the user may give; None: the user only watches.
+      limits: of the velocity commands that the user may give; None: the user gives none.
       command: the first one.
+      playback: what the user may do with the clock: nothing, unless told.
       stays: the page may be closed and opened again; otherwise closing it closes the viewer.
-      say: gets one line that says where to look.
+      print_line: gets one line that says where to look.
 
     Raises:
       ViewerUnavailable: none works; the message says why and what to do.
     """
-    like = None if robot.looks is None else robot.mjcf
     causes = []
     for kind in kinds(cfg):
         job = ViewerJob(
-            robot.looks or robot.mjcf,
-            like,
-            robot.joint_names,
-            ground,
-            num_envs,
-            title,
-            kind,
-            cfg.host,
-            cfg.port,
-            limits,
-            command,
-            stays,
+            mjcf=robot.visual_mjcf or robot.mjcf,
+            own_mjcf=robot.mjcf if robot.visual_mjcf else None,
+            joint_names=robot.joint_names,
+            ground=ground,
+            num_envs=num_envs,
+            title=title,
+            kind=kind,
+            host=cfg.host,
+            port=cfg.port,
+            limits=limits,
+            command=command,
+            playback=playback,
+            stays=stays,
         )
         try:
             viewer = Viewer(job)
@@ -236,7 +286,7 @@ def open_viewer(
             fixed = kind == "web" or "--viewer.mode web" in str(error)
             causes.append(f"{kind}: {error}" + ("" if fixed else f"; {_WINDOW_NEEDS}"))
             continue
-        say(f"Viewer: {viewer.url}" if viewer.url else "Viewer: a window of its own.")
+        print_line(f"Viewer: {viewer.url}" if viewer.url else "Viewer: a window of its own.")
         return viewer
     raise ViewerUnavailable("; ".join(causes))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import socket
 import threading
@@ -16,9 +17,10 @@ from mujoco.studio import endpoints, launch_thread, messages, viewer_protocol, w
 from mujoco.studio.web import web_server
 
 from holosoma_jax.viewer import access
-from holosoma_jax.viewer.link import ViewerJob
-from holosoma_jax.viewer.panel import Panel, Shown
-from holosoma_jax.viewer.stage import Frames, Stage
+from holosoma_jax.viewer.controls import Controls
+from holosoma_jax.viewer.messages import ViewerJob
+from holosoma_jax.viewer.studio_panel import FrameSnapshot, StudioPanel
+from holosoma_jax.viewer.viewer_scene import EXTRA_GEOMS, FrameReader, ViewerScene
 
 GONE_S = 10.0
 """s without a page after which a viewer that does not stay ends; a reload takes less"""
@@ -27,14 +29,14 @@ QPOS = int(mujoco.mjtState.mjSTATE_QPOS)
 web_server_serve = web_server.serve
 
 
-class Pages(logging.Handler):
-    """Counts the pages that are open, from what Studio's server logs: it has no other way to tell.
+class PageCounter(logging.Handler):
+    """Counts the pages that are open, from what Studio's server logs, which tells it in no other way.
 
     Should that line change, pages count as open, and the viewer ends by its menu or with its run.
     """
 
     def __init__(self) -> None:
-        """No page yet."""
+        """Count from none."""
         super().__init__()
         self._open: int | None = None
         self._since = 0.0
@@ -45,11 +47,13 @@ class Pages(logging.Handler):
             self._open, self._since = int(str(record.args[0])), time.monotonic()
 
     def left(self) -> bool:
-        """Whether somebody has looked, and has gone."""
+        """Whether a page was open, and none has been for `GONE_S`."""
         return self._open == 0 and time.monotonic() - self._since > GONE_S
 
 
-def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) -> None:
+def run(
+    job: ViewerJob, scene: ViewerScene, frames: FrameReader, controls: Controls, send: Callable[..., None]
+) -> None:
     """Serve the page until the frames end or the user quits.
 
     Raises:
@@ -57,10 +61,10 @@ def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) 
     """
     _require_address(job.host, job.port)
     inside, outside = launch_thread.make_thread_endpoints()
-    pages = Pages()
+    pages = PageCounter()
     logging.getLogger("WebServer").addHandler(pages)
-    looks = studio_app.Config(show_options=False, show_inspector=False, show_status_bar=False)
-    plugins = [studio_app.App(looks), Panel(job, stage.root_body, say)]
+    layout = studio_app.Config(show_options=False, show_inspector=False, show_status_bar=False)
+    plugins = [studio_app.App(layout), StudioPanel(job.title, controls, scene.root_body)]
     config = viewer_protocol.ViewerConfig(title=job.title, gfx="web", http_port=job.port)
 
     # Studio has no setting for where it listens and whom it answers. What it sets `_host` to (all
@@ -76,7 +80,7 @@ def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) 
         def get_drop_file(self) -> str:
             return ""
 
-    viewer = Page(config, inside, model=stage.model, plugins=plugins)
+    viewer = Page(config, inside, model=scene.model, plugins=plugins)
     address, port = viewer._http_sock.getsockname()[:2]
     if job.host in (*LOOPBACK, "localhost") and address not in LOOPBACK:
         viewer.close()
@@ -85,27 +89,32 @@ def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) 
     if not access.is_guarded(_reachable(address), port):
         viewer.close()
         raise RuntimeError("this version of MuJoCo Studio answers every web page: not served, for safety")
-    say(ready=f"http://{_written(job.host)}:{port}/")
-    feeding = (stage, frames, outside, None if job.stays else pages)
+    send(ready=f"http://{_written(job.host)}:{port}/")
+    feeding = (scene, frames, outside, None if job.stays else pages)
     threading.Thread(target=_feed, args=feeding, daemon=True).start()
     viewer_protocol.run_viewer_loop(viewer)
 
 
-def _feed(stage: Stage, frames: Frames, outside: endpoints.SimEndpoint, pages: Pages | None) -> None:
-    """Hand frames to Studio until they end, or nobody looks any more; then end the page."""
+def _feed(
+    scene: ViewerScene, frames: FrameReader, outside: endpoints.SimEndpoint, pages: PageCounter | None
+) -> None:
+    """Hand frames to Studio until they end, or until all of `pages` are closed; then end the page."""
+    extra = mujoco.MjvScene(scene.model, EXTRA_GEOMS)
     with suppress(RuntimeError):  # the endpoint is closed: the user has quit
         while not frames.ended and not (pages is not None and pages.left()):
             outside.get_viewer_events()  # what Studio would tell a simulator of its own
             outside.get_viewer_snapshots()
-            view = frames.take(0.1)
-            if view is None:
+            frame = frames.take(0.1)
+            if frame is None:
                 continue
-            if stage.pose(view):
-                outside.send_to_viewer(messages.ModelEvent(model=stage.model))
-            state = np.empty(mujoco.mj_stateSize(stage.model, QPOS))
-            mujoco.mj_getState(stage.model, stage.data, state, QPOS)
+            if scene.set_frame(frame):
+                outside.send_to_viewer(messages.ModelEvent(model=scene.model))
+            state = np.empty(mujoco.mj_stateSize(scene.model, QPOS))
+            mujoco.mj_getState(scene.model, scene.data, state, QPOS)
             outside.send_to_viewer(messages.StateSnapshot(state=state, state_sig=QPOS))
-            outside.send_to_viewer(Shown(view, stage.arrows(view)))
+            scene.draw_extras(frame, extra)
+            geoms = [copy.copy(geom) for geom in extra.geoms[: extra.ngeom]]
+            outside.send_to_viewer(FrameSnapshot(frame, geoms))
         outside.send_to_viewer(messages.ExitEvent())
 
 

@@ -7,100 +7,88 @@ from collections.abc import Callable
 import mujoco
 import mujoco.viewer
 
-from holosoma_jax.render import scene, steering
-from holosoma_jax.render.steering import Command
-from holosoma_jax.viewer.link import View, ViewerJob
-from holosoma_jax.viewer.stage import AZIMUTH, DISTANCE, ELEVATION, Frames, Stage
+from holosoma_jax.render import velocity_arrows
+from holosoma_jax.viewer.controls import Controls, help_lines
+from holosoma_jax.viewer.messages import Frame, ViewerJob
+from holosoma_jax.viewer.viewer_scene import AZIMUTH, DISTANCE, ELEVATION, FrameReader, ViewerScene
 
-PREVIOUS, NEXT = 263, 262
-"""GLFW's codes of the left and right arrow keys"""
-
-
-class Keys:
-    """What the user has asked for by key; called by the window's thread."""
-
-    def __init__(self, job: ViewerJob, say: Callable[..., None]):
-        """Nothing yet."""
-        self._job, self._say = job, say
-        self.command: Command = job.command
-        self._env = 0
-
-    def __call__(self, code: int) -> None:
-        """Take in one press."""
-        job, key = self._job, chr(code) if 0 < code < 128 else ""
-        if job.limits is not None and (key in steering.KEYS or key == steering.STOP_KEY):
-            self.command = steering.press(self.command, key, job.limits)
-            self._say(command=self.command)
-        elif job.num_envs > 1 and code in (PREVIOUS, NEXT):
-            self._env = (self._env + (1 if code == NEXT else -1)) % job.num_envs
-            self._say(env=self._env)
+KEY_NAMES = {
+    263: "LeftArrow",
+    262: "RightArrow",
+    ord(" "): "Space",
+    ord(","): "Comma",
+    ord("."): "Period",
+    ord("-"): "Minus",
+    ord("="): "Equal",
+}
+"""GLFW's codes of the keys that are no letters"""
+RESTORED = ("AUTOCONNECT", "STATIC", "CAMERA", "LIGHT", "CONSTRAINT", "ACTIVATION")
+"""What MuJoCo's own meaning of our keys switches: W, S, A, D, Q, E, Z and the comma"""
 
 
-def run(job: ViewerJob, stage: Stage, frames: Frames, say: Callable[..., None]) -> None:
+def key_name(code: int) -> str:
+    """The name of a key for `Controls.press`, by its code of GLFW."""
+    return KEY_NAMES.get(code) or (chr(code) if ord("A") <= code <= ord("Z") else "")
+
+
+def run(
+    job: ViewerJob, scene: ViewerScene, frames: FrameReader, controls: Controls, send: Callable[..., None]
+) -> None:
     """Show the window until the frames end or the user closes it.
 
     Raises:
       RuntimeError: there is no display, or on macOS no mjpython.
     """
-    keys = Keys(job, say)
+
+    def on_key(code: int) -> None:
+        controls.press(key_name(code))
+
     with mujoco.viewer.launch_passive(
-        stage.model, stage.data, key_callback=keys, show_left_ui=False, show_right_ui=False
+        scene.model, scene.data, key_callback=on_key, show_left_ui=False, show_right_ui=False
     ) as window:
         with window.lock():
             window.cam.type = mujoco.mjtCamera.mjCAMERA_TRACKING
-            window.cam.trackbodyid = stage.root_body
+            window.cam.trackbodyid = scene.root_body
             window.cam.distance, window.cam.azimuth, window.cam.elevation = DISTANCE, AZIMUTH, ELEVATION
-        say(ready="")
+        send(ready="")
         while window.is_running() and not frames.ended:
-            view = frames.take(0.1)
-            if view is None:
+            frame = frames.take(0.1)
+            if frame is None:
                 continue
             with window.lock():
-                moved = stage.pose(view)
-                mujoco.mj_kinematics(stage.model, stage.data)
-                mujoco.mj_comPos(stage.model, stage.data)
-                mujoco.mj_camlight(stage.model, stage.data)
-                _draw_arrows(window.user_scn, stage, view)
-                _keep_looks(window, steers=job.limits is not None)
+                moved = scene.set_frame(frame)
+                scene.draw_extras(frame, window.user_scn)
+                _restore_options(window)
             if moved:
-                window.update_hfield(stage.model.hfield("video_ground").id)
-            window.set_texts(_texts(job, keys, view))
+                window.update_hfield(scene.model.hfield("video_ground").id)
+            window.set_texts(_texts(job, controls, frame))
             window.sync()
 
 
-def _draw_arrows(user: mujoco.MjvScene, stage: Stage, view: View) -> None:
-    arrows = stage.arrows(view)
-    for geom, arrow in zip(user.geoms, arrows, strict=False):
-        scene.draw_arrow(geom, arrow)
-    user.ngeom = len(arrows)
-
-
-def _keep_looks(window: mujoco.viewer.Handle, steers: bool) -> None:
-    """Undo what MuJoCo's own meaning of our keys switches: wireframe, shadows and the like."""
-    if not steers:
-        return
+def _restore_options(window: mujoco.viewer.Handle) -> None:
     window.user_scn.flags[mujoco.mjtRndFlag.mjRND_WIREFRAME] = 0
     window.user_scn.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 1
     usual = mujoco.MjvOption()
-    for flag in ("AUTOCONNECT", "STATIC", "CAMERA", "LIGHT", "CONSTRAINT"):
-        index = getattr(mujoco.mjtVisFlag, f"mjVIS_{flag}")
+    for name in RESTORED:
+        index = getattr(mujoco.mjtVisFlag, f"mjVIS_{name}")
         window.opt.flags[index] = usual.flags[index]
 
 
 def _texts(
-    job: ViewerJob, keys: Keys, view: View
+    job: ViewerJob, controls: Controls, frame: Frame
 ) -> list[tuple[int | None, int | None, str | None, str | None]]:
     """The panel, as MuJoCo's overlay: labels and values."""
-    lines = [(job.title, f"environment {view.env} of {job.num_envs}" if job.num_envs > 1 else "")]
-    command = keys.command if job.limits is not None else view.command
-    actual = steering.measured(view.root_quat, view.root_lin_vel, view.root_ang_vel)
-    if job.limits is not None or view.command[0] == view.command[0]:
-        lines.append(("commanded", steering.text(command)))
-    lines.append(("measured", steering.text(actual)))
-    if job.limits is not None:
-        lines += [(part, "") for part in steering.HELP.split("   ")]
-    if job.num_envs > 1:
-        lines.append(("left, right arrow: environment", ""))
+    lines = [(job.title, f"environment {frame.env} of {job.num_envs}" if job.num_envs > 1 else "")]
+    if job.playback.num_frames:
+        lines.append(("frame", f"{frame.frame_index} of {job.playback.num_frames}"))
+    if job.playback.pausable and (controls.paused or controls.speed < 1.0):
+        lines.append(("clock", "paused" if controls.paused else f"{controls.speed:g} of real time"))
+    command = controls.command if job.limits is not None else frame.command
+    measured = velocity_arrows.heading_velocity(frame.root_quat, frame.root_lin_vel, frame.root_ang_vel)
+    if job.limits is not None or frame.command[0] == frame.command[0]:
+        lines.append(("commanded", velocity_arrows.text(command)))
+    lines.append(("measured", velocity_arrows.text(measured)))
+    lines += [(part, "") for line in help_lines(controls) for part in line.split("   ")]
     labels, values = ("\n".join(column) for column in zip(*lines, strict=True))
     font, place = mujoco.mjtFontScale.mjFONTSCALE_150, mujoco.mjtGridPos.mjGRID_TOPLEFT
     return [(int(font), int(place), labels, values)]

@@ -54,9 +54,10 @@ def file(g1, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_quantity_of_the_chosen_environment(file: Path, g1):
+    alone = [name for name in UNITS if not name.startswith("ghost_")]
     with np.load(file) as raw:
-        assert set(raw.files) == {METADATA, "episode_start", *UNITS}
-        assert all(raw[name].dtype == np.float32 and len(raw[name]) == STEPS for name in UNITS)
+        assert set(raw.files) == {METADATA, "episode_start", *alone}
+        assert all(raw[name].dtype == np.float32 and len(raw[name]) == STEPS for name in alone)
         np.testing.assert_array_equal(raw["root_pos"][:, 0], [1.0, 11.0, 21.0, 31.0, 41.0, 51.0])
         np.testing.assert_array_equal(raw["episode_start"], [True, False, False, False, True, False])
         # kp * 0.02 - kd * qd, clipped: at t = 0, qd = 1; later the damping saturates the motor
@@ -68,6 +69,20 @@ def test_every_quantity_of_the_chosen_environment(file: Path, g1):
     assert metadata["joint_names"] == list(g1.joint_names) and metadata["policy"] == "p.onnx"
     assert set(metadata["units"]) == set(UNITS)
     assert [p.name for p in file.parent.iterdir()] == ["walk.npz"]
+
+
+def test_a_second_robot_is_kept_beside_the_first(g1, tmp_path: Path):
+    kept = Recorder(g1, env=1)
+    for t in range(3):
+        sim, ghost = state(g1, t), state(g1, t + 100)
+        kept.add(sim, np.zeros((ENVS, 3)), np.zeros((ENVS, 29)), sim.joint_pos, ghost=ghost)
+    found = read(kept.save(tmp_path / "two.npz", control_dt=0.02, decimation=4))
+    second = found.ghost(2)
+    assert second is not None
+    assert second.root_pos[0, 0] == 1021.0 and second.joint_pos.shape == (1, 29)
+    path = found.trajectory(1).ghost
+    assert path is not None
+    np.testing.assert_array_equal(path.root_pos[:, 0], [1011.0, 1021.0])
 
 
 def test_reading_gives_states_and_trajectories(file: Path, g1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -24,21 +23,27 @@ from holosoma_jax.evaluation.evaluate import Moment
 from holosoma_jax.evaluation.teleop import Teleop, command_limits
 from holosoma_jax.experiment import Setup
 from holosoma_jax.policy.policies import Policy
-from holosoma_jax.render.steering import Command, Limits
 from holosoma_jax.rollout.control_step import Step
 from holosoma_jax.signals import Stop
 from holosoma_jax.training import drivers
 from holosoma_jax.training.viewer_callback import ViewerCallback
+from holosoma_jax.viewer.controls import Command, CommandLimits
 from holosoma_jax.viewer.session import viewer_session
+from holosoma_jax.viewer.viewer import Viewer
 
 
-class Screen:
+class FakeViewer:
     """A viewer of the test's."""
 
     def __init__(self) -> None:
         self.closed = False
         self.command: Command | None = (0.0, 0.0, 0.0)
         self.shown: list[tuple[Any, Any]] = []
+        self.paused, self.speed, self.steps = False, 1.0, 0
+
+    def take_steps(self) -> int:
+        steps, self.steps = self.steps, 0
+        return steps
 
     def show(self, sim: Any, command: Any = None) -> None:
         self.shown.append((sim, command))
@@ -69,57 +74,55 @@ def small(**training: Any) -> Config:
 
 
 def test_a_training_is_shown_and_goes_on_when_the_viewer_is_closed():
-    screen, calls, said = Screen(), Calls(), []
-    following = ViewerCallback(calls, screen, said.append)
+    viewer, calls, said = FakeViewer(), Calls(), []
+    following = ViewerCallback(calls, cast(Viewer, viewer), said.append)
     step = cast(Step, SimpleNamespace(sim="sim", env=SimpleNamespace(command="command")))
     bare = cast(Step, SimpleNamespace(sim="bare", env=object()))  # a task without velocity commands
     following.begin(3)
     following.step(step)
     following.step(bare)
-    screen.closed = True
+    viewer.closed = True
     following.step(step)
     following.step(step)
     following.saved(4, None)
-    assert screen.shown == [("sim", "command"), ("bare", None)]
+    assert viewer.shown == [("sim", "command"), ("bare", None)]
     assert said == ["The viewer is closed; training goes on."]
     expected = [("begin", 3), ("step", step), ("step", bare), ("step", step), ("step", step), ("saved", 4)]
     assert calls.made == expected
 
 
-def test_a_driver_tells_every_robot_once():
-    screen = Screen()
-    driver = Teleop(screen, 3, 0.02)
-    np.testing.assert_array_equal(cast(np.ndarray, driver.command()), np.zeros((3, 3), np.float32))
-    assert driver.command() is None
-    screen.command = (0.3, -0.1, 0.2)
-    told = driver.command()
+def test_teleop_tells_every_robot_once():
+    viewer = FakeViewer()
+    teleop = Teleop(cast(Viewer, viewer), 3, 0.02)
+    np.testing.assert_array_equal(cast(np.ndarray, teleop.command()), np.zeros((3, 3), np.float32))
+    assert teleop.command() is None
+    viewer.command = (0.3, -0.1, 0.2)
+    told = teleop.command()
     assert told is not None and told.dtype == np.float32
     np.testing.assert_allclose(told, np.tile([[0.3, -0.1, 0.2]], (3, 1)), rtol=1e-6)
-    assert driver.command() is None
-    assert not driver.ended()
-    screen.closed = True
-    assert driver.ended()
+    assert teleop.command() is None
+    assert not teleop.ended()
+    viewer.closed = True
+    assert teleop.ended()
     stop = Stop()
-    driver = Teleop(Screen(), 3, 0.02, stop)
-    assert not driver.ended()
+    teleop = Teleop(cast(Viewer, FakeViewer()), 3, 0.02, stop)
+    assert not teleop.ended()
     stop.signal = signal.SIGINT
-    assert driver.ended()
+    assert teleop.ended()
 
 
-def test_a_driver_keeps_real_time_and_does_not_rush_after_a_pause():
-    driver = Teleop(Screen(), 1, 0.05)
-    moment = cast(Moment, SimpleNamespace(sim=None, command=None))
-    driver(moment)
-    began = time.monotonic()
-    for _ in range(4):
-        driver(moment)
-    assert time.monotonic() - began >= 0.15
-    time.sleep(0.3)  # six steps late
-    driver(moment)
-    began = time.monotonic()
-    for _ in range(2):
-        driver(moment)
-    assert time.monotonic() - began >= 0.08
+def test_a_stopped_clock_shows_the_step_until_the_next_one_is_asked_for():
+    viewer = FakeViewer()
+    viewer.paused = True
+    moment = cast(Moment, SimpleNamespace(sim="sim", command="command"))
+
+    def show(sim: Any, command: Any = None) -> None:
+        viewer.shown.append((sim, command))
+        viewer.steps = int(len(viewer.shown) == 3)
+
+    viewer.show = show  # type: ignore[method-assign]
+    Teleop(cast(Viewer, viewer), 1, 0.02)(moment)
+    assert viewer.shown == [("sim", "command")] * 3
 
 
 def test_a_viewer_looks_between_steps_so_iterations_are_not_one_program():
@@ -141,7 +144,7 @@ def robots_alone() -> Iterator[Setup]:
 
 
 def test_commands_are_clamped_to_what_was_trained(robots_alone: Setup):
-    assert command_limits(robots_alone) == Limits((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+    assert command_limits(robots_alone) == CommandLimits((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 
 
 def test_headless_opens_nothing(robots_alone: Setup):
@@ -157,8 +160,8 @@ def test_without_a_viewer_it_is_one_line(robots_alone: Setup):
     assert "\n" not in str(error.value)
 
 
-class Pilot:
-    """Walks from step 3 on, and has enough after step 6."""
+class WalksFromStep3:
+    """Commands a velocity from step 3 on, and ends after step 6."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -172,7 +175,7 @@ class Pilot:
 
 
 @pytest.mark.slow
-def test_an_evaluation_follows_its_pilot(robots_alone: Setup):
+def test_an_evaluation_follows_live_commands(robots_alone: Setup):
     policy = Policy("still", lambda obs: jnp.zeros((2, robots_alone.robot.num_joints)))
     moments: list[np.ndarray] = []
     scores = evaluate.run(
@@ -182,7 +185,7 @@ def test_an_evaluation_follows_its_pilot(robots_alone: Setup):
         100,
         jax.random.key(0),
         lambda moment: moments.append(np.array(moment.command)),
-        Pilot(),
+        WalksFromStep3(),
     )
     told = np.stack(moments)
     assert told.shape == (7, 2, 3)
@@ -191,11 +194,11 @@ def test_an_evaluation_follows_its_pilot(robots_alone: Setup):
     assert scores.episode_length_s == pytest.approx(7 * 0.02)
 
 
-def test_steering_goes_on_with_the_gait_and_standing_freezes_it(robots_alone: Setup):
+def test_a_live_command_keeps_the_gait_and_standing_freezes_it(robots_alone: Setup):
     state, _ = jax.jit(robots_alone.env.init)(jax.random.key(0))
     state = state.replace(phase=jnp.full((2, 2), 1.25))
     command = jnp.array([[0.3, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    steered = evaluate.steered(state, command)
-    np.testing.assert_allclose(steered.phase, [[1.25, 1.25], [np.pi, np.pi]], rtol=1e-6)
-    np.testing.assert_array_equal(steered.command, command)
-    np.testing.assert_array_equal(gait.is_standing(steered.command), [False, True])
+    changed = evaluate.with_live_command(state, command)
+    np.testing.assert_allclose(changed.phase, [[1.25, 1.25], [np.pi, np.pi]], rtol=1e-6)
+    np.testing.assert_array_equal(changed.command, command)
+    np.testing.assert_array_equal(gait.is_standing(changed.command), [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from holosoma_jax import replay as command
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.viewer import replaying
+from holosoma_jax.viewer import replay_session, robot_recording
 from tests.render.test_recording import clip
 from tests.support.replay_files import FRAMES, straight_walk
 
@@ -36,7 +37,7 @@ def test_the_summary_says_what_happened(capsys: pytest.CaptureFixture[str], walk
     assert rows["robot"] == "g1, 29 joints"
     assert rows["policy"] == "policy.onnx"
     assert rows["frames"] == "25 at 50 Hz, 0.50 s"
-    assert rows["way of the root"] == "0.48 m"
+    assert rows["path of the root"] == "0.48 m"
     assert rows["speed"] == "mean 1.00, at most 1.00 m/s"
     assert rows["command"] == "+1.20 +0.00 +0.00 (m/s, m/s, rad/s)"
     assert rows["joint limits"] == "kept in every frame"
@@ -64,13 +65,55 @@ def test_without_opengl_numbers_stay_and_one_line_says_why(
 
 
 def test_frames_for_a_viewer(walk: Path):
-    frames = list(replaying.load(str(walk)).frames())
-    assert len(frames) == FRAMES
-    times, states = zip(*frames, strict=True)
-    np.testing.assert_allclose(times, 0.02 * np.arange(FRAMES))
+    found = robot_recording.load(str(walk)).recording
+    assert found.num_frames == FRAMES and found.dt == pytest.approx(0.02)
+    states = [found.frame(t) for t in range(FRAMES)]
     np.testing.assert_allclose([s.root_pos[0, 0] for s in states], 0.02 * np.arange(FRAMES), atol=1e-6)
     bodies = robots.load("g1").num_bodies
     assert states[0].joint_pos.shape == (1, 29) and states[0].body_pos.shape == (1, bodies, 3)
+    assert found.ghost(0) is None
+
+
+class User:
+    """A viewer whose user does one thing at each look, and closes it at the end."""
+
+    def __init__(self, *wishes: dict):
+        self._wishes, self.shown = list(wishes), []
+        self.paused, self.speed, self._steps, self._seek = False, 1.0, 0, None
+
+    @property
+    def closed(self) -> bool:
+        return len(self.shown) > len(self._wishes)
+
+    def show(self, sim, command=None, *, ghost=None, frame_index=-1) -> None:
+        self.shown.append(frame_index)
+        if len(self.shown) <= len(self._wishes):
+            wish = self._wishes[len(self.shown) - 1]
+            self.paused = wish.get("paused", self.paused)
+            self._steps, self._seek = wish.get("steps", 0), wish.get("seek")
+
+    def take_steps(self) -> int:
+        return self._steps
+
+    def take_seek(self) -> int | None:
+        return self._seek
+
+
+def test_the_user_stops_steps_and_scrubs(walk: Path):
+    user = User(
+        {},
+        {},
+        {"paused": True},
+        {},
+        {"steps": 2},
+        {"steps": -1},
+        {"seek": 20},
+        {"paused": False},
+        {"seek": 24},
+        {},
+    )
+    replay_session.play(cast(Any, user), robot_recording.load(str(walk)).recording)
+    assert user.shown == [0, 1, 2, 2, 2, 4, 3, 20, 21, 24, 0]
 
 
 def test_a_clip_in_another_joint_order_is_sorted(tmp_path: Path):
@@ -79,7 +122,7 @@ def test_a_clip_in_another_joint_order_is_sorted(tmp_path: Path):
     values = np.concatenate([np.zeros(7), shuffled.astype(float)])  # joint k of the robot holds k
     names = np.array(g1.joint_names)[shuffled]
     path = clip(tmp_path / "clip.npz", g1, joint_names=names, joint_pos=np.tile(values, (5, 1)))
-    found = replaying.load(str(path))
+    found = robot_recording.load(str(path))
     assert found.robot.name == "g1"
     np.testing.assert_array_equal(found.recording.arrays["joint_pos"][0], np.arange(29))
     assert found.recording.body_names == g1.body_names  # the clip's 'world' is left out
@@ -89,8 +132,8 @@ def test_a_joint_outside_its_range_is_named(tmp_path: Path):
     g1 = robots.load("g1")
     values = np.concatenate([np.zeros(7), g1.default_joint_pos])
     values[7 + 3] = g1.joint_upper[3] + 0.2  # the left knee
-    found = replaying.load(str(clip(tmp_path / "clip.npz", g1, joint_pos=np.tile(values, (5, 1)))))
-    assert dict(replaying.summary(found))["joint limits"].startswith(
+    found = robot_recording.load(str(clip(tmp_path / "clip.npz", g1, joint_pos=np.tile(values, (5, 1)))))
+    assert dict(robot_recording.summary(found))["joint limits"].startswith(
         "left_knee_joint by up to 0.200 rad; 5 frames"
     )
 
@@ -113,8 +156,8 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], argv: list[st
 
 def test_another_robot_is_refused(walk: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"which robot 't1' has\. Name another --asset"):
-        replaying.load(str(walk), "t1")
+        robot_recording.load(str(walk), "t1")
     g1 = robots.load("g1")
     odd = clip(tmp_path / "odd.npz", g1, joint_names=np.array([f"j{i}" for i in range(29)]))
     with pytest.raises(ConfigError, match="are of no robot known here: g1, t1, k1"):
-        replaying.load(str(odd))
+        robot_recording.load(str(odd))

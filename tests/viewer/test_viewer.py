@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import socket
@@ -16,14 +17,14 @@ import pytest
 from bridges.protocol import Ground, SimState
 from holosoma_jax import robots
 from holosoma_jax.config.schema import ViewerConfig
-from holosoma_jax.render.steering import Limits
-from holosoma_jax.viewer import link, viewer
-from holosoma_jax.viewer import stage as viewer_stage
-from holosoma_jax.viewer.link import View, ViewerJob
+from holosoma_jax.viewer import messages, viewer
+from holosoma_jax.viewer.controls import CommandLimits, Playback
+from holosoma_jax.viewer.messages import Frame, ViewerJob
 from holosoma_jax.viewer.viewer import Viewer, ViewerUnavailable
+from holosoma_jax.viewer.viewer_scene import FrameReader, ViewerScene
 
 ENVS = 3
-LIMITS = Limits((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+LIMITS = CommandLimits((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,9 @@ def opened(robot, tmp_path, monkeypatch) -> Iterator[Callable[..., Viewer]]:
 
     def make(**settings) -> Viewer:
         cfg = ViewerConfig(mode="web", **settings)
-        made.append(viewer.open_viewer(cfg, robot, Ground(), ENVS, "test", limits=LIMITS, say=lambda _: None))
+        made.append(
+            viewer.open_viewer(cfg, robot, Ground(), ENVS, "test", limits=LIMITS, print_line=lambda _: None)
+        )
         return made[-1]
 
     yield make
@@ -74,65 +77,66 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-def frame(seed: int, joints: int = 4) -> View:
+def frame(seed: int, joints: int = 4) -> Frame:
     rng = np.random.default_rng(seed)
-    sizes = (3, 4, 3, 3, 3, joints)
-    pos, quat, lin, ang, command, pose = (rng.standard_normal(n).astype(np.float32) for n in sizes)
-    return View(seed, pos, quat, lin, ang, command, pose)
+    sizes = (3, 4, 3, 3, 3, 3, 4, joints, joints)
+    return Frame(seed, 10 * seed - 1, *(rng.standard_normal(n).astype(np.float32) for n in sizes))
+
+
+def job(robot, **settings) -> ViewerJob:
+    given = {
+        "mjcf": robot.mjcf,
+        "own_mjcf": None,
+        "joint_names": robot.joint_names,
+        "ground": Ground(),
+        "num_envs": 1,
+        "title": "",
+        "kind": "web",
+    }
+    return ViewerJob(**(given | settings))
 
 
 def test_a_frame_survives_the_pipe():
-    view = frame(5)
-    packed = link.pack(view)
-    assert len(packed) == link.frame_bytes(4)
-    for before, after in zip(view, link.unpack(packed), strict=True):
+    sent = frame(5)
+    packed = messages.pack(sent)
+    assert len(packed) == messages.frame_bytes(4)
+    for before, after in zip(sent, messages.unpack(packed), strict=True):
         np.testing.assert_array_equal(before, after)
 
 
 @pytest.mark.parametrize("heights", [None, np.arange(12, dtype=np.float32).reshape(3, 4)])
 @pytest.mark.parametrize("limits", [None, LIMITS])
 def test_a_job_survives_the_file(tmp_path, robot, heights, limits):
-    ground = Ground(heights, 0.25, (-1.0, 2.0))
-    job = ViewerJob(
-        robot.mjcf,
-        None,
-        robot.joint_names,
-        ground,
-        7,
-        "a title",
-        "web",
-        "::1",
-        0,
-        limits,
-        (0.1, 0.0, 0.0),
-        True,
+    written = job(
+        robot,
+        own_mjcf=tmp_path / "own.xml",
+        ground=Ground(heights, 0.25, (-1.0, 2.0)),
+        num_envs=7,
+        title="a title",
+        kind="window",
+        host="::1",
+        port=99,
+        limits=limits,
+        command=(0.1, 0.0, 0.0),
+        playback=Playback(True, 12),
+        stays=True,
     )
-    link.write_job(tmp_path / "job.npz", job)
-    back = link.read_job(tmp_path / "job.npz")
+    messages.write_job(tmp_path / "job.npz", written)
+    back = messages.read_job(tmp_path / "job.npz")
     assert (back.ground.heights is None) == (heights is None)
     if heights is not None:
         np.testing.assert_array_equal(back.ground.heights, heights)
     assert (back.ground.cell, back.ground.corner) == (0.25, (-1.0, 2.0))
-    for name in (
-        "mjcf",
-        "like",
-        "joint_names",
-        "num_envs",
-        "title",
-        "kind",
-        "host",
-        "limits",
-        "command",
-        "stays",
-    ):
-        assert getattr(back, name) == getattr(job, name), name
+    for field in dataclasses.fields(ViewerJob):
+        if field.name != "ground":
+            assert getattr(back, field.name) == getattr(written, field.name), field.name
 
 
 def test_only_the_newest_finite_frame_counts():
     source, sink = os.pipe()
-    frames = viewer_stage.Frames(source, 4)
+    frames = FrameReader(source, 4)
     assert frames.take(0.01) is None
-    packed = [link.pack(frame(seed)) for seed in range(3)]
+    packed = [messages.pack(frame(seed)) for seed in range(3)]
     os.write(sink, b"".join(packed[:2]) + packed[2][:10])  # the third has only begun
     wait_for(lambda: frames._newest is not None)
     taken = frames.take(1.0)
@@ -140,7 +144,7 @@ def test_only_the_newest_finite_frame_counts():
     os.write(sink, packed[2][10:])
     taken = frames.take(5.0)
     assert taken is not None and taken.env == 2
-    os.write(sink, link.pack(frame(3)._replace(root_pos=np.full(3, np.nan, np.float32))))
+    os.write(sink, messages.pack(frame(3)._replace(root_pos=np.full(3, np.nan, np.float32))))
     assert frames.take(0.2) is None
     os.close(sink)
     wait_for(lambda: frames.ended)
@@ -149,14 +153,11 @@ def test_only_the_newest_finite_frame_counts():
 def test_the_ground_follows_the_robot(robot):
     heights = np.tile(np.linspace(0.0, 8.0, 801, dtype=np.float32)[:, None], (1, 601))  # 0.1 m per m along x
     ground = Ground(heights, 0.1, (-40.0, -30.0))
-    job = ViewerJob(
-        robot.mjcf, None, robot.joint_names, ground, 1, "", "web", "::1", 0, None, (0.0, 0.0, 0.0), True
-    )
-    stage = viewer_stage.Stage(job)
-    view = frame(0, robot.num_joints)
+    scene = ViewerScene(job(robot, ground=ground))
+    shown = frame(0, robot.num_joints)
     for x, other in ((1.0, False), (20.0, True), (21.0, False), (39.0, True)):
-        assert stage.pose(view._replace(root_pos=np.array([x, 0.0, 1.0], np.float32))) is other
-        field, geom = stage.model.hfield("video_ground"), stage.model.geom("video_ground")
+        assert scene.set_frame(shown._replace(root_pos=np.array([x, 0.0, 1.0], np.float32))) is other
+        field, geom = scene.model.hfield("video_ground"), scene.model.geom("video_ground")
         half, _, top, _ = field.size
         low, high = geom.pos[0] - half, geom.pos[0] + half
         assert low < x < high + 1e-6
@@ -182,7 +183,7 @@ def test_it_listens_elsewhere_when_told(opened):
 
 def test_frames_are_taken_from_the_environment_that_is_looked_at(opened, robot, monkeypatch):
     shown, sent = opened(), []
-    monkeypatch.setattr(viewer, "pack", lambda view: sent.append(view) or link.pack(view))
+    monkeypatch.setattr(viewer, "pack", lambda frame: sent.append(frame) or messages.pack(frame))
     state, command = standing(robot), np.arange(3.0 * ENVS).reshape(ENVS, 3)
     shown.show(state, command)
     shown.show(state, command)  # too soon after the first
@@ -260,5 +261,5 @@ def test_without_a_display_a_window_is_one_line(robot, monkeypatch, tmp_path):
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(ViewerUnavailable, match="window: ") as error:
-        viewer.open_viewer(ViewerConfig(mode="window"), robot, Ground(), 1, "test", say=lambda _: None)
+        viewer.open_viewer(ViewerConfig(mode="window"), robot, Ground(), 1, "test", print_line=lambda _: None)
     assert "\n" not in str(error.value) and "--viewer.mode web" in str(error.value)

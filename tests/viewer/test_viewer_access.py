@@ -118,7 +118,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         viewer: Viewer = open_viewer(
-            ViewerConfig(mode="web"), robots.load("g1"), Ground(), 1, "test", say=lambda _: None
+            ViewerConfig(mode="web"), robots.load("g1"), Ground(), 1, "test", print_line=lambda _: None
         )
     try:
         yield int(viewer.url.rstrip("/").rpartition(":")[2])

@@ -13,7 +13,7 @@ import pytest
 from bridges.protocol import Ground
 from holosoma_jax import robots
 from holosoma_jax.config.schema import ViewerConfig
-from holosoma_jax.render.steering import Limits
+from holosoma_jax.viewer.controls import CommandLimits
 from holosoma_jax.viewer.viewer import Viewer, open_viewer
 from tests.support import browser
 from tests.support.browser import Page
@@ -40,9 +40,9 @@ def shown(home: Path) -> Iterator[Viewer]:
     robot = robots.load("g1")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
-        limits = Limits((-0.2, -1.0, -1.0), (0.2, 1.0, 1.0))
+        limits = CommandLimits((-0.2, -1.0, -1.0), (0.2, 1.0, 1.0))
         cfg = ViewerConfig(mode="web")
-        viewer = open_viewer(cfg, robot, Ground(), 3, "test", limits=limits, say=lambda _: None)
+        viewer = open_viewer(cfg, robot, Ground(), 3, "test", limits=limits, print_line=lambda _: None)
     ended = threading.Event()
 
     def play() -> None:

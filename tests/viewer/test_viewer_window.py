@@ -7,48 +7,25 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bridges.protocol import Ground
 from holosoma_jax import robots
 from holosoma_jax.config.schema import ViewerConfig
-from holosoma_jax.render.steering import Limits
 from holosoma_jax.viewer import viewer
-from holosoma_jax.viewer.link import ViewerJob
+from holosoma_jax.viewer.controls import CommandLimits
 from tests.viewer.test_viewer import ENVS, standing, wait_for
 
-LIMITS = Limits((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+LIMITS = CommandLimits((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 
 
-def keys(limits: Limits | None, num_envs: int = 2) -> tuple[Any, list[dict[str, Any]]]:
-    from holosoma_jax.viewer.window import Keys
+def test_keys_have_the_names_that_controls_take():
+    from holosoma_jax.viewer.window import key_name
 
-    job = ViewerJob(Path(), None, (), Ground(), num_envs, "", "window", "", 0, limits, (0.0, 0.0, 0.0), False)
-    said: list[dict[str, Any]] = []
-    return Keys(job, lambda **message: said.append(message)), said
-
-
-def test_keys_steer_and_choose():
-    press, said = keys(LIMITS)
-    for code in (ord("W"), ord("Q"), 262, 262, 263, ord("P"), 340):
-        press(code)
-    expected = [
-        {"command": (0.1, 0.0, 0.0)},
-        {"command": (0.1, 0.0, 0.1)},
-        {"env": 1},
-        {"env": 0},
-        {"env": 1},
-    ]
-    assert said == expected
-
-
-def test_who_only_watches_steers_nothing():
-    press, said = keys(None, num_envs=1)
-    for code in (ord("W"), ord("Z"), 262):
-        press(code)
-    assert said == []
+    codes = (ord("W"), 262, 263, ord(" "), ord("."), ord(","), ord("-"), ord("="), 340, 0)
+    names = ("W", "RightArrow", "LeftArrow", "Space", "Period", "Comma", "Minus", "Equal", "", "")
+    assert tuple(map(key_name, codes)) == names
 
 
 @pytest.fixture
@@ -76,7 +53,7 @@ def test_it_opens_shows_and_ends(display: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     robot, said = robots.load("g1"), []
     cfg = ViewerConfig(mode="window")
-    shown = viewer.open_viewer(cfg, robot, Ground(), ENVS, "test", limits=LIMITS, say=said.append)
+    shown = viewer.open_viewer(cfg, robot, Ground(), ENVS, "test", limits=LIMITS, print_line=said.append)
     try:
         assert said == ["Viewer: a window of its own."]
         state = standing(robot)

@@ -1,14 +1,12 @@
-"""A recorded trajectory or motion clip, looked at: which robot it is, what is in it, frame by frame."""
+"""A recorded trajectory or motion clip with its robot: which one it is, what happens in it, frame by frame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from bridges.protocol import SimState
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.policy.policies import PRESETS
@@ -20,7 +18,7 @@ LIMIT_MARGIN = 0.01
 """rad by which a simulator's soft limits give way without anything being wrong"""
 
 
-class Replay(NamedTuple):
+class RobotRecording(NamedTuple):
     """A trajectory and the robot that it is of."""
 
     path: Path
@@ -28,13 +26,8 @@ class Replay(NamedTuple):
     """joints and bodies in the robot's order"""
     robot: Robot
 
-    def frames(self) -> Iterator[tuple[float, SimState]]:
-        """(s since the start, state of one environment [1, ...]) of every frame; for a viewer."""
-        for t in range(self.recording.num_frames):
-            yield t * self.recording.dt, self.recording.frame(t)
 
-
-def load(path: str, robot: str | None = None) -> Replay:
+def load(path: str, robot: str | None = None) -> RobotRecording:
     """The trajectory in `path`, for the robot that it names, that has its joints, or `robot`.
 
     Args:
@@ -50,7 +43,7 @@ def load(path: str, robot: str | None = None) -> Replay:
         raise ConfigError(
             f"{path}: has no joint '{missing[0]}', which robot '{record.name}' has. Name another --asset."
         )
-    return Replay(Path(path), _in_order(found, record), record)
+    return RobotRecording(Path(path), _in_order(found, record), record)
 
 
 def _robot_of(path: str, found: Recording) -> Robot:
@@ -71,7 +64,7 @@ def _in_order(found: Recording, robot: Robot) -> Recording:
     rows = [found.body_names.index(name) for name in bodies]
 
     def pick(name: str, array: np.ndarray) -> np.ndarray:
-        if name.startswith("joint_"):
+        if name.startswith("joint_") or name == "ghost_joint_pos":
             return array[:, joints]
         return array[:, rows] if name.startswith("body_") or name == "contact_force" else array
 
@@ -85,7 +78,7 @@ def _in_order(found: Recording, robot: Robot) -> Recording:
     )
 
 
-def summary(replay: Replay) -> list[tuple[str, str]]:
+def summary(replay: RobotRecording) -> list[tuple[str, str]]:
     """What a person wants to know of a trajectory: (quantity, text with its unit)."""
     found, robot = replay.recording, replay.robot
     arrays = found.arrays
@@ -97,7 +90,7 @@ def summary(replay: Replay) -> list[tuple[str, str]]:
         ("robot", f"{robot.name}, {robot.num_joints} joints"),
         ("frames", f"{found.num_frames} at {1.0 / found.dt:g} Hz, {found.num_frames * found.dt:.2f} s"),
         ("root height", f"{position[:, 2].min():.3f} to {position[:, 2].max():.3f} m"),
-        ("way of the root", f"{path:.2f} m"),
+        ("path of the root", f"{path:.2f} m"),
     ]
     if starts[1:].any():
         rows.insert(2, ("episodes", f"{1 + int(starts[1:].sum())}"))

@@ -1,7 +1,13 @@
-"""What the viewer's two processes tell each other.
+"""What the run and the viewer's process send each other.
 
-The run writes a job file once, then frames: `View`s of one environment as float32 of a fixed length. The
-viewer answers in lines of JSON: where it can be seen, which environment to send, the user's command.
+The run writes a job file once, then frames of one environment as float32 of a fixed length. The viewer answers
+in lines of JSON, each an object with one key:
+
+    ready   the address of the page, "" for a window         error   why there is no viewer, one line
+    env     index of the environment to send                  command [3] m/s, m/s, rad/s
+    paused  whether the clock is stopped                      speed   of real time
+    step    control steps or frames to go while paused        seek    frame of the recording to go to
+
 Nothing here imports MuJoCo.
 """
 
@@ -15,17 +21,19 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from bridges.protocol import Ground
-from holosoma_jax.render.steering import Limits
+from holosoma_jax.viewer.controls import WATCH_ONLY, CommandLimits, Playback
 
-FIXED = 17
-"""numbers of a frame before the joints"""
+SIZES = (1, 1, 3, 4, 3, 3, 3, 3, 4)
+"""Numbers of each field of a `Frame` before the joints."""
 
 
-class View(NamedTuple):
+class Frame(NamedTuple):
     """One environment at one moment; world frame."""
 
     env: int
     """index of the environment"""
+    frame_index: int
+    """of the frame in a recording; -1 in a live run"""
     root_pos: np.ndarray
     """[3] m"""
     root_quat: np.ndarray
@@ -36,7 +44,13 @@ class View(NamedTuple):
     """[3] rad/s"""
     command: np.ndarray
     """[3] m/s, m/s, rad/s in the heading frame; NaN if the task has no velocity command"""
+    ghost_root_pos: np.ndarray
+    """[3] m of a second robot; NaN if there is none"""
+    ghost_root_quat: np.ndarray
+    """[4] w x y z"""
     joint_pos: np.ndarray
+    """[J] rad"""
+    ghost_joint_pos: np.ndarray
     """[J] rad"""
 
 
@@ -46,47 +60,41 @@ class ViewerJob:
 
     mjcf: Path
     """the model that is drawn"""
-    like: Path | None
+    own_mjcf: Path | None
     """the robot's own, if another is drawn"""
     joint_names: tuple[str, ...]
     ground: Ground
     num_envs: int
     title: str
     kind: Literal["web", "window"]
-    host: str
-    port: int
-    limits: Limits | None
-    """of commands; None: the user watches, and steers nothing"""
-    command: tuple[float, float, float]
-    """the first one, if the user steers"""
-    stays: bool
+    host: str = "127.0.0.1"
+    port: int = 0
+    limits: CommandLimits | None = None
+    """of velocity commands; None: the user gives none"""
+    command: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """the first one, if the user gives some"""
+    playback: Playback = WATCH_ONLY
+    stays: bool = False
     """whether the page may be closed and opened again; otherwise closing it ends the viewer"""
 
 
-def pack(view: View) -> bytes:
-    """A frame."""
-    parts = (
-        [float(view.env)],
-        view.root_pos,
-        view.root_quat,
-        view.root_lin_vel,
-        view.root_ang_vel,
-        view.command,
-        view.joint_pos,
-    )
+def pack(frame: Frame) -> bytes:
+    """A frame as bytes."""
+    parts = ([float(part)] if isinstance(part, int) else part for part in frame)
     return np.concatenate([np.asarray(part, np.float32) for part in parts]).tobytes()
 
 
-def unpack(frame: bytes) -> View:
+def unpack(data: bytes) -> Frame:
     """Inverse of `pack`."""
-    row = np.frombuffer(frame, np.float32)
-    env, pos, quat, lin, ang, command, joints = np.split(row, [1, 4, 8, 11, 14, FIXED])
-    return View(int(env[0]), pos, quat, lin, ang, command, joints)
+    row = np.frombuffer(data, np.float32)
+    joints = (len(row) - sum(SIZES)) // 2
+    env, frame_index, *parts = np.split(row, np.cumsum([*SIZES, joints]))
+    return Frame(int(env[0]), int(frame_index[0]), *parts)
 
 
 def frame_bytes(joints: int) -> int:
     """Length of a frame of a robot with so many joints."""
-    return 4 * (FIXED + joints)
+    return 4 * (sum(SIZES) + 2 * joints)
 
 
 def write_job(path: Path, job: ViewerJob) -> None:
@@ -94,7 +102,7 @@ def write_job(path: Path, job: ViewerJob) -> None:
     heights = job.ground.heights
     facts = {
         "mjcf": str(Path(job.mjcf).resolve()),
-        "like": None if job.like is None else str(Path(job.like).resolve()),
+        "own_mjcf": None if job.own_mjcf is None else str(Path(job.own_mjcf).resolve()),
         "joint_names": job.joint_names,
         "cell": job.ground.cell,
         "corner": job.ground.corner,
@@ -105,6 +113,7 @@ def write_job(path: Path, job: ViewerJob) -> None:
         "port": job.port,
         "limits": job.limits,
         "command": job.command,
+        "playback": job.playback,
         "stays": job.stays,
     }
     np.savez(
@@ -123,9 +132,10 @@ def read_job(path: Path) -> ViewerJob:
     ground = Ground(heights, facts.pop("cell"), (corner[0], corner[1]))
     facts |= {
         "mjcf": Path(facts["mjcf"]),
-        "like": None if facts["like"] is None else Path(facts["like"]),
+        "own_mjcf": None if facts["own_mjcf"] is None else Path(facts["own_mjcf"]),
         "joint_names": tuple(facts["joint_names"]),
-        "limits": None if limits is None else Limits(tuple(limits[0]), tuple(limits[1])),
+        "limits": None if limits is None else CommandLimits(tuple(limits[0]), tuple(limits[1])),
         "command": tuple(facts["command"]),
+        "playback": Playback(*facts["playback"]),
     }
     return ViewerJob(ground=ground, **facts)

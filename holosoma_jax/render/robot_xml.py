@@ -1,4 +1,4 @@
-"""Which model a robot is drawn with: its own, a file of the user's, or MuJoCo Menagerie's."""
+"""Which model file a robot is drawn with: its own, a file of the user's, or MuJoCo Menagerie's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bridges.protocol import Ground
 from holosoma_jax.config.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,34 +18,34 @@ MODELS = {"g1": "unitree_g1"}
 KEY = "viewer.robot-xml"
 
 
-def dress(robot: Robot, robot_xml: str | None) -> Robot:
-    """`robot`, drawn as `robot_xml` says.
+def with_visual_model(robot: Robot, robot_xml: str | None) -> Robot:
+    """`robot`, drawn with the model that `robot_xml` names.
 
     Args:
       robot: the record.
-      robot_xml: an MJCF file, 'menagerie', or None for the robot's own model.
+      robot_xml: an MJCF or URDF file, 'menagerie', or None for the robot's own model.
 
     Raises:
       ConfigError: there is no such model, or a joint of it does not match; names the joint.
     """
     if robot_xml is None:
         return robot
-    from holosoma_jax.render import visual_model
+    from holosoma_jax.render import scene, visual_model, visual_spec
 
     path = menagerie(robot.name) if robot_xml == MENAGERIE else Path(robot_xml).expanduser()
     if not path.is_file():
-        raise ConfigError(f"{KEY}: '{robot_xml}' is no file; give an MJCF file or 'menagerie'.")
-    if path.suffix.lower() not in (".xml", ".mjcf", ".urdf"):  # else MuJoCo prints lines of its own
-        raise ConfigError(f"{KEY}: '{robot_xml}' is no MJCF file; its name has to end in .xml.")
+        raise ConfigError(f"{KEY}: '{robot_xml}' is no file; give an MJCF or URDF file, or 'menagerie'.")
     try:
-        visual_model.check(path, robot.joint_names, robot.mjcf)
-    except visual_model.MisfitError as error:
+        visual_spec.read(path, robot.joint_names, complete=True)
+        model = scene.scene_model(path, Ground(), 64, 64, joint_names=robot.joint_names)
+        visual_model.bind(model, robot.joint_names, path, robot.mjcf)
+    except visual_spec.MisfitError as error:
         raise ConfigError(f"{KEY}: {error}") from None
-    return replace(robot, looks=path.resolve())
+    return replace(robot, visual_mjcf=path.resolve())
 
 
 def menagerie(robot: str) -> Path:
-    """The MJCF of `robot` in MuJoCo Menagerie, downloaded where it is not there yet.
+    """The MJCF of `robot` in MuJoCo Menagerie, downloaded if it is not there yet.
 
     Raises:
       ConfigError: the package is missing, has no such robot, or cannot download.

@@ -1,0 +1,41 @@
+"""A second, transparent robot in a picture: the motion to be tracked beside the robot that tracks it."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+
+from holosoma_jax.render.visual_model import VisualModel, set_pose
+
+RGBA = (0.25, 0.55, 1.0, 0.4)
+"""Blue, as the arrow of what the robot is commanded"""
+
+
+class Ghost:
+    """Draws another pose of a model into a scene that shows the model already."""
+
+    def __init__(self, visual: VisualModel):
+        """Prepare to pose `visual`."""
+        self._visual, self._data = visual, mujoco.MjData(visual.model)
+        self._option, self._perturb = mujoco.MjvOption(), mujoco.MjvPerturb()
+
+    def add_to(
+        self, scene: mujoco.MjvScene, root_pos: np.ndarray, root_quat: np.ndarray, joint_pos: np.ndarray
+    ) -> None:
+        """Append the ghost's geoms to `scene`; none if the pose is not finite.
+
+        Args:
+          scene: what is drawn of the model; as many geoms as there is room for are added.
+          root_pos: [3] m.
+          root_quat: [4] w x y z.
+          joint_pos: [J] rad, in the robot's order.
+        """
+        if not all(np.isfinite(part).all() for part in (root_pos, root_quat, joint_pos)):
+            return
+        set_pose(self._visual, self._data, root_pos, root_quat, joint_pos)
+        first = scene.ngeom
+        moving = int(mujoco.mjtCatBit.mjCAT_DYNAMIC)
+        mujoco.mjv_addGeoms(self._visual.model, self._data, self._option, self._perturb, moving, scene)
+        for geom in scene.geoms[first : scene.ngeom]:
+            geom.rgba[:] = RGBA
+            geom.matid, geom.transparent = -1, 1
