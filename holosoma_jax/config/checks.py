@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from holosoma_jax.config import extensions
+from holosoma_jax.config import extensions, limits
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.keys import Path, Sources
+from holosoma_jax.config.limits import Refuse
 from holosoma_jax.config.schema import Config, TrainingConfig
 from holosoma_jax.config.validate import label, refused
-
-Refuse = Callable[[str, Any, str], None]
-"""Raises ConfigError for a dotted key, the value it has and what is wanted instead."""
 
 
 def check(config: Config, sources: Sources) -> None:
@@ -21,14 +19,16 @@ def check(config: Config, sources: Sources) -> None:
     Raises:
       ConfigError: the first violation.
     """
-    _check_relations(config, sources)
-    _check_terms(config, sources)
 
-
-def _check_relations(config: Config, sources: Sources) -> None:
     def refuse(path: str, value: Any, wanted: str) -> None:
         raise refused(tuple(path.split(".")), value, f"wanted {wanted}.", sources)
 
+    _check_relations(config, refuse)
+    limits.check(config, refuse)
+    _check_terms(config, sources, refuse)
+
+
+def _check_relations(config: Config, refuse: Refuse) -> None:
     groups = config.observation.groups
     _learner_check(config.algo.name)(config, refuse)
     _check_processes(config.training, refuse)
@@ -126,27 +126,15 @@ def _terms(config: Config) -> Iterator[tuple[str, Path, Any]]:
             yield kind, (*path, name), value
 
 
-def _check_terms(config: Config, sources: Sources) -> None:
+def _check_terms(config: Config, sources: Sources, refuse: Refuse) -> None:
     from holosoma_jax.envs.terms import registry  # imports JAX: only once everything else is right
 
     for kind, path, term in _terms(config):
-        for key, value in term.params.items():
-            _check_ranges((*path, "params", key), value, "range" in key or "interval" in key, sources)
+        limits.check_params(".".join((*path, "params")), term.params, refuse)
         try:
             registry.check(kind, path[-1], term.func, term.params)
         except ConfigError as error:
             raise ConfigError(_in_users_words(str(error), kind, path, sources)) from error
-
-
-def _check_ranges(path: Path, value: Any, is_range: bool, sources: Sources) -> None:
-    """A pair of numbers in a parameter called '..range..' or '..interval..' must be [low, high]."""
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            _check_ranges((*path, key), part, is_range, sources)
-    elif is_range and isinstance(value, tuple) and len(value) == 2:
-        numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
-        if numbers and value[0] > value[1]:
-            raise refused(path, value, "wanted [low, high] with low <= high.", sources)
 
 
 def _in_users_words(message: str, kind: str, path: Path, sources: Sources) -> str:

@@ -9,8 +9,11 @@ import ast
 import dataclasses
 import functools
 import inspect
+import io
+import os
+import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -18,6 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from holosoma_jax.config import files, keys, values
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.keys import Path
 from holosoma_jax.config.yaml12 import show as show_value
 
@@ -42,25 +46,36 @@ def show(prog: str, description: str, config: Any, extra: Any = None, *, experim
       extra: the command's own flags: a documented dataclass, or an instance of it.
       experiment: whether the command takes exp:NAME; False where a checkpoint brings the config.
     """
-    console = Console(highlight=False)
-    width = console.width if console.is_terminal else 100
-    try:
-        console.print(page(prog, description, config, extra, experiment, width), soft_wrap=True)
-    except BrokenPipeError:  # `--help | head`
-        console.quiet = True
+    _write(lambda width: page(prog, description, config, extra, experiment, width))
 
 
 def show_flags(prog: str, description: str, args: type) -> None:
     """Print the page of a command that has flags of its own and no config."""
+
+    def text(width: int) -> Text:
+        out = Text()
+        out.append("Usage: ", "bold").append(f"{prog} [--flag=VALUE ...]\n\n")
+        return out.append(textwrap.fill(description, width) + "\n").append_text(_keys(args, width))
+
+    _write(text)
+
+
+def _write(text: Callable[[int], Text]) -> None:
+    """Print `text` of the terminal's width; letters that the output cannot encode become question marks.
+
+    Raises:
+      ConfigError: it cannot be written. A reader that has gone (`--help | head`) is no error.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False)
-    width = console.width if console.is_terminal else 100
-    out = Text()
-    out.append("Usage: ", "bold").append(f"{prog} [--flag=VALUE ...]\n\n")
-    out.append(textwrap.fill(description, width) + "\n").append_text(_keys(args, width))
     try:
-        console.print(out, soft_wrap=True)
-    except BrokenPipeError:
-        console.quiet = True
+        console.print(text(console.width if console.is_terminal else 100), soft_wrap=True)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
+        if not isinstance(error, BrokenPipeError):
+            raise ConfigError(f"--help: cannot be written ({error.strerror}).") from error
 
 
 def page(prog: str, description: str, config: Any, extra: Any, experiment: bool, width: int) -> Text:

@@ -17,6 +17,8 @@ from holosoma_jax.config.yaml12 import Loader, TextLoader, show
 
 MAX_FLOAT = 3.4028234663852886e38
 """The largest float32."""
+MIN_FLOAT = 1.1754943508222875e-38
+"""The smallest positive one that is not rounded to 0."""
 _NULLS = ("null", "Null", "NULL", "None", "~")
 
 
@@ -55,7 +57,9 @@ def check(value: Any, tp: Any) -> Any:
 def wanted(value: Any, tp: Any) -> str:
     """'wanted ...' for a value that `check` refuses, with the nearest option where there are some."""
     hint = nearest(value, options(tp)) if isinstance(value, str) else ""
-    if isinstance(value, (int, float)) and abs(value) > (MAX_INT if isinstance(value, int) else MAX_FLOAT):
+    if isinstance(value, float) and 0 < abs(value) < MIN_FLOAT:
+        hint = f" Numbers have 32 bits here: 0, or at least {MIN_FLOAT:.4g}."
+    elif isinstance(value, (int, float)) and abs(value) > (MAX_INT if isinstance(value, int) else MAX_FLOAT):
         kind = "Integers have" if isinstance(value, int) else "Numbers have"
         hint = f" {kind} 32 bits here: at most {MAX_INT if isinstance(value, int) else f'{MAX_FLOAT:.4g}'}."
     return f"wanted {describe(tp)}.{hint or _as_list(value, tp)}"
@@ -105,7 +109,7 @@ def _frozen(value: Any) -> Any:
         return tuple(_frozen(v) for v in value)
     if isinstance(value, Mapping):
         return {k: _frozen(v) for k, v in value.items()}
-    if isinstance(value, float) and not abs(value) <= MAX_FLOAT:  # nan, too
+    if isinstance(value, float) and value != 0 and not MIN_FLOAT <= abs(value) <= MAX_FLOAT:  # nan, too
         raise ValidationError.from_exception_data("value", [{"type": "finite_number", "input": value}])
     return value
 
@@ -158,4 +162,5 @@ def _range(bounds: Mapping[str, Any]) -> str:
         return f" from {bounds['Ge'].ge} to {bounds['Le'].le}"
     if "Ge" in bounds:
         return f" >= {bounds['Ge'].ge}"
-    return f" > {bounds['Gt'].gt}" if "Gt" in bounds else ""
+    upper = f" and <= {bounds['Le'].le}" if "Le" in bounds else ""
+    return f" > {bounds['Gt'].gt}{upper}" if "Gt" in bounds else ""

@@ -340,3 +340,19 @@ def test_every_error_of_a_mutated_flag_names_the_flag():
             text = str(error)
             assert "\n" not in text, argument
             assert flag in text or flag.replace("-", "_") in text.replace("-", "_"), (argument, text)
+
+
+RANGES = "command: {setup_terms: {locomotion_command: {params: {command_ranges: {lin_vel_xx: [0, 9]}}}}}"
+
+
+def test_a_misspelt_key_inside_a_mapping_is_named(tmp_path):
+    flag = "--command.setup-terms.locomotion-command.params"
+    whole = f"{flag}.command-ranges={{lin_vel_xx: [0, 9], lin_vel_x: [0, 1], lin_vel_y: [0, 1], ang_vel_yaw: [0, 1]}}"
+    assert "Did you mean 'lin_vel_x'?" in line([G1, whole])
+    file = tmp_path / "mine.yaml"
+    groups = (Path(__file__).parents[2] / "configs/exp/g1-29dof.yaml").read_text().partition("overrides:")[0]
+    file.write_text(
+        f"{groups}\noverrides: {{{RANGES}}}\n".replace("overrides: {command", "overrides: {command")
+    )
+    message = line(["--config", str(file)])
+    assert "command_ranges.lin_vel_xx" in message and "Did you mean 'lin_vel_x'?" in message

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from holosoma_jax.config.schema.types import (
     NonNegativeFloat,
-    NonNegativeInt,
     PathText,
     PositiveFloat,
     PositiveInt,
     Vec3,
 )
 
+Length = Annotated[float, Field(gt=0, le=10_000)]
+"""m; single precision loses millimetres beyond."""
+LengthOrZero = Annotated[float, Field(ge=0, le=10_000)]
 TerrainKind = Literal["flat", "rough", "low_obstacles", "smooth_slope", "rough_slope"]
 """Kinds of tile that `envs.terrain` can make."""
 
@@ -34,7 +38,7 @@ class SimConfig:
 class MujocoConfig:
     """Plain MuJoCo on the CPU."""
 
-    num_threads: NonNegativeInt = 0
+    num_threads: Annotated[int, Field(ge=0, le=4096)] = 0
     """Threads that step the environments; 0 uses all cores."""
     integrator: Literal["euler", "implicitfast"] = "euler"
     """Time integration; the reference uses Euler."""
@@ -141,15 +145,15 @@ class SpawnConfig:
 
     randomize_tiles: bool = True
     """Each environment gets a random tile; False: all on tile (0, 0)."""
-    xy_offset_range: NonNegativeFloat = 1.0
+    xy_offset_range: LengthOrZero = 1.0
     """m, uniform offset from the tile's centre at each reset, in x and in y."""
     query_terrain_height: bool = False
     """Start at the terrain's height under the offset position instead of the tile's."""
     use_grid_sampling: bool = False
     """With query_terrain_height: the highest of a grid of points instead of one."""
-    grid_size: PositiveInt = 3
+    grid_size: Annotated[int, Field(ge=1, le=100)] = 3
     """Points along each side of that grid."""
-    grid_spacing: PositiveFloat = 0.2
+    grid_spacing: Length = 0.2
     """m between them."""
 
 
@@ -159,15 +163,15 @@ class TerrainTermConfig:
 
     mesh_type: Literal["plane", "trimesh"] = "plane"
     """Infinite plane, or a generated height field."""
-    horizontal_scale: PositiveFloat = 0.1
+    horizontal_scale: Length = 0.1
     """m between height samples."""
-    vertical_scale: PositiveFloat = 0.005
+    vertical_scale: Length = 0.005
     """m per integer height step."""
-    border_size: NonNegativeFloat = 40.0
+    border_size: LengthOrZero = 40.0
     """m of flat ground around the tiles."""
-    terrain_length: PositiveFloat = 8.0
+    terrain_length: Length = 8.0
     """m, tile size along x."""
-    terrain_width: PositiveFloat = 8.0
+    terrain_width: Length = 8.0
     """m, tile size along y."""
     num_rows: PositiveInt = 10
     """Tiles along x."""
@@ -175,15 +179,15 @@ class TerrainTermConfig:
     """Tiles along y."""
     terrain_config: dict[TerrainKind, NonNegativeFloat] = field(default_factory=dict)
     """Probability of each kind of tile."""
-    max_slope: NonNegativeFloat = 0.3
+    max_slope: Annotated[float, Field(ge=0, le=10)] = 0.3
     """Slope kinds: rise over run at difficulty 1."""
-    platform_size: NonNegativeFloat = 2.0
+    platform_size: LengthOrZero = 2.0
     """m, flat top of slope kinds."""
-    amplitude_range: tuple[float, float] = (0.01, 0.05)
+    amplitude_range: tuple[LengthOrZero, LengthOrZero] = (0.01, 0.05)
     """m, noise of rough slopes."""
     slope_threshold: PositiveFloat = 0.75
     """Read for the sake of the reference's configs; a height grid has no vertical walls (docs/terrain.md)."""
-    scale_factor: PositiveFloat = 1.0
+    scale_factor: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Shrinks or grows the whole map."""
     spawn: SpawnConfig = field(default_factory=SpawnConfig)
 

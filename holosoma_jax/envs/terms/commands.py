@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ Range = tuple[float, float]
 class VelocityCommand:
     """Uniform velocity commands, held for `resampling_time`, some of them 'stand still'."""
 
-    command_ranges: dict[str, Range]
+    command_ranges: dict[Literal["lin_vel_x", "lin_vel_y", "ang_vel_yaw", "heading"], Range]
     """lin_vel_x, lin_vel_y in m/s and ang_vel_yaw in rad/s; 'heading' is carried but not used"""
     stand_prob: Fraction = 0.2
     """probability that a draw asks to stand still"""

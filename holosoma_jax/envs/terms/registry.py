@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast, get_type_hints
 
@@ -18,6 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from holosoma_jax.config import extensions
 from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.config.yaml12 import show
 
 KINDS = {
     "observations": "holosoma_jax.envs.terms.observations",
@@ -117,7 +119,12 @@ def _checked(where: str, function: Callable[..., Any], params: Mapping[str, Any]
             values[key] = _adapter(hints.get(key, Any)).validate_python(given[key])
         except ValidationError as error:
             first = error.errors()[0]
-            raise ConfigError(f"{where}.{key}: got {given[key]!r}; {first['msg']}.") from error
+            inner = ".".join([key, *(str(part) for part in first["loc"] if part != "[key]")])
+            options = re.findall(r"'(\w+)'", str(first.get("ctx", {}).get("expected", "")))
+            hint = nearest(str(first["input"]), options)
+            raise ConfigError(
+                f"{where}.{inner}: got {show(first['input'])}; {first['msg']}.{hint}"
+            ) from error
     return values
 
 

@@ -1,0 +1,136 @@
+"""Values that used to end in a traceback, hang or make no sense: one short line each, which names the key."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holosoma_jax.config import compose, limits
+from holosoma_jax.config.errors import LONGEST, ConfigError
+
+PPO, SAC = "exp:g1-29dof", "exp:g1-29dof-fast-sac"
+GROUND = "--terrain.terrain-term."
+REWARD = "--reward.terms.tracking-lin-vel.params."
+CURRICULUM = "--curriculum.setup-terms.penalty-curriculum.params."
+
+
+@pytest.mark.parametrize(
+    ("exp", "flag", "value"),
+    [
+        # out of any memory
+        (PPO, "--training.num-envs", "1000000000"),
+        (PPO, "--algo.config.num-steps-per-env", "1000000000"),
+        (SAC, "--algo.config.num-atoms", "1000000000"),
+        (SAC, "--algo.config.buffer-size", "1000000000"),
+        (SAC, "--algo.config.batch-size", "2000000000"),
+        (PPO, "--algo.config.actor-hidden", "[1000000,1000000]"),
+        (PPO, "--observation.groups.actor-obs.history-length", "1000000"),
+        # the ground
+        (PPO, f"{GROUND}num-rows", "100000"),
+        (PPO, f"{GROUND}num-cols", "1000000000"),
+        (PPO, f"{GROUND}terrain-length", "9000"),
+        (PPO, f"{GROUND}terrain-width", "1e30"),
+        (PPO, f"{GROUND}border-size", "9999"),
+        (PPO, f"{GROUND}horizontal-scale", "1e-9"),
+        (PPO, f"{GROUND}horizontal-scale", "1.5"),
+        (PPO, f"{GROUND}vertical-scale", "1e-60"),
+        (PPO, f"{GROUND}vertical-scale", "1e20"),
+        (PPO, f"{GROUND}scale-factor", "1e6"),
+        (PPO, f"{GROUND}scale-factor", "900"),
+        (PPO, f"{GROUND}max-slope", "1e9"),
+        (PPO, f"{GROUND}platform-size", "1e9"),
+        (PPO, f"{GROUND}amplitude-range", "[0,1e30]"),
+        (PPO, f"{GROUND}spawn.grid-size", "1000000"),
+        (PPO, f"{GROUND}spawn.xy-offset-range", "1e30"),
+        # what 32 bits cannot hold
+        (PPO, "--simulator.config.sim.max-episode-length-s", "1e308"),
+        (PPO, "--simulator.config.sim.max-episode-length-s", "1e30"),
+        (PPO, "--simulator.config.mujoco.iterations", "99999999999"),
+        (PPO, "--simulator.config.mujoco.num-threads", "1000000000"),
+        (PPO, "--algo.config.entropy-coef", "1e39"),
+        (PPO, "--algo.config.actor-learning-rate", "1e-50"),
+        (PPO, "--reward.terms.alive.weight", "-1e300"),
+        # senseless
+        (PPO, f"{REWARD}tracking-sigma", "0"),
+        (PPO, f"{REWARD}tracking-sigma", "-0.25"),
+        (PPO, f"{CURRICULUM}min-scale", "2"),
+        (PPO, f"{CURRICULUM}level-down-threshold", "800"),
+        (SAC, "--algo.config.v-min", "30"),
+        # not text that a file system or a terminal takes
+        (PPO, "--training.name", "a\0b"),
+        (PPO, "--training.name", "a\x1b[31m"),
+        (PPO, "--training.output-dir", "a\0b"),
+        (PPO, "--training.checkpoint", "a" * 5000),
+        (PPO, "--training.name", "\udcff"),
+        (PPO, "--algo.config.gamma", "!!bool maybe"),
+        (PPO, "--algo.config.gamma", "!!timestamp x"),
+        (PPO, "--algo.config.gamma", "[" * 5000),
+    ],
+)
+def test_a_value_out_of_reach_is_one_short_line(exp: str, flag: str, value: str):
+    with pytest.raises(ConfigError) as caught:
+        compose.load([exp, f"{flag}={value}"])
+    text = str(caught.value)
+    assert text.startswith(flag) and text.isprintable() and len(text) <= LONGEST
+
+
+def test_the_size_is_named():
+    with pytest.raises(ConfigError, match=r"num-steps-per-env: got '1000000000'; wanted less: .* TB"):
+        compose.load([PPO, "--algo.config.num-steps-per-env=1000000000"])
+
+
+def test_large_runs_are_within_reach():
+    flags = ["--training.num-envs=65536", "--algo.config.num-steps-per-env=64"]
+    assert compose.load([PPO, *flags]).training.num_envs == 65536
+    assert compose.load([SAC, "--training.num-envs=16384", "--algo.config.buffer-size=4096"])
+    assert limits.LARGEST == 1e12
+
+
+@pytest.mark.parametrize("word", ["x" * 5000, "\x1b]0;title\x07", "a\nb\rc", "\udcff\udcfe", "\u202e\u200b"])
+@pytest.mark.parametrize(
+    "form", ["--{}=1", "{}", "exp:{}", "--config={}", "--training.checkpoint={}", "reward:{}"]
+)
+def test_whatever_is_quoted_the_line_is_short_and_printable(word: str, form: str):
+    try:
+        compose.load(
+            [PPO, form.format(word)] if "exp:" not in form and "config" not in form else [form.format(word)]
+        )
+    except ConfigError as error:
+        assert str(error).isprintable() and len(str(error)) <= LONGEST
+    else:
+        assert "checkpoint" in form  # a path of any letters
+
+
+def test_a_pipe_or_device_is_no_config(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "/dev/zero"):
+        with pytest.raises(ConfigError, match="no regular file"):
+            compose.load(["--config", path])
+
+
+@pytest.mark.parametrize("keep", [1, 0.3, 0.6, 0.9, 0.99])
+def test_a_saved_config_that_was_cut_off_is_recognised(tmp_path: Path, keep: float):
+    path = compose.save_yaml(compose.load([PPO]), tmp_path / "config.yaml")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[: int(keep * len(lines)) - 1 if keep != 1 else -1]))
+    with pytest.raises(ConfigError, match=r"config.yaml.*cut off"):
+        compose.load(["--config", str(path)])
+
+
+@pytest.mark.parametrize(("target", "encoding"), [("/dev/full", "utf-8"), (os.devnull, "ascii")])
+def test_help_that_cannot_be_written_is_no_traceback(target: str, encoding: str):
+    script = "from holosoma_jax.config import compose; compose.parse_or_exit(['--help'], 'prog', 'Größe ×')"
+    with open(target, "w") as out:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+            check=False,
+        )
+    assert "Traceback" not in done.stderr
