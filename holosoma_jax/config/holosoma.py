@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from holosoma_jax.config.errors import ConfigError
@@ -126,12 +126,15 @@ def preset(mapping: Mapping[str, Any], source: str) -> str:
     return known[robot] + learner
 
 
-def translate(mapping: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def translate(
+    mapping: Mapping[str, Any], base: Mapping[str, Any], known: Container[Path]
+) -> tuple[dict[str, Any], list[str]]:
     """What a `holosoma_config.yaml` changes of its preset, and the keys that have no place here.
 
     Args:
       mapping: the file.
-      base: the composed preset: a key that it does not state has no place here.
+      base: the composed preset.
+      known: every key that takes a value, the parameters of the preset's terms included.
     """
     layer: dict[str, Any] = {}
     left: list[str] = []
@@ -139,7 +142,7 @@ def translate(mapping: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[dict
         key = ours(path)
         if key[-1] == "func" and _at(base, key[:-1]) is not None:
             continue  # the term of that name is this project's
-        if key[-1] == "activation" or not _has(base, key):
+        if key[-1] == "activation" or key not in known:
             left.append(".".join(path))
             continue
         if key == ("simulator", "name") and _at(mapping, ("simulator", "config", "mujoco_backend")) == "warp":
@@ -176,11 +179,3 @@ def _at(mapping: Any, path: Path) -> Any:
     for name in path:
         mapping = mapping.get(name) if isinstance(mapping, Mapping) else None
     return mapping
-
-
-def _has(mapping: Any, path: Path) -> bool:
-    for name in path:
-        if not isinstance(mapping, Mapping) or name not in mapping:
-            return False
-        mapping = mapping[name]
-    return not isinstance(mapping, Mapping)

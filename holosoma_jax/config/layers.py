@@ -100,7 +100,7 @@ def _of_holosoma(mapping: Mapping[str, Any], name: str, groups: Mapping[str, Cho
     """The preset of a `holosoma_config.yaml` with the file's values; what has no place here is listed."""
     preset = holosoma.preset(mapping, name)
     data, sources = _experiment(Choice("exp", preset, (f"exp:{preset}",)), groups)
-    layer, left = holosoma.translate(mapping, data)
+    layer, left = holosoma.translate(mapping, data, dict(keys.walk(Config, data)))
     if left:
         _LOG.warning("%s: %d of holosoma's keys have no place here: %s", name, len(left), ", ".join(left))
     return keys.overlay(data, layer), sources | validate.labels(layer, name)

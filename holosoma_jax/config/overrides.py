@@ -37,7 +37,7 @@ def layer(
         for name in reversed(override.path):
             value = {name: value}
         out = keys.overlay(out, value)
-        sources[override.path] = Source(override.flag, override.text)
+        sources[override.path] = Source(override.flag, override.typed)
     return out, sources
 
 

@@ -51,6 +51,11 @@ class Override(NamedTuple):
     more: tuple[str, ...] = ()
     """further values, of a list"""
 
+    @property
+    def typed(self) -> str | None:
+        """All of the values, as typed."""
+        return self.text if self.text is None else " ".join((self.text, *self.more))
+
 
 class Tokens(NamedTuple):
     """A parsed command line."""

@@ -129,6 +129,8 @@ def _careless(rng: random.Random, preset: str, known: list[tuple[Path, Any]]) ->
             (f"exp:{preset}", f"{flag}=[1,"),
         ]
     )
+    if wrong[-2:] == ("1", "2") and (tp is Any or "list" in values.describe(tp)):
+        return None  # several values make a list
     if wrong[-1].endswith("=[1,") and "text" in values.describe(tp):
         return None  # text is taken as it stands
     return Mistake("careless", wrong, "")

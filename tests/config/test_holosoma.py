@@ -1,0 +1,135 @@
+"""holosoma's configuration keys and its saved `holosoma_config.yaml`."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from holosoma_jax.config import compose, holosoma, keys
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import Config
+
+G1, SAC = "exp:g1-29dof", "exp:g1-29dof-fast-sac"
+
+
+@pytest.mark.parametrize(
+    ("exp", "flag", "ours"),
+    [
+        (SAC, "--algo.config.num-q-networks=4", "algo.config.num_critics"),
+        (SAC, "--algo.config.amp=False", "algo.config.bf16"),
+        (G1, "--algo.config.module-dict.critic.layer-config.hidden-dims=[64]", "algo.config.critic_hidden"),
+        (G1, "--simulator.config.name=mjwarp", "simulator.name"),
+        (
+            G1,
+            "--command.params.locomotion-command-resampling-time=5.0",
+            "command.setup_terms.locomotion_command.params.resampling_time",
+        ),
+    ],
+)
+def test_a_key_of_another_name_is_taken_for_ours(exp: str, flag: str, ours: str):
+    assert ours in compose.diff_from_preset(compose.load([exp, flag]))
+
+
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("--simulator.config.virtual-gantry.enabled=True", "gantry"),
+        ("--simulator.config.mujoco-backend=warp", "simulator:mjwarp"),
+        ("--algo.config.weight-decay=0.1", "--algo.config.critic-optimizer.weight-decay"),
+        ("--algo.config.compile=False", "compiled"),
+        ("--robot.control.stiffness.hip_yaw=100", "docs/new_robot.md"),
+        ("--terrain.terrain-term.static-friction=0.5", "friction-range"),
+        ("--logger.resume=allow", "resumed"),
+        ("--eval-overrides.num-envs=4", "holosoma_jax.eval"),
+        ("--nightly.iterations=3", "benchmarks/"),
+    ],
+)
+def test_a_key_without_a_place_here_says_what_to_do(flag: str, says: str):
+    with pytest.raises(ConfigError) as caught:
+        compose.load([SAC, flag])
+    message = str(caught.value)
+    assert message.startswith(flag.partition("=")[0]) and says in message
+
+
+def test_a_suggestion_stays_in_its_section():
+    with pytest.raises(ConfigError) as caught:
+        compose.load([G1, "--simulator.config.enabled=True"])
+    assert "--logger" not in str(caught.value) and "--randomization" not in str(caught.value)
+
+
+def test_every_target_of_the_table_exists():
+    known: set[tuple[str, ...]] = set()
+    for exp in (G1, SAC):
+        known |= {path for path, _ in keys.walk(Config, compose.to_mapping(compose.load([exp])))}
+    targets = {*holosoma.RENAMED.values()} - {("algo", "config", "loss")}
+    # the parameter is optional in the preset
+    optional = ("command", "setup_terms", "locomotion_command", "params", "resampling_time")
+    assert targets - known <= {optional}
+
+
+@pytest.fixture
+def theirs() -> dict[str, Any]:
+    """The parts of a `holosoma_config.yaml` that matter here, written as holosoma writes it."""
+    mapping = compose.to_mapping(compose.load([G1]))
+    terms = "holosoma.managers.{}.terms.locomotion:{}"
+    reward = {
+        name: {"func": terms.format("reward", name), "weight": t["weight"], "params": t["params"], "tags": []}
+        for name, t in mapping["reward"]["terms"].items()
+    }
+    return {
+        "env_class": "holosoma.envs.locomotion.locomotion_manager.LeggedRobotLocomotionManager",
+        "training": {"num_envs": 512, "seed": 7, "torch_deterministic": True, "name": "g1_29dof_manager"},
+        "algo": {
+            "_target_": "holosoma.agents.ppo.ppo.PPO",
+            "_recursive_": False,
+            "config": {
+                "gamma": 0.9,
+                "module_dict": {"actor": {"layer_config": {"hidden_dims": [64, 32], "activation": "ELU"}}},
+                "eval_callbacks": None,
+            },
+        },
+        "robot": {"asset": {"robot_type": "g1_29dof", "enable_self_collisions": True}, "num_bodies": 30},
+        "simulator": {
+            "config": {"name": "mujoco", "mujoco_backend": "warp", "sim": {"fps": 100, "substeps": 1}}
+        },
+        "reward": {"terms": reward},
+        "nightly": {"iterations": 5000},
+    }
+
+
+def load(tmp_path: Path, mapping: dict[str, Any], *argv: str) -> Config:
+    (tmp_path / "holosoma_config.yaml").write_text(yaml.safe_dump(mapping))
+    return compose.load(["--config", str(tmp_path / "holosoma_config.yaml"), *argv])
+
+
+def test_a_saved_config_of_holosoma(theirs: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    del theirs["reward"]["terms"]["alive"]
+    theirs["reward"]["terms"]["pose"]["weight"] = -0.25
+    with caplog.at_level(logging.WARNING):
+        config = load(tmp_path, theirs, "--training.seed=8")
+    assert (config.training.num_envs, config.training.seed, config.training.deterministic) == (512, 8, True)
+    assert (config.algo.ppo.gamma, config.algo.ppo.actor_hidden) == (0.9, (64, 32))
+    assert (config.simulator.name, config.simulator.config.sim.fps) == ("mjwarp", 100)
+    assert config.robot.enable_self_collisions
+    assert "alive" not in config.reward.terms and config.reward.terms["pose"].weight == -0.25
+    assert not config.reward.terms["pose"].func.startswith("holosoma.")
+    (record,) = caplog.records
+    for left in ("nightly.iterations", "robot.num_bodies", "algo.config.eval_callbacks"):
+        assert left in record.getMessage()
+    assert "reward" not in record.getMessage()
+
+
+def test_what_is_no_config_for_here_is_one_line(theirs: dict[str, Any], tmp_path: Path):
+    other = copy.deepcopy(theirs)
+    other["robot"]["asset"]["robot_type"] = "h1"
+    with pytest.raises(ConfigError, match="'h1'"):
+        load(tmp_path, other)
+    other = copy.deepcopy(theirs)
+    other["command"] = {"setup_terms": {"motion_command": {}}}
+    with pytest.raises(ConfigError, match="tracking"):
+        load(tmp_path, other)
