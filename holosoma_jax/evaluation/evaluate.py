@@ -166,7 +166,7 @@ def velocity_ranges(cfg: Config) -> Mapping[str, tuple[float, float]]:
     Raises:
       ConfigError: the config has no velocity command.
     """
-    return _velocity_command(cfg).command_ranges
+    return {str(axis): limits for axis, limits in _velocity_command(cfg).command_ranges.items()}
 
 
 def _velocity_command(cfg: Config) -> commands.VelocityCommand:
