@@ -106,15 +106,15 @@ def isaac_amp(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
 
 
 def loco_mujoco_old(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
-    """Pelvis hinges about y, x, z in turn: R = Ry Rx Rz."""
+    """Pelvis hinges about -y, x, z in turn, R = R-y Rx Rz; the height counts from 0.755 m."""
     w, x, y, z = clip.root_quat.T
     r21, r20, r22 = 2 * (y * z - w * x), 2 * (x * z + w * y), 1 - 2 * (x * x + y * y)
     r10, r11 = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z)
     coordinates = {
         "q_pelvis_tx": clip.root_pos[:, 0],
         "q_pelvis_tz": clip.root_pos[:, 1],
-        "q_pelvis_ty": clip.root_pos[:, 2],
-        "q_pelvis_tilt": np.arctan2(r20, r22),
+        "q_pelvis_ty": clip.root_pos[:, 2] - 0.755,
+        "q_pelvis_tilt": -np.arctan2(r20, r22),
         "q_pelvis_list": np.arcsin(-r21),
         "q_pelvis_rotation": np.arctan2(r10, r11),
         "dq_pelvis_tx": np.gradient(clip.root_pos[:, 0]),

@@ -10,6 +10,9 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion import rotations
 from holosoma_jax.motion.formats.raw import UNIT_TOLERANCE, Fields, Raw, StoredBodies, unit
 
+ZERO_HEIGHT = 0.755
+"""m, the pelvis of loco-mujoco's unitree_g1/g1.xml at zero coordinates"""
+
 
 def qpos_only(fields: Fields, name: str) -> Raw:
     """OmniRetarget (quaternion first) and holosoma_retargeting (position first), told by unit length."""
@@ -53,9 +56,18 @@ def qpos_only(fields: Fields, name: str) -> Raw:
 
 
 def loco_mujoco_old(fields: Fields, name: str) -> Raw:
-    """One array a coordinate; the pelvis slides along x, y, z and turns about three hinges in turn."""
+    """One array a coordinate; the pelvis slides along x, y, z and turns about three hinges in turn.
+
+    loco-mujoco's G1 counts the height from where its model's pelvis is at zero, `ZERO_HEIGHT`.
+    """
     root = {k: fields.array(f"q_pelvis_{k}", None) for k in ("tx", "tz", "ty", "tilt", "list", "rotation")}
     frames = len(root["tx"])
+    height, notes = root["ty"], ()
+    if np.median(height) < 0.5 * ZERO_HEIGHT:
+        height, notes = (
+            height + ZERO_HEIGHT,
+            (f"q_pelvis_ty counts from {ZERO_HEIGHT} m, the model's own height",),
+        )
     skipped = {f"q_pelvis_{k}" for k in root}
     keys = [k for k in fields.values if k.startswith("q_") and k not in skipped]
     if not keys:
@@ -67,11 +79,12 @@ def loco_mujoco_old(fields: Fields, name: str) -> Raw:
         format="loco-mujoco npz (one array a coordinate)",
         name=name,
         fps=fps,
-        root_pos=np.stack([root["tx"], root["tz"], root["ty"]], 1),
+        root_pos=np.stack([root["tx"], root["tz"], height], 1),
         root_rot=np.stack([root["tilt"], root["list"], root["rotation"]], 1),
         joint_pos=joint_pos,
         joint_names=tuple(key.removeprefix("q_") for key in keys),
         quaternion=("tilt-list-rotation", "tilt-list-rotation, tilt reversed"),
+        notes=notes,
     )
 
 
@@ -114,8 +127,11 @@ def loco_mujoco_new(fields: Fields, name: str) -> list[Raw]:
 
 
 def euler_to_quaternion(angles: np.ndarray, kind: str) -> np.ndarray:
-    """loco-mujoco's pelvis hinges [T, 3] as quaternions: about y, then x, then z, each in the turned frame."""
+    """loco-mujoco's pelvis hinges [T, 3] as quaternions: about -y, then x, then z, each in the turned frame.
+
+    'reversed' in `kind` turns the first about y.
+    """
     tilt, list_, rotation = angles.T
-    sign = -1.0 if "reversed" in kind else 1.0
+    sign = 1.0 if "reversed" in kind else -1.0
     about_y, about_x = rotations.about(1, sign * tilt), rotations.about(0, list_)
     return rotations.multiply(rotations.multiply(about_y, about_x), rotations.about(2, rotation))
