@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the run to stop where it can go on from, the second ends it."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first asks the run to stop where it can go on from, the second ends it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
+"""SIGHUP comes when a terminal is closed or its ssh connection lost."""
 
 
 class Stop:
@@ -29,21 +30,27 @@ class Stop:
         return 0 if self.signal is None else 128 + self.signal
 
 
+def handled() -> list[signal.Signals]:
+    """The signals of `NAMES` that this process does not ignore; ``nohup`` lets it ignore SIGHUP."""
+    return [number for number in NAMES if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 @contextmanager
 def on_signal(say: Callable[[str], None]) -> Iterator[Stop]:
-    """Within the context, SIGINT and SIGTERM only set the flag of the yielded `Stop`.
+    """Within the context, the first signal of `NAMES` only sets the flag of the yielded `Stop`.
 
-    After the first, both get their usual effect back, so a second one ends the process at once;
-    checkpoints are complete or absent at any moment. Outside the main thread nothing is installed.
+    After it they get their usual effect back, so a second one ends the process at once; checkpoints are
+    complete or absent at any moment. Outside the main thread nothing is installed.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
+    numbers = handled()
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop.signal = signal.Signals(number)
-        for each in NAMES:
+        for each in numbers:
             signal.signal(each, signal.SIG_DFL)
         text = f"{NAMES[stop.signal]}: stopping after this iteration, then saving. Once more to quit at once."
         try:
@@ -51,9 +58,41 @@ def on_signal(say: Callable[[str], None]) -> Iterator[Stop]:
         except RuntimeError:  # the signal came while another line was being written
             os.write(1, f"\n{text}\n".encode())
 
-    before = {number: signal.signal(number, handle) for number in NAMES}
+    with _second_signal_ends():
+        before = {number: signal.signal(number, handle) for number in numbers}
+        try:
+            yield stop
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _second_signal_ends() -> Iterator[None]:
+    """Within the context, a second signal of `NAMES` ends the process, even if the first is not handled yet.
+
+    Python runs a handler between two of its instructions, so never while XLA compiles, which takes a minute or
+    more for large programs; and two signals that arrive by then are handled as one. Python does write every
+    signal's number to a pipe at once, and a thread reads it.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def count() -> None:
+        received = 0
+        while number := os.read(reading, 1)[0]:
+            received += number in NAMES
+            if received > 1:
+                os._exit(128 + number)
+
+    thread = threading.Thread(target=count, name="signals", daemon=True)
+    thread.start()
+    previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
-        yield stop
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.set_wakeup_fd(previous)
+        os.write(writing, b"\0")  # no signal has this number
+        thread.join()
+        os.close(reading)
+        os.close(writing)

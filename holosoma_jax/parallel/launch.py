@@ -17,6 +17,7 @@ from pathlib import Path
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.parallel.distributed import LOST, PARENT
+from holosoma_jax.signals import NAMES, handled
 
 GRACE = 10.0
 """s that the other processes have to end by themselves when one has failed"""
@@ -89,13 +90,13 @@ def _start(
 
 @contextlib.contextmanager
 def _forwarded(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Within the context, SIGINT and SIGTERM go to `children`, which save and end; nothing happens here."""
+    """Within the context, signals that stop a run go to `children`, which save and end; nothing happens here."""
 
     def forward(number: int, frame: object) -> None:
         for child in children:
             child.send_signal(number)  # does nothing to one that has ended
 
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, forward) for number in handled()}
     try:
         yield
     finally:
@@ -110,7 +111,7 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int | None:
     abort) come last: they may be seen before it.
     """
     failed, deadline = list[int](), float("inf")
-    saved = {0, 128 + signal.SIGINT, 128 + signal.SIGTERM}  # and ended, as asked
+    saved = {0, *(128 + number for number in NAMES)}  # and ended, as asked
     while True:
         running = False
         for index, child in enumerate(children):

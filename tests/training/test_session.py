@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from bridges.protocol import SimulatorError
 from holosoma_jax import train
 from holosoma_jax.config import compose
 from holosoma_jax.runs import checkpoint
-from holosoma_jax.signals import on_signal
 from holosoma_jax.training import session
 from tests.support import toy
 from tests.support.child import arguments, fast_sac_arguments, toy_training
@@ -46,7 +46,7 @@ def test_run_leaves_its_files_and_says_what_to_type_next(command, tmp_path):
     code, out, err = command(*arguments(tmp_path))
     run = only_run(tmp_path)
     assert (code, err) == (0, "")
-    assert sorted(p.name for p in run.iterdir()) == [
+    assert sorted(p.name for p in run.glob("[!.]*")) == [
         "checkpoints",
         "config.yaml",
         "learning_curve.png",
@@ -265,13 +265,20 @@ def test_ctrl_c_saves_and_the_printed_command_resumes(tmp_path, program_cache):
     assert (step.parent / str(int(step.name) + 1)).is_dir()
 
 
-def test_a_signal_in_the_middle_of_a_line_is_answered_too(capfd):
-    """Python refuses to write to a stream from a handler that interrupted a write to it."""
-
-    def busy(text: str) -> None:
-        raise RuntimeError("reentrant call")
-
-    with on_signal(busy) as stop:
-        signal.raise_signal(signal.SIGINT)
-    assert stop.requested
-    assert "\nCtrl-C: stopping after this iteration, then saving." in capfd.readouterr().out
+def test_a_terminal_that_is_lost_costs_nothing(tmp_path, program_cache):
+    """Nobody reads what is printed any more, as after `| head -1` or a broken ssh connection; then SIGHUP comes."""
+    argv = arguments(
+        tmp_path, **{"algo.config.num-learning-iterations": 100_000, "algo.config.save-interval": 100_000}
+    )
+    with toy_training(argv, program_cache) as process:
+        for line in process.stdout:
+            if line.startswith("iteration 1/"):
+                break
+        process.stdout.close()
+        metrics = only_run(tmp_path) / "metrics.jsonl"
+        while process.poll() is None and metrics.read_text().count("\n") < 20:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGHUP)
+    assert process.returncode == 128 + signal.SIGHUP
+    (step,) = checkpoint.steps(only_run(tmp_path) / "checkpoints")
+    assert int(step.name) >= 20
