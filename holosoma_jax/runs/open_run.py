@@ -6,24 +6,26 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from holosoma_jax.config import compose, files
+from holosoma_jax.config import compose, files, keys
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.config.trust import Saved
 from holosoma_jax.files import replacing
 from holosoma_jax.loggers import wandb_files
 from holosoma_jax.parallel import processes
-from holosoma_jax.runs import checkpoint, run_dir
+from holosoma_jax.runs import checkpoint, origin, run_dir
 from holosoma_jax.runs.checkpoint import DamagedCheckpoint, Meta
 from holosoma_jax.runs.lock import FILE as LOCK_FILE
 from holosoma_jax.runs.lock import locked
 from holosoma_jax.runs.run_dir import RunDir
 
 log = logging.getLogger(__name__)
+
+_FROM_THE_START = frozenset({"config.yaml", LOCK_FILE, origin.FILE})
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def _created(cfg: Config) -> Iterator[RunDir]:
         with locked(run.path):
             yield run
     except BaseException:
-        if not any(_has_content(path) for path in run.path.iterdir() if path != run.config):
+        if not any(_has_content(path) for path in run.path.iterdir()):
             shutil.rmtree(run.path, ignore_errors=True)
         raise
 
@@ -151,7 +153,8 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _has_content(path: Path) -> bool:
-    return path.is_dir() or (path.name != LOCK_FILE and path.stat().st_size > 0)
+    """Whether `path`, in a run's folder, is more than what every run has from the beginning."""
+    return path.is_dir() or (path.name not in _FROM_THE_START and path.stat().st_size > 0)
 
 
 def _recorded(cfg: Config) -> Config:
@@ -175,7 +178,8 @@ def _warm_start(cfg: Config) -> Path | None:
 def saved_config(path: str | Path) -> Saved:
     """The resolved config of the run or checkpoint at `path` (or ``wandb://...``), and the folder it is from.
 
-    Without the checkpoint that its last session went on from: whoever begins with this config says where.
+    Without the checkpoint that its last session went on from: whoever begins with this config says where. Where
+    the run was not begun in this place, also without what belongs to the person and the machine (`runs.origin`).
 
     Raises:
       ConfigError: there is none.
@@ -183,16 +187,16 @@ def saved_config(path: str | Path) -> Saved:
     if wandb_files.is_uri(path):
         path = wandb_files.fetch(str(path), log.info)
     found = checkpoint.resolve(path)
+    run = run_dir.of(Path(path) if found is None else found.parent)
     if found is not None:
-        config = dict(_meta(found, Path(path)).config)
-        training = config.get("training")
-        given = training if isinstance(training, Mapping) else {}
-        anew = config | {"training": {**given, "checkpoint": None}}
-        return Saved(anew, run_dir.of(found.parent).path)
-    run = run_dir.of(Path(path))
-    if not run.config.is_file():
+        config = _meta(found, Path(path)).config
+    elif run.config.is_file():
+        config = files.read(run.config)
+    else:
         raise ConfigError(f"{run.path} has no complete checkpoint and no config.yaml; start a new run.")
-    return Saved(files.read(run.config), run.path)
+    if not origin.is_here(run.path):
+        config = origin.without_personal(config, Path(path))
+    return Saved(keys.overlay(config, {"training": {"checkpoint": None}}), run.path)
 
 
 def _meta(found: Path, wanted: Path) -> Meta:

@@ -16,6 +16,7 @@ from pathlib import Path
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
+from holosoma_jax.runs import origin
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def create(cfg: Config) -> RunDir:
         hidden.mkdir()
         try:
             compose.save_yaml(cfg, hidden / "config.yaml")
+            origin.mark(hidden)
             return RunDir(_claim(hidden, project, stem))
         finally:
             shutil.rmtree(hidden, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def test_new_run_has_its_config_and_a_name_of_its_own(cfg, tmp_path):
         assert run.folder.path.parent == tmp_path / "logs" / "toy"
         assert "-walk" in run.folder.path.name
         assert compose.load(["--config", str(run.folder.config)]) == cfg
-        assert [path.name for path in run.folder.path.iterdir()] == ["config.yaml"]
+        assert [path.name for path in run.folder.path.glob("[!.]*")] == ["config.yaml"]
     assert not list((tmp_path / "logs" / "toy").glob(".*"))
 
 
@@ -200,7 +201,7 @@ def test_folder_without_write_permission(cfg, monkeypatch):
     monkeypatch.setattr(lock.os, "open", refuse)
     with pytest.raises(ConfigError, match=r"training.checkpoint: cannot write to .*checkpoints/<step>"):
         opened(resuming(cfg, run.path))
-    assert [path.name for path in run.path.glob(".*")] == []
+    assert [path.name for path in run.path.glob(".*")] == [".origin"]
 
 
 def hold(folder: Path) -> subprocess.Popen[str]:
@@ -243,3 +244,47 @@ def test_a_file_system_without_locks_costs_a_warning(cfg, monkeypatch, caplog):
     monkeypatch.setattr(lock.fcntl, "flock", refuse)
     with open_run(cfg) as run:
         assert str(run.folder.path) in caplog.text
+
+
+def personal(cfg: Config) -> Config:
+    """`cfg` with the settings of somebody who watches, from another machine."""
+    return replace(
+        cfg,
+        training=replace(cfg.training, headless=False, multigpu=True),
+        logger=replace(cfg.logger, entity="them"),
+        viewer=replace(cfg.viewer, host="0.0.0.0"),
+        robot=replace(cfg.robot, asset="/home/them/robot"),
+    )
+
+
+def test_a_run_that_is_continued_where_it_was_begun_keeps_its_settings(cfg, caplog):
+    theirs = personal(cfg)
+    run = opened(theirs).folder
+    assert saved_config(run.path).config == compose.to_mapping(theirs)
+    step = save(run, theirs, 5)
+    moved = run.path.rename(run.path.with_name("renamed"))
+    for path in (moved, moved / "checkpoints" / step.name):
+        assert saved_config(path).config == compose.to_mapping(theirs)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_run_from_elsewhere_does_not_decide_for_this_machine(cfg, tmp_path, caplog, saved):
+    run = opened(personal(cfg)).folder
+    if saved:
+        save(run, personal(cfg), 5)
+    copy = shutil.copytree(run.path, tmp_path / "copy")
+    kept = replace(cfg, training=replace(cfg.training, output_dir="logs"))
+    assert saved_config(copy).config == compose.to_mapping(kept)
+    for text in ("viewer.host '0.0.0.0'", "training.headless", "training.multigpu", "logger.entity 'them'"):
+        assert text in caplog.text
+    for key in ("training.output_dir", "robot.asset", str(copy)):
+        assert key in caplog.text
+    assert "viewer.port" not in caplog.text  # which is the default
+
+
+@pytest.mark.parametrize("origin", ["{", "[]", '{"inode": 1}', "[" * 100_000])
+def test_a_run_cannot_claim_to_be_from_here(cfg, origin):
+    run = opened(personal(cfg)).folder
+    (run.path / ".origin").write_text(origin)
+    assert saved_config(run.path).config["viewer"]["host"] == "127.0.0.1"

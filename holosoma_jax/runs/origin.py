@@ -1,0 +1,81 @@
+"""Whether a run lies where it was begun, and what a run from elsewhere may not decide.
+
+A config also records what belongs to the person and the machine: where the viewer listens, whose Weights &
+Biases account is used, where files go. A run that is continued where it was begun keeps them. In one that was
+copied, downloaded or received they are somebody else's.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from holosoma_jax.config import compose, keys
+from holosoma_jax.config.schema import Config
+
+FILE = ".origin"
+"""In the run's folder: the folder's own inode number, which no copy of it has."""
+PERSONAL = (
+    ("training", "headless"),
+    ("training", "output_dir"),
+    ("training", "multigpu"),
+    ("training", "distributed"),
+    ("logger", "entity"),
+    ("logger", "dir"),
+    ("viewer",),
+    ("robot", "asset"),
+)
+"""Keys of the config that belong to the person and the machine. ``robot.asset`` does where it is a path."""
+
+log = logging.getLogger(__name__)
+
+
+def mark(folder: Path) -> None:
+    """Record that the run in `folder` was begun there."""
+    (folder / FILE).write_text(json.dumps({"inode": folder.stat().st_ino}))
+
+
+def is_here(folder: Path) -> bool:
+    """Whether the run in `folder` was begun there; renamed on the same file system, it still was."""
+    try:
+        record = json.loads((folder / FILE).read_bytes())
+        return record["inode"] == folder.stat().st_ino
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
+
+
+def without_personal(config: Mapping[str, Any], source: Path) -> Mapping[str, Any]:
+    """`config` of the run or checkpoint `source`, with the defaults of what is `PERSONAL`; says what was left out."""
+    defaults, changes, dropped = compose.to_mapping(Config()), dict[str, Any](), list[str]()
+    for path in PERSONAL:
+        default, value = _at(defaults, path), _at(config, path)
+        if value in (None, default) or (path == ("robot", "asset") and os.sep not in str(value)):
+            continue
+        dropped += _differences(".".join(path), value, default)
+        for key in reversed(path):
+            default = {key: default}
+        changes = keys.overlay(changes, default)
+    if dropped:
+        log.warning(
+            "%s was not begun here, so these settings of it are left out: %s. Pass them as flags if you want them.",
+            source,
+            ", ".join(dropped),
+        )
+    return keys.overlay(config, changes)
+
+
+def _at(config: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        config = config.get(key) if isinstance(config, Mapping) else None
+    return config
+
+
+def _differences(name: str, value: Any, default: Any) -> list[str]:
+    """'key value' for each value below `name` that is not the default."""
+    if not isinstance(value, Mapping) or not isinstance(default, Mapping):
+        return [] if value == default else [f"{name} {value!r:.80}"]
+    return [text for key in value for text in _differences(f"{name}.{key}", value[key], default.get(key))]
