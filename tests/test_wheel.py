@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = {".yaml", ".xml", ".urdf"}
+DATA = {".yaml", ".xml", ".urdf", ".npz"}
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,9 @@ def test_every_data_file_is_in_the_wheel(installed: Path) -> None:
 
     assert data(ROOT / "configs")
     assert data(installed / "holosoma_jax" / "configs") == data(ROOT / "configs")
-    assert data(ROOT / "holosoma_jax" / "robots")
-    assert data(installed / "holosoma_jax" / "robots") == data(ROOT / "holosoma_jax" / "robots")
+    for room in ("robots", "motion"):
+        assert data(ROOT / "holosoma_jax" / room)
+        assert data(installed / "holosoma_jax" / room) == data(ROOT / "holosoma_jax" / room)
 
 
 def test_presets_and_robots_load_from_the_wheel(installed: Path, tmp_path: Path) -> None:

@@ -68,7 +68,10 @@ def joint_maps(raw: Raw, skeleton: Skeleton) -> tuple[dict[str, dict[str, int]],
                 f"{raw.file}: has no joint '{absent[0]}', which robot '{robot.name}' has in a leg."
                 f"{nearest(absent[0], raw.joint_names)} Name another robot with --robot."
             )
-        return {"names": columns}, _missing_note(missing, width)
+        known = {normalised(n) for n in robot.joint_names}
+        extra = [n for n in raw.joint_names if normalised(n) not in known]
+        ignored = (f"not joints of '{robot.name}', ignored: {', '.join(extra)}",) if extra else ()
+        return {"names": columns}, (*_missing_note(missing, width), *ignored)
     present = list(robot.joint_names)
     if width != len(present):
         subsets = (

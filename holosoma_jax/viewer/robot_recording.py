@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from holosoma_jax import robots
+from holosoma_jax import motion, robots
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.policy.policies import PRESETS
 from holosoma_jax.render import recording
-from holosoma_jax.render.recording import STARTS, Recording
+from holosoma_jax.render.recording import METADATA, STARTS, Recording
 from holosoma_jax.robots.robot import Robot
 
+CLIP_KEYS = frozenset({"joint_pos", "qpos", "dof_names", "q_pelvis_tx"})
+"""one of these is in every npz of a motion clip"""
 LIMIT_MARGIN = 0.01
 """rad by which a simulator's soft limits give way without anything being wrong"""
 
@@ -31,12 +34,17 @@ def load(path: str, robot: str | None = None) -> RobotRecording:
     """The trajectory in `path`, for the robot that it names, that has its joints, or `robot`.
 
     Args:
-      path: an ``.npz`` of ``eval --record``, or a motion clip.
+      path: an ``.npz`` of ``eval --record``, a motion clip of any format that `motion.read` knows, or the
+        name of a clip that comes with the package.
       robot: folder under holosoma_jax/robots, or a path to one; None: found by the joints.
 
     Raises:
       ConfigError: neither a recording nor a clip, or of no robot that is known.
     """
+    if not _has_bodies(Path(path)):
+        clip = motion.read(path, robot)
+        record = robots.load(robot or clip.robot)
+        return RobotRecording(Path(path), _of_clip(clip), record)
     found = recording.read(path)
     record = robots.load(robot) if robot else _robot_of(path, found)
     if missing := [name for name in record.joint_names if name not in found.joint_names]:
@@ -44,6 +52,34 @@ def load(path: str, robot: str | None = None) -> RobotRecording:
             f"{path}: has no joint '{missing[0]}', which robot '{record.name}' has. Name another --asset."
         )
     return RobotRecording(Path(path), _in_order(found, record), record)
+
+
+def _has_bodies(path: Path) -> bool:
+    """Whether the file is a recording or holds named bodies, and so is shown as it is."""
+    if not path.exists():
+        return path.suffix == ".npz"  # whose absence `recording.read` reports
+    if not zipfile.is_zipfile(path):
+        return path.suffix == ".npz"
+    with zipfile.ZipFile(path) as file:
+        keys = {name.removesuffix(".npy") for name in file.namelist()}
+    return METADATA in keys or {"joint_pos", "body_names"} <= keys or not keys & CLIP_KEYS
+
+
+def _of_clip(clip: motion.Clip) -> Recording:
+    arrays = {
+        "joint_pos": clip.joint_pos,
+        "joint_vel": clip.joint_vel,
+        "root_pos": clip.root_pos,
+        "root_quat": clip.root_quat,
+        "root_lin_vel": clip.root_vel[:, :3],
+        "root_ang_vel": clip.root_vel[:, 3:],
+        "body_pos": clip.body_pos,
+        "body_quat": clip.body_quat,
+        "body_lin_vel": clip.body_lin_vel,
+        "body_ang_vel": clip.body_ang_vel,
+    }
+    single = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    return Recording(single, clip.joint_names, clip.body_names, clip.robot, 1.0 / clip.fps, {})
 
 
 def _robot_of(path: str, found: Recording) -> Robot:

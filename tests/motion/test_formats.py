@@ -158,3 +158,12 @@ def test_files_of_other_tools(name: str) -> None:
     assert clip.root_pos[:, 2].min() > 0.5
     if clip.provenance.stored:
         assert clip.provenance.stored["position (greatest, m)"] < 1e-5
+
+
+def test_joints_that_the_robot_lacks_are_named(tmp_path: Path, walk: Clip, g1: Skeleton) -> None:
+    path = tmp_path / "hands.npz"
+    qpos = np.concatenate([walk.qpos, np.zeros((walk.num_frames, 1))], 1)
+    np.savez(path, fps=50, joint_names=np.array([*walk.joint_names, "left_thumb_joint"]), joint_pos=qpos)
+    clip = read(path)
+    np.testing.assert_allclose(clip.joint_pos, walk.joint_pos, atol=1e-12)
+    assert any("left_thumb_joint" in note for note in clip.provenance.notes)

@@ -128,6 +128,18 @@ def test_a_clip_in_another_joint_order_is_sorted(tmp_path: Path):
     assert found.recording.body_names == g1.body_names  # the clip's 'world' is left out
 
 
+def test_motion_clips_of_any_format(tmp_path: Path):
+    """A shipped clip by its name, and the same as a bare table."""
+    shown = robot_recording.load("t1_squat")
+    assert shown.robot.name == "t1" and shown.recording.num_frames == 400
+    arrays = shown.recording.arrays
+    table = np.concatenate([arrays["root_pos"], arrays["root_quat"], arrays["joint_pos"]], 1)
+    np.savetxt(tmp_path / "squat.csv", table, delimiter=",")
+    again = robot_recording.load(str(tmp_path / "squat.csv"), "t1")
+    np.testing.assert_allclose(again.recording.arrays["body_pos"], arrays["body_pos"], atol=1e-5)
+    assert again.recording.dt == pytest.approx(1 / 30)  # a bare table states no rate
+
+
 def test_a_joint_outside_its_range_is_named(tmp_path: Path):
     g1 = robots.load("g1")
     values = np.concatenate([np.zeros(7), g1.default_joint_pos])

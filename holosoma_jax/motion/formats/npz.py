@@ -121,8 +121,7 @@ def _rooted_in_bodies(
     require_frames(file, len(joint_pos), {"body_pos_w": bodies.pos, "body_quat_w": bodies.quat})
     if bodies.quat is None:
         raise ConfigError(f"{file}: lacks 'body_quat_w', which holds the root's orientation.")
-    # MuJoCo's world body may come first
-    row = 1 if bodies.names and bodies.names[0] == "world" and len(bodies.names) > 1 else 0
+    row = _root_row(bodies.names)
     return Raw(
         file=file,
         format=kind,
@@ -145,8 +144,8 @@ def _isaac_amp(fields: Fields, name: str) -> Raw:
         format="Isaac Lab AMP npz",
         name=name,
         fps=fields.required_fps(),
-        root_pos=pos[:, 0],
-        root_rot=quat[:, 0],
+        root_pos=pos[:, _root_row(body_names)],
+        root_rot=quat[:, _root_row(body_names)],
         joint_pos=joint_pos,
         joint_names=joint_names,
         quaternion=("wxyz", "xyzw"),
@@ -203,6 +202,11 @@ def _bodies(fields: Fields, names: tuple[str, ...] | None) -> StoredBodies | Non
         unit(fields.file, "body_quat_w", quat)
     linear, angular = (fields.optional(f"body_{k}_vel_w", *shape, 3) for k in ("lin", "ang"))
     return StoredBodies(names, pos, quat, linear, angular)
+
+
+def _root_row(names: tuple[str, ...] | None) -> int:
+    """The row of the root body: by the names that our robots' roots have, or the first."""
+    return next((names.index(n) for n in ("pelvis", "Trunk") if n in names), 0) if names else 0
 
 
 def _object(fields: Fields, frames: int) -> dict[str, Any]:
