@@ -1,4 +1,4 @@
-"""Every command line of the reference's guide, as docs/commands.md translates it, does what the page says."""
+"""Every command line of holosoma's guide, as docs/migration.md translates it, does what the page says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support import toy
 from tests.support.checkpoints import g1_run  # noqa: F401
 from tests.support.wandb_runs import Api, Read
 
-PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
+PAGE = Path(__file__).parents[2] / "docs" / "migration.md"
 MAIN = {"train": train.main, "eval": eval_command.main, "replay": replay.main, "export": export.main}
 TINY = {
     "ppo": {"num-learning-iterations": 1, "num-steps-per-env": 8, "num-mini-batches": 2},

@@ -133,3 +133,11 @@ def test_what_is_no_config_for_here_is_one_line(theirs: dict[str, Any], tmp_path
     other["command"] = {"setup_terms": {"motion_command": {}}}
     with pytest.raises(ConfigError, match="tracking"):
         load(tmp_path, other)
+
+
+def test_the_page_lists_the_tables():
+    page = (Path(__file__).parents[2] / "docs" / "migration.md").read_text()
+    for old, new in holosoma.RENAMED.items():
+        assert f"| `{'.'.join(old)}` | `{'.'.join(new)}` |" in page
+    for old, advice in holosoma.DIFFERENT.items():
+        assert f"| `{'.'.join(old)}` | {advice} |" in page
