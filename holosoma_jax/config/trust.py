@@ -61,6 +61,12 @@ def require(saved: Saved, allowed: Iterable[str], source: str) -> None:
             )
 
 
+def outside(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The packages that a config names beside this one: what `--allow-code` has to list to read it again."""
+    tops = (target.partition(":")[0].partition(".")[0] for _, target in _named(config))
+    return tuple(dict.fromkeys(top for top in tops if top not in OURS))
+
+
 def _named(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     """Every (dotted key, package.module:NAME) of a mapping that may be anything."""
     for name, value in node.items() if isinstance(node, Mapping) else ():

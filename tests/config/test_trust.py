@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holosoma_jax.config import compose
+from holosoma_jax.config import compose, trust
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.trust import Saved
 
@@ -72,6 +72,11 @@ def test_a_person_may_allow_a_package(saved: dict[str, Any]):
     assert compose.from_mapping(Saved(saved, trusted=True))
     with pytest.raises(ConfigError, match="allow-code: got 'a b'"):
         compose.load(["--allow-code=a b"], base=saved)
+
+
+def test_what_has_to_be_allowed_is_known(saved: dict[str, Any]):
+    assert trust.outside(saved) == ("outside_terms",)
+    assert trust.outside(compose.to_mapping(compose.load(["exp:g1-29dof"]))) == ()
 
 
 def test_a_module_inside_of_the_artifact_is_never_imported(saved: dict[str, Any], tmp_path: Path):
