@@ -29,7 +29,7 @@ def run(args: ExportArgs) -> Path:
         target,
         batch=1 if args.batch == "1" else None,
         include_config=args.include_config,
-        allow_code=filter(None, [args.allow_code]),
+        allow_code=filter(None, (args.allow_code or "").split(",")),
     )
     console = Console(highlight=False)
     console.print(_summary(path))

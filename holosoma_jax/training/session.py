@@ -9,7 +9,7 @@ from typing import Any
 
 import bridges
 from bridges.protocol import CapacityError, SimulatorError
-from holosoma_jax.config import compose
+from holosoma_jax.config import compose, trust
 from holosoma_jax.config.schema import Config
 from holosoma_jax.experiment import Setup, build, iteration_name
 from holosoma_jax.loggers.console import REWARD, ConsoleSink
@@ -152,14 +152,16 @@ def _next_steps(cfg: Config, folder: RunDir, *, finished: bool) -> str:
         "reports": folder.nonfinite,
     }
     lines = [f"  {name:<12} {path}" for name, path in left.items() if path is not None and path.exists()]
-    again = f"python -m holosoma_jax.train --training.checkpoint {shlex.quote(str(folder.path))}"
+    others = trust.outside(compose.to_mapping(cfg))  # whoever reads the run's config again has to allow them
+    allowed = f" --allow-code {','.join(others)}" if others else ""
+    again = f"python -m holosoma_jax.train --training.checkpoint {shlex.quote(str(folder.path))}{allowed}"
     if finished:
         done = int(left["checkpoints"].name) if left["checkpoints"] is not None else 0
         budget = 2 * max(done, cfg.algo.config.num_learning_iterations)
         again += f" --algo.config.num-learning-iterations {budget}"
     lines += [f"{'Train on:' if finished else 'Resume:':<14} {again}"]
     if left["checkpoints"] is not None:
-        where = f"--checkpoint {shlex.quote(str(folder.path))}"
+        where = f"--checkpoint {shlex.quote(str(folder.path))}{allowed}"
         lines += [f"{'Evaluate:':<14} python -m holosoma_jax.eval {where}"]
         lines += [f"{'Export:':<14} python -m holosoma_jax.export {where}"]
     return "\n".join(lines)

@@ -22,7 +22,7 @@ class ExportArgs:
     batch: Literal["1", "any"] = "1"
     """Rows of the input: 1 as robots' programs want it, or any number."""
     allow_code: str | None = None
-    """A package that the checkpoint's config may name functions of; without it, only holosoma_jax itself."""
+    """Packages (a,b) that the checkpoint's config may name functions of, beside holosoma_jax."""
     include_config: bool = True
     """Put the training config into the file; paths in it are cut to their last part."""
 
