@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
     from holosoma_jax.robots.robot import Robot
 
-SIMULATORS = {"mujoco": "bridges.mujoco", "mjwarp": "bridges.mjwarp"}
+SIMULATORS = {"mujoco": "bridges.mujoco", "mjwarp": "bridges.mjwarp", "isaacgym": "bridges.isaacgym"}
 """Simulator -> module with a function ``make`` of the signature below; imported when asked for."""
 
-REMOTE_ONLY: frozenset[str] = frozenset()
+REMOTE_ONLY = frozenset({"isaacgym"})
 """Simulators that run in a worker of their own kind, whatever the config says."""
 
 _NEEDS = {"mjwarp": "mujoco_warp"}
 """Simulator -> the optional module that it needs."""
 
 
-def require(name: str) -> None:
+def require(cfg: SimulatorConfig) -> None:
     """Check, before anything is built, that there is a bridge to the simulator and the package it needs.
 
     Raises:
@@ -29,6 +29,7 @@ def require(name: str) -> None:
     from holosoma_jax.config import extras
     from holosoma_jax.config.errors import ConfigError
 
+    name = cfg.name
     if name not in SIMULATORS:
         known = " or ".join(f"simulator:{other}" for other in SIMULATORS)
         there = "" if extras.is_installed(name) else f", nor is the package {name} installed"
@@ -36,6 +37,10 @@ def require(name: str) -> None:
             f"simulator:{name}: the bridge to it is not part of this version{there}. Choose {known}; "
             "what another simulator cannot randomise is skipped with --randomization.ignore_unsupported=True."
         )
+    if name == "isaacgym":
+        from bridges.isaacgym import install
+
+        install.interpreter(cfg)
     if name in _NEEDS:
         extras.require(f"simulator:{name}", _NEEDS[name])
 
@@ -66,6 +71,6 @@ def make_here(
     cfg: SimulatorConfig, robot: Robot, ground: Ground, num_envs: int, *, self_collisions: bool = False
 ) -> Bridge:
     """`make`, in this process whatever ``cfg.config.remote`` says."""
-    require(cfg.name)
+    require(cfg)
     module = importlib.import_module(SIMULATORS[cfg.name])
     return module.make(cfg, robot, ground, num_envs, self_collisions=self_collisions)

@@ -3,7 +3,7 @@
 ::
 
     python -m holosoma_jax.doctor --json
-    python -m holosoma_jax.doctor --conformance simulator:mjwarp
+    python -m holosoma_jax.doctor --conformance simulator:mjwarp --report mjwarp.json
 """
 
 from __future__ import annotations

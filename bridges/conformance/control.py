@@ -40,8 +40,8 @@ def check_torque(subject: Subject) -> list[Result]:
     _, (state,) = subject.hold(physics, far, 1)
     data = [reference.controlled(pose, far, env, 1) for env in range(e)]
     speed = np.array([d.qvel[reference.qvel] for d in data])
-    scale = float(np.abs(speed).max())
-    limit = float(np.abs(state.joint_vel - speed).max()) / scale
+    scale, free = float(np.abs(speed).max()), reference.free_joints
+    limit = float(np.abs(state.joint_vel - speed)[:, free].max()) / scale
     offset = np.random.default_rng(0).uniform(-1, 1, (e, subject.bridge.spec.decimation, joints))
     offset = (offset * 0.5 * subject.robot.torque_limit).astype(np.float32)
     physics, _ = subject.begin(pose)

@@ -28,6 +28,10 @@ class Reference:
         joints = [self.model.joint(name) for name in robot.joint_names]
         self.qpos = np.array([joint.qposadr[0] for joint in joints])
         self.qvel = np.array([joint.dofadr[0] for joint in joints])
+        wraps = [k for k in range(self.model.nwrap) if self.model.wrap_type[k] == mujoco.mjtWrap.mjWRAP_JOINT]
+        coupled = {self.model.joint(int(self.model.wrap_objid[k])).name for k in wraps}
+        self.free_joints = np.array([name not in coupled for name in robot.joint_names])
+        """[J] bool: joints that no tendon couples; PhysX has no such limits, and URDF no word for them"""
         self.bodies = np.array([self.model.body(name).id for name in robot.body_names])
 
     def edited(self, params: PhysicsParams, env: int) -> mujoco.MjModel:

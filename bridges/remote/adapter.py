@@ -88,11 +88,11 @@ def create(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Ada
     """The bridge of `settings` (see `settings_of`), started in this process."""
     cfg = _dataclass(SimulatorConfig, settings["cfg"])
     fields: dict[str, Any] = {}
-    for name, value in settings.items():
-        if name.startswith("robot."):
-            fields[name.removeprefix("robot.")] = tuple(value) if isinstance(value, list) else value
-    for name in ("mjcf", "looks"):
-        fields[name] = fields[name] and Path(fields[name])
+    for name, kind in typing.get_type_hints(Robot).items():
+        value = settings[f"robot.{name}"]
+        if value is not None and Path in (kind, *typing.get_args(kind)):
+            value = Path(value)
+        fields[name] = tuple(value) if isinstance(value, list) else value
     record = Robot(**fields)
     ground = Ground(settings.get("heights"), settings["cell"], tuple(settings["corner"]))
     return Adapter(

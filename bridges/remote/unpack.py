@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import jax
 
@@ -33,10 +32,12 @@ def unpacker(worker: Worker, fields: Sequence[tuple[str, str]]) -> Callable[[], 
     return unpack
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _copy(starts: tuple[int, ...], shapes: tuple[tuple[int, ...], ...], block: jax.Array) -> list[jax.Array]:
+def split(starts: tuple[int, ...], shapes: tuple[tuple[int, ...], ...], block: jax.Array) -> list[jax.Array]:
     """The arrays of these shapes that start at these places of `block`."""
     return [
         jax.lax.slice(block, (start,), (start + math.prod(shape),)).reshape(shape)
         for start, shape in zip(starts, shapes, strict=True)
     ]
+
+
+_copy = jax.jit(split, static_argnums=(0, 1))

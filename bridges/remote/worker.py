@@ -32,7 +32,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Dict, List, Optional, Tuple  # noqa: UP035  (Python 3.8)
+from typing import Any, Dict, List, Tuple  # noqa: UP035  (Python 3.8)
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def receive(connection: socket.socket) -> Message:
     return values
 
 
-def views(memory: mmap.mmap, layout: Layout) -> Dict[str, np.ndarray]:  # noqa: UP006
+def views(memory: mmap.mmap, layout: Layout) -> dict[str, np.ndarray]:
     """Arrays over shared memory."""
     arrays = {}
     for name, kind, shape, offset in layout:
@@ -129,7 +129,7 @@ def _load(name: str) -> Any:
         return importlib.import_module(name)
     spec = importlib.util.spec_from_file_location("holosoma_backend", name)
     if spec is None or spec.loader is None:
-        raise ImportError("{}: not a Python file".format(name))  # noqa: UP032
+        raise ImportError(f"{name}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -138,7 +138,7 @@ def _load(name: str) -> Any:
 
 def _failure(error: BaseException) -> Message:
     frames = traceback.extract_tb(error.__traceback__)
-    at = "{}:{}".format(frames[-1].filename, frames[-1].lineno) if frames else ""  # noqa: UP032
+    at = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return {"error": type(error).__name__, "text": str(error), "at": at}
 
 
@@ -167,7 +167,7 @@ def _serve(
 ) -> None:
     while _wait(request, connection):
         name = calls[int(words[CALL])]
-        message: Optional[Message] = receive(connection) if words[HAS_MESSAGE] else None  # noqa: UP045
+        message: Message | None = receive(connection) if words[HAS_MESSAGE] else None
         status, answer = OK, None
         try:
             answer = getattr(backend, name)(int(words[FLAGS]), message)
@@ -179,7 +179,7 @@ def _serve(
             send(connection, answer)
 
 
-def main(argv: List[str]) -> int:  # noqa: UP006
+def main(argv: list[str]) -> int:
     """Serve until the host closes or is gone."""
     memory_fd, request, reply, connection_fd = map(int, argv)
     sys.path[:] = [

@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from bridges.isaacgym import install
 from holosoma_jax import __version__
 from holosoma_jax import machine as facts
 from holosoma_jax.config import extras as extras_table
@@ -31,7 +32,10 @@ PACKAGES = (
 SIMULATORS: Mapping[str, tuple[str, str]] = {
     "mujoco": ("mujoco", "part of every installation"),
     "mjwarp": ("mujoco_warp", extras_table.pip_install("warp")),
-    "isaacgym": ("isaacgym", f"install {extras_table.VENDOR['isaacgym']}"),
+    "isaacgym": (
+        "isaacgym",
+        f"{extras_table.VENDOR['isaacgym']}, in a Python 3.8 that {install.PYTHON} names (docs/simulators.md)",
+    ),
     "isaacsim": ("isaacsim", f"install {extras_table.VENDOR['isaacsim']}"),
 }
 """Simulator -> (module, where it comes from)."""
@@ -105,7 +109,7 @@ def simulators() -> dict[str, dict[str, Any]]:
 
     return {
         name: {
-            "installed": extras_table.is_installed(module),
+            "installed": install.is_found() if name == "isaacgym" else extras_table.is_installed(module),
             "bridge": name in bridges.SIMULATORS,
             "from": source,
         }

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -30,7 +31,7 @@ def run(args: DoctorArgs) -> int:
     console = Console(highlight=False)
     quiet = args.json or not console.is_terminal
     if args.conformance is not None:
-        return _conformance(args.conformance, console, as_json=args.json)
+        return _conformance(args.conformance, console, as_json=args.json, report=args.report)
     found: dict[str, Any] = {}
     for name in (*CHECK_UPS, *(["smoke"] if args.smoke else [])):
         label = "training for three iterations" if name == "smoke" else name
@@ -123,32 +124,38 @@ def _gigabytes(count: int | None) -> str:
     return "unknown" if count is None else f"{count / 1e9:.1f} GB"
 
 
-def _conformance(name: str, console: Console, *, as_json: bool) -> int:
+def _conformance(name: str, console: Console, *, as_json: bool, report: str | None) -> int:
     """Hold the bridge to a simulator against closed forms and plain MuJoCo."""
     simulator = name.removeprefix("simulator:")
     cfg = compose.load(["exp:g1-29dof", f"simulator:{simulator}"])
+    if report is not None and not Path(report).absolute().parent.is_dir():
+        raise ConfigError(
+            f"--report: got '{report}'; the folder {Path(report).absolute().parent} does not exist."
+        )
     try:
         from bridges import conformance
     except ImportError as error:
         raise ConfigError(f"--conformance: not part of this installation ({error}).") from None
     results = conformance.run(cfg)
     failed = [result for result in results if not result.passed]
+    rows = [
+        {
+            "check": r.check,
+            "quantity": r.quantity,
+            "measured": r.measured if math.isfinite(r.measured) else None,
+            "wanted": r.wanted,
+            "tolerance": r.tolerance,
+            "unit": r.unit,
+            "passed": r.passed,
+        }
+        for r in results
+    ]
+    document = {"simulator": simulator, "versions": diagnosis.versions(), "results": rows}
+    if report is not None:
+        about = {"robot": cfg.robot.asset, "machine": diagnosis.machine(), "nvidia": diagnosis.nvidia()}
+        Path(report).write_text(json.dumps(document | about, indent=1) + "\n")
     if as_json:
-        rows = [
-            {
-                "check": r.check,
-                "quantity": r.quantity,
-                "measured": r.measured if math.isfinite(r.measured) else None,
-                "wanted": r.wanted,
-                "tolerance": r.tolerance,
-                "unit": r.unit,
-                "passed": r.passed,
-            }
-            for r in results
-        ]
-        print(
-            json.dumps({"simulator": simulator, "versions": diagnosis.versions(), "results": rows}, indent=1)
-        )
+        print(json.dumps(document, indent=1))
     else:
         for result in results:
             console.print(Text(str(result), style="" if result.passed else "red"), soft_wrap=True)

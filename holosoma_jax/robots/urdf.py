@@ -18,8 +18,6 @@ import numpy as np
 from holosoma_jax.robots.model import read
 from holosoma_jax.robots.robot import Robot
 
-COLLISION_GROUP = 3
-"""Geom group of what collides; the others are for looks (as `docs/scripts/build_robot.py` writes them)."""
 _SHAPES = mujoco.mjtGeom
 _BOX_OF_ELLIPSOID = (math.pi / 6.0) ** (1.0 / 3.0)
 """half-size of a box over the semi-axis of the ellipsoid with the same volume"""
@@ -74,7 +72,7 @@ def _link(root: ET.Element, model: Any, body: int) -> None:
         ET.SubElement(inertial, "inertia", {name: _text(tensor[ij]) for name, ij in entries.items()})
     first = int(model.body_geomadr[body])
     for geom in range(first, first + int(model.body_geomnum[body])):
-        kind = "collision" if model.geom_group[geom] == COLLISION_GROUP else "visual"
+        kind = "collision" if model.geom_contype[geom] or model.geom_conaffinity[geom] else "visual"
         for place, shape in _parts(model, geom):
             element = ET.SubElement(link, kind)
             _origin(element, place, model.geom_quat[geom])

@@ -33,7 +33,7 @@ LOOPS = {"ppo": on_policy, "fast_sac": off_policy}
 
 def require(cfg: Config) -> None:
     """Raise ConfigError for a simulator or a logger that is not there."""
-    bridges.require(cfg.simulator.name)
+    bridges.require(cfg.simulator)
     require_logger(cfg.logger)
 
 

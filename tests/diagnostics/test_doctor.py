@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -117,9 +118,11 @@ def test_the_smoke_run_trains():
 
 
 @pytest.mark.slow
-def test_conformance_of_mujoco(capsys: pytest.CaptureFixture[str]):
-    code, out, _ = run(capsys, "--conformance", "simulator:mujoco", "--json")
-    found = json.loads(out)
+def test_conformance_of_mujoco(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    report = tmp_path / "mujoco.json"
+    code, out, _ = run(capsys, "--conformance", "simulator:mujoco", "--json", f"--report={report}")
+    found, written = json.loads(out), json.loads(report.read_text())
+    assert written["results"] == found["results"] and written["machine"]["cores"] > 0
     assert code == 0 and found["simulator"] == "mujoco"
     assert found["results"] and all(row["passed"] for row in found["results"])
 
@@ -130,7 +133,12 @@ def test_conformance_of_mujoco(capsys: pytest.CaptureFixture[str]):
         (["--jsn"], "Did you mean --json?"),
         (["--smoke=perhaps"], "--smoke: got 'perhaps'; wanted true or false."),
         (["--conformance", "simulator:mujocco"], "Did you mean 'mujoco'?"),
-        (["--conformance", "simulator:isaacgym"], "the bridge to it is not part of this version"),
+        (["--conformance", "simulator:isaacgym"], "ISAACGYM_PYTHON"),
+        (["--conformance", "simulator:isaacsim"], "the bridge to it is not part of this version"),
+        (
+            ["--conformance", "simulator:mujoco", "--report=/no/where/a.json"],
+            "--report: got '/no/where/a.json'",
+        ),
     ],
 )
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], argv: list[str], expected: str):

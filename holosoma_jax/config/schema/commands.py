@@ -65,3 +65,5 @@ class DoctorArgs:
     """Train three iterations of 16 robots: some ten seconds where nothing else runs."""
     conformance: str | None = None
     """Hold a simulator's bridge against closed forms and plain MuJoCo instead: simulator:NAME."""
+    report: str | None = None
+    """With --conformance: a file that gets the results and facts about the machine, as JSON, for an issue."""

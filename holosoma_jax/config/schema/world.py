@@ -9,6 +9,7 @@ from pydantic import Field
 
 from holosoma_jax.config.schema.types import (
     NonNegativeFloat,
+    NonNegativeInt,
     PathText,
     PositiveFloat,
     PositiveInt,
@@ -23,6 +24,26 @@ TerrainKind = Literal["flat", "rough", "low_obstacles", "smooth_slope", "rough_s
 
 
 @dataclass(frozen=True)
+class PhysxConfig:
+    """PhysX, the engine of IsaacGym; the values are holosoma's."""
+
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda:\d{1,2})$", description="cpu, or cuda:N")] = "cuda:0"
+    """cuda:N of the visible GPUs, or cpu."""
+    solver_type: Annotated[int, Field(ge=0, le=1)] = 1
+    """0: projected Gauss-Seidel, 1: temporal Gauss-Seidel."""
+    num_position_iterations: PositiveInt = 8
+    """Solver iterations for positions."""
+    num_velocity_iterations: NonNegativeInt = 4
+    """Solver iterations for velocities."""
+    bounce_threshold_velocity: NonNegativeFloat = 0.5
+    """m/s of approach below which nothing bounces."""
+    num_threads: NonNegativeInt = 10
+    """Threads of the CPU solver."""
+    max_gpu_contact_pairs: PositiveInt = 16777216
+    """Contact pairs of all environments that the GPU has room for."""
+
+
+@dataclass(frozen=True)
 class SimConfig:
     """Rates of the simulation, the same for every simulator."""
 
@@ -32,6 +53,7 @@ class SimConfig:
     """Physics steps per control step."""
     max_episode_length_s: PositiveFloat = 20.0
     """s after which an episode is cut (counted as a time-out, not as a failure)."""
+    physx: PhysxConfig = field(default_factory=PhysxConfig)
 
 
 @dataclass(frozen=True)
@@ -80,7 +102,7 @@ class MujocoWarpConfig:
 class RemoteConfig:
     """A simulator in a process and a Python interpreter of its own."""
 
-    python: str = ""
+    python: PathText = ""
     """Path of that interpreter; empty: MuJoCo and MJWarp run in this process, IsaacGym takes $ISAACGYM_PYTHON."""
     timeout_s: PositiveFloat = 120.0
     """s after which a simulator that does not answer a call is stopped."""

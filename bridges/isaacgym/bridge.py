@@ -1,0 +1,394 @@
+"""IsaacGym, which needs a Python of its own: the host's side, with the state in memory shared with a worker.
+
+A reset or a push changes that state at once, on this side, where link poses follow from the coordinates
+(`bridges.kinematics`); the simulator learns of it at the next step. So a control step is one round trip
+whatever happens between two of them, and IsaacGym gets at most one indexed write of each tensor a step,
+as it must: a later one could undo an earlier one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bridges import checks, exchange
+from bridges.isaacgym.asset import robot_urdf, triangles
+from bridges.isaacgym.install import interpreter
+from bridges.mujoco import model as mujoco_model
+from bridges.mujoco import readout, targets
+from bridges.protocol import (
+    Array,
+    BridgeSpec,
+    Ground,
+    Physics,
+    PhysicsParams,
+    Pose,
+    SimState,
+    SimulatorError,
+)
+from bridges.remote.process import Program, StartError, Worker
+from bridges.remote.unpack import split
+from bridges.stateful import Stateful, Token, param_shapes
+
+if TYPE_CHECKING:
+    from holosoma_jax.config.schema import SimulatorConfig
+    from holosoma_jax.robots.robot import Robot
+
+_LOG = logging.getLogger(__name__)
+STATE = ("state/root", "state/joint_pos", "state/joint_vel", "state/contact_force")
+OFFSET, WRITE = 1, 2
+LARGEST = 1e10
+"""m, rad, m/s, rad/s; an environment beyond is taken to have diverged, as in MuJoCo"""
+PLACE_TOLERANCE = 0.005
+"""m between a link where the simulator has it and where the MJCF's kinematics do"""
+
+
+class IsaacGymBridge(Stateful):
+    """`bridges.protocol.Bridge` over IsaacGym Preview 4.
+
+    Its `SimState`s are copies: they stay valid. If the worker fails, the call raises `SimulatorError`,
+    and `init` starts another one.
+
+    Raises:
+      ConfigError: no Python with IsaacGym is named; says where IsaacGym comes from.
+      StartError: it does not start.
+    """
+
+    def __init__(
+        self,
+        cfg: SimulatorConfig,
+        robot: Robot,
+        ground: Ground,
+        num_envs: int,
+        *,
+        self_collisions: bool = False,
+    ):
+        super().__init__()
+        if num_envs < 1:
+            raise ValueError(f"num_envs: got {num_envs}, wanted 1 or more.")
+        python, settings = interpreter(cfg), cfg.config
+        self.spec = BridgeSpec(
+            simulator="isaacgym",
+            num_envs=num_envs,
+            joint_names=robot.joint_names,
+            body_names=robot.body_names,
+            physics_dt=1.0 / settings.sim.fps,
+            decimation=settings.sim.control_decimation,
+            randomizes=frozenset(PhysicsParams._fields),
+            repeatable=False,  # PhysX keeps contacts from step to step that cannot be saved
+        )
+        self._robot = robot
+        model = mujoco_model.build(robot, Ground(), cfg)
+        self._layout = readout.layout(model, robot)
+        self._folder = tempfile.TemporaryDirectory(prefix="holosoma-isaacgym-")
+        (Path(self._folder.name) / "robot.urdf").write_text(robot_urdf(robot))
+        try:
+            self.worker = Worker(
+                _program(cfg, robot, ground, self.spec, model, self._folder.name, python, self_collisions)
+            )
+        except StartError:
+            self._folder.cleanup()
+            raise
+        self._arrays = self.worker.arrays
+        self._block, self._starts = self.worker.block(STATE)
+        self._shapes = tuple(self._arrays[name].shape for name in STATE)
+        self._lost = np.zeros(num_envs, bool)
+        self._params: dict[str, np.ndarray] = {}  # field -> [E, ...] in force; NaN: nominal
+        self._compared = False
+        self._given: SimState
+
+    def init(self) -> Token:
+        """Fresh environments: nominal parameters, robots at their initial pose and at rest."""
+        self._check_open()
+        e, robot, everyone = self.spec.num_envs, self._robot, np.ones(self.spec.num_envs, bool)
+        if not self.worker.alive:
+            self._params = {}
+            self.worker.start()
+        self._put_params(
+            {name: np.full_like(value, np.nan) for name, value in self._params.items()}, everyone
+        )
+        self._params = {}
+        self._place(
+            np.arange(e),
+            Pose(
+                np.tile(robot.init_pos, (e, 1)),
+                np.tile(robot.init_quat, (e, 1)),
+                np.zeros((e, 3)),
+                np.zeros((e, 3)),
+                np.tile(robot.default_joint_pos, (e, 1)),
+                np.zeros((e, robot.num_joints)),
+            )._asdict(),
+        )
+        return self._next()
+
+    def reset(self, physics: Physics, mask: Array, pose: Pose) -> tuple[Token, SimState]:
+        """Start anew at `pose` where `mask`; contact forces read zero there until the next step."""
+        self._use(physics)
+        ids = self._ids(mask)
+        rows = self._rows("pose.", pose._asdict(), ids)
+        self._place(ids, rows)
+        return self._next(), self._given
+
+    def step(
+        self, physics: Physics, targets: Array, torque_offset: Array | None = None
+    ) -> tuple[Token, SimState]:
+        """Advance one control step; see `bridges.protocol.Bridge.step`."""
+        self._use(physics)
+        given = {"targets": targets} | ({} if torque_offset is None else {"torque_offset": torque_offset})
+        for name, value in given.items():
+            wanted = self._arrays[name]
+            wanted[...] = checks.finite(name, checks.array(name, value, wanted.shape))
+        news = self._arrays["write_root"].any() or self._arrays["write_dof"].any()
+        self.worker.call("step", OFFSET * (torque_offset is not None) + WRITE * bool(news))
+        self._arrays["write_root"][...] = self._arrays["write_dof"][...] = False
+        for name in STATE:
+            rows = self._arrays[name].reshape(self.spec.num_envs, -1)
+            # min and max pass NaN on; a comparison with NaN is false
+            self._lost |= ~((rows.max(1) < LARGEST) & (rows.min(1) > -LARGEST))
+        self._observe()
+        if not self._compared:
+            self._compare_places()
+        return self._next(), self._given
+
+    def randomize(self, physics: Physics, params: PhysicsParams, mask: Array) -> Token:
+        """Set the given parameters where `mask`.
+
+        On the GPU pipeline IsaacGym takes all but the gains before the first step only. Afterwards the
+        simulation is built anew, which takes as long as the start did.
+        """
+        self._use(physics)
+        ids, given = self._ids(mask), {}
+        shapes = param_shapes(self.spec)
+        for name, value in params._asdict().items():
+            if value is not None:
+                label = f"params.{name}"
+                rows = checks.array(label, value, shapes[name]).astype(np.float32)
+                low, exclusive = targets.least(name)
+                checks.at_least(label, rows[ids], low, ids, exclusive=exclusive)
+                given[name] = rows
+        self._put_params(given, np.isin(np.arange(self.spec.num_envs), ids))
+        return self._next()
+
+    def set_root_velocity(
+        self, physics: Physics, mask: Array, lin: Array, ang: Array
+    ) -> tuple[Token, SimState]:
+        """Replace the root's world velocity where `mask`."""
+        self._use(physics)
+        ids = self._ids(mask)
+        rows = self._rows("", {"lin": lin, "ang": ang}, ids)
+        if ids.size:
+            self._arrays["state/root"][ids, 7:] = np.concatenate([rows["lin"], rows["ang"]], 1)
+            self._arrays["write_root"][ids] = True
+            # Faster than anything can be: PhysX would clip that and go on.
+            self._lost[ids] |= (np.abs(self._arrays["state/root"][ids, 7:]) > LARGEST).any(1)
+            self._observe()
+        return self._next(), self._given
+
+    def get_state(self, physics: Physics) -> dict[str, np.ndarray]:
+        """Coordinates, last contact forces and parameters.
+
+        PhysX's own memory of contacts is not among them: what continues from a saved state differs from
+        what was not interrupted by about the solver's tolerance.
+        """
+        self._use(physics)
+        params = {f"params/{name}": value.copy() for name, value in self._params.items()}
+        state = {name.removeprefix("state/"): self._arrays[name].copy() for name in STATE}
+        return {**state, "lost": self._lost.copy(), **params}
+
+    def set_state(self, physics: Physics, state: Mapping[str, np.ndarray]) -> Token:
+        """Inverse of `get_state`. `reset` with an empty mask then returns the `SimState` of `state`.
+
+        Raises:
+          ValueError: an array is missing, unknown, or has another shape or type; names it.
+        """
+        self._use(physics)
+        e, float32 = self.spec.num_envs, np.dtype(np.float32)
+        required: dict[str, checks.Format] = {
+            name.removeprefix("state/"): (self._arrays[name].shape, float32) for name in STATE
+        }
+        required["lost"] = ((e,), np.dtype(np.bool_))
+        extra: dict[str, checks.Format] = {
+            f"params/{name}": (shape, float32) for name, shape in param_shapes(self.spec).items()
+        }
+        arrays = {name: np.asarray(value) for name, value in state.items()}
+        checks.state(arrays, required, extra)
+        saved = {n.removeprefix("params/"): v for n, v in arrays.items() if n.startswith("params/")}
+        nominal = {name: np.full_like(value, np.nan) for name, value in self._params.items()}
+        self._put_params(nominal | saved, np.ones(e, bool))
+        self._params = {name: value.copy() for name, value in saved.items()}
+        for name in STATE:
+            self._arrays[name][...] = arrays[name.removeprefix("state/")]
+        self._lost = arrays["lost"].copy()
+        self._arrays["write_root"][...] = self._arrays["write_dof"][...] = True
+        self._observe()
+        return self._next()
+
+    def close(self) -> None:
+        """End the worker."""
+        self._closed = True
+        self.worker.close()
+        self._folder.cleanup()
+
+    def _place(self, ids: np.ndarray, rows: Mapping[str, np.ndarray]) -> None:
+        """Rows of the state in shared memory, which the simulator gets at the next step."""
+        if ids.size:
+            quat = rows["root_quat"].astype(np.float64)
+            quat = quat / np.linalg.norm(quat, axis=1, keepdims=True)
+            root = [rows["root_pos"], quat, rows["root_lin_vel"], rows["root_ang_vel"]]
+            self._arrays["state/root"][ids] = np.concatenate(root, 1)
+            self._arrays["state/joint_pos"][ids] = rows["joint_pos"]
+            self._arrays["state/joint_vel"][ids] = rows["joint_vel"]
+            self._arrays["state/contact_force"][ids] = 0.0
+            self._arrays["write_root"][ids] = self._arrays["write_dof"][ids] = True
+            self._lost[ids] = False
+        self._observe()
+
+    def _observe(self) -> None:
+        """The `SimState` of what is in shared memory, in arrays of its own."""
+        block, lost = exchange.borrow(self._block), np.array(self._lost)
+        self._given = jax.block_until_ready(_sim_state(self._layout, self._starts, self._shapes, block, lost))
+
+    def _put_params(self, given: Mapping[str, np.ndarray], mask: np.ndarray) -> None:
+        """Have the simulator take `given` [E, ...] (NaN: nominal) where `mask`, and remember it."""
+        changed = {}
+        for name, rows in given.items():
+            known = self._params.setdefault(name, np.full(rows.shape, np.nan, np.float32))
+            if not np.array_equal(known[mask], rows[mask], equal_nan=True):
+                known[mask] = rows[mask]
+                changed[name] = known
+        if changed and self._send_params(changed, mask):
+            self._rebuild()
+
+    def _send_params(self, values: Mapping[str, np.ndarray], mask: np.ndarray) -> bool:
+        """Whether the worker has refused some of `values`."""
+        self._arrays["mask"][...] = mask
+        flags = 0
+        for name, rows in values.items():
+            self._arrays[f"params/{name}"][...] = rows
+            flags |= 1 << PhysicsParams._fields.index(name)
+        return bool(self.worker.call("randomize", flags).get("refused"))
+
+    def _rebuild(self) -> None:
+        """Another worker with the parameters in force and the present state."""
+        _LOG.warning(
+            "IsaacGym's GPU pipeline takes masses, centres of mass, friction and armatures before the first step "
+            "only: building the simulation anew. Randomise them at set-up."
+        )
+        self.worker.close()
+        self.worker.start()
+        self._send_params(self._params, np.ones(self.spec.num_envs, bool))
+        self._arrays["write_root"][...] = self._arrays["write_dof"][...] = True
+
+    def _compare_places(self) -> None:
+        """The importer's links must be where the MJCF has them; else every observation would be wrong."""
+        self._compared = True
+        found = self.worker.call("body_positions")
+        ours = np.asarray(self._given.body_pos)[:, found["bodies"]]
+        apart = np.linalg.norm(found["places"] - ours, axis=-1).max(0)
+        worst = int(np.nan_to_num(apart).argmax())
+        if apart[worst] > PLACE_TOLERANCE:
+            name = self.spec.body_names[found["bodies"][worst]]
+            raise SimulatorError(
+                f"IsaacGym's importer put body '{name}' {apart[worst]:.3f} m from where {self._robot.mjcf.name} has "
+                "it. Report it with the output of: python -m holosoma_jax.doctor --conformance simulator:isaacgym."
+            )
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _sim_state(layout: Any, starts: Any, shapes: Any, block: jax.Array, lost: jax.Array) -> SimState:
+    """`SimState` from the state's arrays, which lie one behind the other in `block`."""
+    root, joint_pos, joint_vel, contact_force = split(starts, shapes, block)
+    pos, quat, lin, ang = root[:, :3], root[:, 3:7], root[:, 7:10], root[:, 10:]
+    count = root.shape[0]
+    qpos = jnp.zeros((count, 7 + joint_pos.shape[1])).at[:, :7].set(jnp.concatenate([pos, quat], 1))
+    qvel = jnp.zeros((count, 6 + joint_vel.shape[1])).at[:, :3].set(lin).at[:, 3:6].set(_to_body(quat, ang))
+    qpos = qpos.at[:, jnp.array(layout.joint_pos)].set(joint_pos)
+    qvel = qvel.at[:, jnp.array(layout.joint_vel)].set(joint_vel)
+    return readout.sim_state(layout, qpos, qvel, contact_force, lost)
+
+
+def _to_body(quat: jax.Array, vector: jax.Array) -> jax.Array:
+    """World vectors [E, 3] in the axes of frames with attitude `quat` [E, 4] (w x y z)."""
+    w, axis = quat[:, :1], -quat[:, 1:]
+    twice = 2.0 * jnp.cross(axis, vector)
+    return vector + w * twice + jnp.cross(axis, twice)
+
+
+def _program(
+    cfg: SimulatorConfig,
+    robot: Robot,
+    ground: Ground,
+    spec: BridgeSpec,
+    model: Any,
+    folder: str,
+    python: str,
+    self_collisions: bool,
+) -> Program:
+    remote, physx = cfg.config.remote, cfg.config.sim.physx
+    e, joints, bodies = spec.num_envs, robot.num_joints, robot.num_bodies
+    dofs = [int(model.joint(name).dofadr[0]) for name in robot.joint_names]
+    settings: dict[str, Any] = {
+        "num_envs": e,
+        "dt": spec.physics_dt,
+        "decimation": spec.decimation,
+        "device": physx.device,
+        "physx": {
+            "solver_type": physx.solver_type,
+            "num_position_iterations": physx.num_position_iterations,
+            "num_velocity_iterations": physx.num_velocity_iterations,
+            "bounce_threshold_velocity": physx.bounce_threshold_velocity,
+            "num_threads": physx.num_threads,
+            "max_gpu_contact_pairs": physx.max_gpu_contact_pairs,
+        },
+        "asset_folder": folder,
+        "asset_file": "robot.urdf",
+        "joint_names": list(robot.joint_names),
+        "body_names": list(robot.body_names),
+        "root_body": robot.root_body,
+        "init_pos": list(robot.init_pos),
+        "self_collisions": self_collisions,
+        "joint_damping": [float(model.dof_damping[i]) for i in dofs],
+        "joint_friction": [float(model.dof_frictionloss[i]) for i in dofs],
+        "body_friction": {
+            model.body(int(model.geom_bodyid[g])).name: float(model.geom_friction[g, 0])
+            for g in range(model.ngeom)
+        },
+    }
+    for name in ("kp", "kd", "torque_limit", "velocity_limit", "armature"):
+        settings[name] = getattr(robot, name)
+    if ground.heights is not None:
+        settings["ground_vertices"], settings["ground_triangles"] = triangles(ground)
+    arrays: dict[str, tuple[tuple[int, ...], type]] = {
+        "state/root": ((e, 13), np.float32),
+        "state/joint_pos": ((e, joints), np.float32),
+        "state/joint_vel": ((e, joints), np.float32),
+        "state/contact_force": ((e, bodies, 3), np.float32),
+        "write_root": ((e,), np.bool_),
+        "write_dof": ((e,), np.bool_),
+        "targets": ((e, joints), np.float32),
+        "torque_offset": ((e, spec.decimation, joints), np.float32),
+        "mask": ((e,), np.bool_),
+    }
+    arrays |= {f"params/{name}": (shape, np.float32) for name, shape in param_shapes(spec).items()}
+    prefix = os.path.dirname(os.path.dirname(os.path.abspath(python)))
+    libraries = os.pathsep.join(filter(None, [f"{prefix}/lib", os.environ.get("LD_LIBRARY_PATH", "")]))
+    return Program(
+        title="isaacgym",
+        backend=str(Path(__file__).with_name("backend.py")),
+        calls=("step", "randomize", "body_positions"),
+        arrays=arrays,
+        settings=settings,
+        python=python,
+        environment={"LD_LIBRARY_PATH": libraries},  # the binaries look for libpython3.8 there
+        start_timeout_s=remote.start_timeout_s,
+        timeout_s=remote.timeout_s,
+    )
