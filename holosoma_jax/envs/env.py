@@ -135,3 +135,7 @@ class Env(NamedTuple):
     """state, key -> state with uniform random episode clocks (spreads the first time-outs)"""
     velocity_command: Callable[[EnvState], Array | None] = no_velocity_command
     """state -> [E, 3] m/s forward, m/s left, rad/s yaw rate, to be shown to people; None if there is none"""
+    task: Any = None
+    """`envs.task.Task` that this is the environment of"""
+    mdp: Any = None
+    """`envs.mdp.Mdp`, its terms"""

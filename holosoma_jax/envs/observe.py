@@ -6,8 +6,9 @@ occupies h * dim consecutive entries, oldest frame first; frames before the rese
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +18,11 @@ from holosoma_jax.config.schema import ObservationConfig, ObservationGroupConfig
 from holosoma_jax.envs.env import ObservationTerm
 from holosoma_jax.envs.terms import registry
 from holosoma_jax.envs.terms.observations import mirror_of
+from holosoma_jax.envs.terms.term import Term, lifted, term_key
 from holosoma_jax.envs.view import View
-from holosoma_jax.robots.robot import Robot
 
 History = Mapping[str, jax.Array]
 """Group -> past frames [E, history_length, frame_dim], newest last; only groups with history."""
-
-TermFunction = Callable[[View], jax.Array]
 
 
 @dataclass(frozen=True)
@@ -31,55 +30,55 @@ class Group:
     """One observation vector, compiled from its config."""
 
     name: str
-    terms: tuple[ObservationTerm, ...]
-    functions: tuple[TermFunction, ...]
+    layout: tuple[ObservationTerm, ...]
+    terms: Mapping[str, Term]
+    """name -> record, in the order of `layout`"""
     history_length: int
     noisy: bool
 
     @property
     def frame_dim(self) -> int:
         """Entries of one frame."""
-        return sum(term.dim for term in self.terms)
+        return sum(term.dim for term in self.layout)
 
     @property
     def dim(self) -> int:
         """Entries of the vector."""
         return self.frame_dim * self.history_length
 
-    def frame(self, view: View, key: jax.Array) -> jax.Array:
-        """The newest frame [E, frame_dim], with noise where the config asks for it.
-
-        Raises:
-          ValueError: a term returned another shape than at build time.
-        """
-        parts = []
-        for index, (term, function) in enumerate(zip(self.terms, self.functions, strict=True)):
-            value = function(view)
-            if self.noisy and term.noise > 0.0:
-                unit = jax.random.uniform(jax.random.fold_in(key, index), value.shape, minval=-1.0)
-                value = value + term.noise * unit
-            parts.append(value * term.scale)
-        return jnp.concatenate(parts, axis=-1)
+    def frame(
+        self, view: View, states: Mapping[str, Any], key: jax.Array
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """The newest frame [E, frame_dim], with noise where the config asks for it, and the terms' states."""
+        parts, after = [], {}
+        for place in self.layout:
+            term, state = self.terms[place.name], states.get(place.name, ())
+            draws = term.draw(term_key(key, self.name, place.name), view.scene) if term.draw else None
+            value, after[place.name] = term.call(term.apply, view, state, draws=draws)
+            if self.noisy and place.noise > 0.0:
+                noise_key = term_key(key, f"{self.name}/noise", place.name)
+                value = value + place.noise * jax.random.uniform(noise_key, value.shape, minval=-1.0)
+            parts.append(value * place.scale)
+        return jnp.concatenate(parts, axis=-1), after
 
     def vector(self, frames: jax.Array) -> jax.Array:
         """Frames [E, history_length, frame_dim], oldest first -> vector [E, dim], term by term."""
         if self.history_length == 1:
             return frames[:, 0]
         parts, start = [], 0
-        for term in self.terms:
+        for term in self.layout:
             block = frames[:, :, start : start + term.dim]
             parts.append(block.reshape(block.shape[0], -1))
             start += term.dim
         return jnp.concatenate(parts, axis=-1)
 
 
-def build(cfg: ObservationConfig, robot: Robot, example: View) -> tuple[Group, ...]:
+def build(cfg: ObservationConfig, example: View) -> tuple[Group, ...]:
     """Compile the groups of a config.
 
     Args:
       cfg: groups and terms.
-      robot: for mirrors.
-      example: a `View` of abstract or real arrays, to learn each term's width.
+      example: a view of arrays with the shapes of a run, to learn each term's width.
 
     Raises:
       ConfigError: a term's function, parameters or output shape is wrong, a group is empty.
@@ -88,28 +87,24 @@ def build(cfg: ObservationConfig, robot: Robot, example: View) -> tuple[Group, .
     for name, group in cfg.groups.items():
         if not group.terms:
             raise ConfigError(f"observation.groups.{name}.terms: the group is empty; give it a term.")
-        groups.append(_group(name, group, robot, example))
+        groups.append(_group(name, group, example))
     return tuple(groups)
 
 
-def _group(name: str, cfg: ObservationGroupConfig, robot: Robot, example: View) -> Group:
-    terms, functions, start = [], [], 0
+def _group(name: str, cfg: ObservationGroupConfig, example: View) -> Group:
+    layout, terms, start = [], {}, 0
     for term_name, term in sorted(cfg.terms.items()):
-        function = registry.bind("observations", term_name, term.func, term.params)
-        shape = jax.eval_shape(lambda f=function: f(example)).shape
-        if len(shape) != 2 or shape[0] != example.command.shape[0]:
-            raise ConfigError(
-                f"observation term '{term_name}' returned shape {shape}, "
-                f"wanted ({example.command.shape[0]}, dim): one row per environment."
-            )
+        record = lifted(registry.make("observations", term_name, term.func, term.params))
+        dim = _width(term_name, record, example)
         func = (term.func or term_name).replace("-", "_")
-        index, sign = mirror_of(func, function.func, robot)
-        terms.append(
+        function = registry.resolve("observations", term_name, term.func)
+        index, sign = mirror_of(func, function, example.robot)
+        layout.append(
             ObservationTerm(
                 group=name,
                 name=term_name,
                 func=func,
-                dim=shape[1],
+                dim=dim,
                 history_length=cfg.history_length,
                 scale=term.scale,
                 noise=term.noise if cfg.enable_noise else 0.0,
@@ -119,9 +114,28 @@ def _group(name: str, cfg: ObservationGroupConfig, robot: Robot, example: View) 
                 params=tuple(sorted(term.params.items())),
             )
         )
-        functions.append(function)
-        start += shape[1] * cfg.history_length
-    return Group(name, tuple(terms), tuple(functions), cfg.history_length, cfg.enable_noise)
+        terms[term_name] = record
+        start += dim * cfg.history_length
+    return Group(name, tuple(layout), terms, cfg.history_length, cfg.enable_noise)
+
+
+def _width(name: str, term: Term, example: View) -> int:
+    """Entries of one frame of `term`.
+
+    Raises:
+      ConfigError: it is not one row per environment.
+    """
+
+    def value(key: jax.Array) -> jax.Array:
+        draws = term.draw(key, example.scene) if term.draw else None
+        return term.call(term.apply, example, term.init(key, example.scene), draws=draws)[0]
+
+    shape, num_envs = jax.eval_shape(value, jax.random.key(0)).shape, example.scene.num_envs
+    if len(shape) != 2 or shape[0] != num_envs:
+        raise ConfigError(
+            f"observation term '{name}' returned shape {shape}, wanted ({num_envs}, dim): one row per environment."
+        )
+    return shape[1]
 
 
 def empty_history(groups: tuple[Group, ...], num_envs: int) -> dict[str, jax.Array]:
@@ -134,24 +148,30 @@ def empty_history(groups: tuple[Group, ...], num_envs: int) -> dict[str, jax.Arr
 
 
 def observe(
-    groups: tuple[Group, ...], view: View, history: History, key: jax.Array
-) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-    """New observations and the history that holds their frames.
+    groups: tuple[Group, ...],
+    view: View,
+    history: History,
+    states: Mapping[str, Mapping[str, Any]],
+    key: jax.Array,
+) -> tuple[dict[str, jax.Array], dict[str, jax.Array], dict[str, dict[str, Any]]]:
+    """New observations, the history that holds their frames, and the states of their terms.
 
     Args:
       groups: as built.
       view: the state to observe.
       history: past frames; not altered.
+      states: group -> term -> state.
       key: for the noise; every group and term gets its own stream.
 
     Returns:
-      group -> vector [E, dim] (not clipped), and the history with this frame appended.
+      group -> vector [E, dim] (not clipped); the history with this frame appended; group -> term -> state.
     """
-    vectors, kept = {}, {}
-    for index, group in enumerate(groups):
-        frame = group.frame(view, jax.random.fold_in(key, index))[:, None]
+    vectors, kept, after = {}, {}, {}
+    for group in groups:
+        frame, after[group.name] = group.frame(view, states.get(group.name, {}), key)
+        frame = frame[:, None]
         if group.history_length > 1:
             frame = jnp.concatenate([history[group.name][:, 1:], frame], axis=1)
             kept[group.name] = frame
         vectors[group.name] = group.vector(frame)
-    return vectors, kept
+    return vectors, kept, after

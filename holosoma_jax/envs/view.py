@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,25 +12,54 @@ import numpy as np
 
 from bridges.protocol import SimState
 from holosoma_jax import rotations
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.envs.scene import Scene
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.robots.robot import Robot
 
 _BASE_GRID = (-0.1, 0.0, 0.1)  # m
 
 
+VELOCITY = "locomotion_command"
+"""The command term that `View.command` reads; a command of one's own takes its place under this name."""
+GAIT = "locomotion_gait"
+"""The command term that `View.phase` reads."""
+
+
+class Values(Mapping[str, Any]):
+    """What the terms of one kind show to the others, by name; a missing one is a `ConfigError`."""
+
+    def __init__(self, kind: str, values: Mapping[str, Any]):
+        """The values of a kind's terms; `kind` is for the message."""
+        self._kind, self._values = kind, values
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of term `name`."""
+        if name not in self._values:
+            known = ", ".join(self._values) or "none"
+            raise ConfigError(
+                f"a term reads the {self._kind} '{name}', which is not configured. Configured: {known}."
+            )
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names, in the order of the config."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._values)
+
+
 @dataclass(frozen=True, eq=False)
 class View:
-    """The state that a reward, termination or observation term may look at.
+    """The state that a term may look at.
 
-    E environments, J joints, B bodies. Static facts (robot, terrain, rates) are Python values; the
-    rest are traced arrays. Built inside the step, so properties cost nothing that XLA cannot merge.
+    E environments, J joints, B bodies. Static facts (`scene`) are Python values; the rest are traced
+    arrays. Built inside the step, so properties cost nothing that XLA cannot merge.
     """
 
-    robot: Robot
-    terrain: Terrain
-    control_dt: float
-    """s"""
-    max_episode_steps: int
+    scene: Scene
     sim: SimState
     action: jax.Array
     """[E, J] the policy's output of this step, neither clipped nor delayed; zero after a reset"""
@@ -36,14 +67,53 @@ class View:
     """[E, J] the same, one step earlier"""
     default_joint_pos: jax.Array
     """[E, J] rad, the pose of a zero action (with the per-environment bias, if any)"""
-    command: jax.Array
-    """[E, 3] m/s, m/s, rad/s: forward, left, yaw rate, base frame"""
-    phase: jax.Array
-    """[E, 2] rad in [-pi, pi], gait phase of the left and right foot"""
     episode_step: jax.Array
     """[E] int32, control steps since the reset"""
+    origin: jax.Array
+    """[E, 3] m, world position of the tile that the episode started on"""
+    commands: Mapping[str, Any]
+    """term -> its value"""
+    curricula: Mapping[str, Any]
+    """term -> its value"""
+    randomization: Mapping[str, Any]
+    """term -> its value"""
+    command_ranges: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    """axis -> (low, high) that a curriculum sets; commands draw from it instead of their own range"""
     terminated: jax.Array | None = None
-    """[E] bool, failed in this step; known to rewards, not to terminations"""
+    """[E] bool, failed in this step; known after the terminations"""
+    finished: jax.Array | None = None
+    """[E] bool, the episode ended in this step by failure or time-out, not by a non-finite state; known
+    after the rewards"""
+
+    @property
+    def robot(self) -> Robot:
+        """Of the scene."""
+        return self.scene.robot
+
+    @property
+    def terrain(self) -> Terrain:
+        """Of the scene."""
+        return self.scene.terrain
+
+    @property
+    def control_dt(self) -> float:
+        """Of the scene, s."""
+        return self.scene.control_dt
+
+    @property
+    def max_episode_steps(self) -> int:
+        """Of the scene, control steps."""
+        return self.scene.max_episode_steps
+
+    @property
+    def command(self) -> jax.Array:
+        """[E, 3] m/s, m/s, rad/s: forward, left, yaw rate, base frame: the command named `VELOCITY`."""
+        return self.commands[VELOCITY]
+
+    @property
+    def phase(self) -> jax.Array:
+        """[E, 2] rad in [-pi, pi], gait phase of the left and right foot: the command named `GAIT`."""
+        return self.commands[GAIT].phase
 
     @property
     def soft_limits(self) -> tuple[jax.Array, jax.Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -12,9 +12,8 @@ import numpy as np
 
 from bridges.protocol import Array, SimState
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.schema import Config
 from holosoma_jax.envs.env import ActuatorCommand, EnvState
-from holosoma_jax.envs.terms import commands, gait, registry
+from holosoma_jax.envs.task import Steering
 from holosoma_jax.evaluation import scores
 from holosoma_jax.evaluation.scores import Scores
 from holosoma_jax.experiment import Setup
@@ -41,8 +40,8 @@ class Moment(NamedTuple):
     """[E] bool: environments that have not failed before"""
     starts: np.ndarray
     """[E] bool: environments for which it is the first step of an episode"""
-    command: Array
-    """[E, 3] what each environment was told: m/s forward, m/s left, rad/s yaw rate"""
+    command: Array | None
+    """[E, 3] what each environment was told: m/s forward, m/s left, rad/s yaw rate; None: nothing"""
 
 
 OnStep = Callable[[Moment], None]
@@ -63,7 +62,7 @@ class LiveCommand(Protocol):
 def run(
     setup: Setup,
     policy: Policy,
-    command: Array,
+    command: Array | None,
     steps: int,
     key: jax.Array,
     on_step: OnStep | None = None,
@@ -77,7 +76,7 @@ def run(
     Args:
       setup: made with ``evaluation=True``; every call starts its environments anew.
       policy: reads the observation group 'actor_obs'.
-      command: [E, 3] forward m/s, left m/s, yaw rate rad/s.
+      command: [E, 3] forward m/s, left m/s, yaw rate rad/s; None where the task takes none.
       steps: control steps, fewer than those of an episode.
       key: start poses, noise and randomisation follow from it.
       on_step: an onlooker, called after each control step.
@@ -91,12 +90,13 @@ def run(
     judge = jax.jit(partial(_judge, setup), donate_argnums=(0, 1))
     state, reset = jax.jit(env.init)(stream(key, "init"))
     physics, sim = respond(bridge, bridge.init(), None, reset, resets=True, pushes=False)
-    state = with_command(state, jnp.asarray(command, jnp.float32))
-    tally = scores.tally(env.spec.num_envs, env.spec.reward_names)
+    if command is not None:
+        state = steering(setup).begin(env, state, jnp.asarray(command, jnp.float32))
+    tally = scores.tally(env.spec.num_envs, env.spec.reward_names, env.task.measures)
     done = 0
     while done < steps and not (done and live is not None and live.ended()):
         if live is not None and (wanted := live.command()) is not None:
-            state = with_live_command(state, jnp.asarray(wanted, jnp.float32))
+            state = steering(setup).set(env, state, jnp.asarray(wanted, jnp.float32))
         state, obs = observe(state, sim)
         action = jnp.asarray(policy.act(obs[GROUP]))
         state, actuator_command, finite = decide(state, action)
@@ -108,7 +108,11 @@ def run(
         if on_step is not None:
             starts = np.asarray(state.episode_step) == 0
             standing = ~np.asarray(tally.over)
-            on_step(Moment(done, sim, action, actuator_command.targets, standing, starts, state.command))
+            on_step(
+                Moment(
+                    done, sim, action, actuator_command.targets, standing, starts, env.velocity_command(state)
+                )
+            )
         tally, state, reset, due = judge(tally, state, sim, actuator_command.targets)
         resets, pushes = np.asarray(due)
         physics, sim = respond(bridge, physics, sim, reset, resets, pushes)
@@ -127,50 +131,19 @@ def _judge(
     setup: Setup, tally: scores.Tally, state: EnvState, sim: SimState, targets: jax.Array
 ) -> tuple[scores.Tally, EnvState, Any, jax.Array]:
     """One control step's samples, ends and resets; and whether there are resets, pushes [2] bool."""
-    samples = scores.measure(
-        setup.robot,
-        setup.env.spec.control_dt,
-        sim,
-        command=state.command,
-        targets=targets,
-        action_change=state.action - state.prev_action,
-        first_step=state.episode_step == 0,
-    )
+    samples = setup.env.task.measure(setup.env, state, sim, targets)
     state, result = setup.env.post_step(state, sim)
     due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any()])
     return scores.count(tally, samples, result), state, result.reset, due
 
 
-def with_command(state: EnvState, command: jax.Array) -> EnvState:
-    """The state with every environment told `command` [E, 3], its gait clock frozen where it says stand."""
-    return state.replace(command=command, phase=gait.freeze_when_standing(state.phase_offset, command))
-
-
-def with_live_command(state: EnvState, command: jax.Array) -> EnvState:
-    """The state told `command` [E, 3] in the middle of its gait, which goes on unless it is to stand."""
-    return state.replace(command=command, phase=gait.freeze_when_standing(state.phase, command))
-
-
-def draw_commands(cfg: Config, num_envs: int, key: jax.Array) -> jax.Array:
-    """Commands [num_envs, 3] as training draws them: uniform in their ranges, some of them 'stand'.
+def steering(setup: Setup) -> Steering:
+    """How the task of `setup` is told what to do.
 
     Raises:
-      ConfigError: the config has no velocity command.
+      ConfigError: nobody can tell it.
     """
-    return _velocity_command(cfg).sample(key, num_envs)
-
-
-def velocity_ranges(cfg: Config) -> Mapping[str, tuple[float, float]]:
-    """What training draws commands from: lin_vel_x, lin_vel_y m/s and ang_vel_yaw rad/s.
-
-    Raises:
-      ConfigError: the config has no velocity command.
-    """
-    return {str(axis): limits for axis, limits in _velocity_command(cfg).command_ranges.items()}
-
-
-def _velocity_command(cfg: Config) -> commands.VelocityCommand:
-    for name, term in cfg.command.setup_terms.items():
-        if registry.resolve("commands", name, term.func) is commands.VelocityCommand:
-            return registry.bind("commands", name, term.func, term.params)()
-    raise ConfigError("command.setup_terms: there is no 'locomotion_command'; only such policies are scored.")
+    task = setup.env.task
+    if task.steering is None:
+        raise ConfigError(f"task '{task.name}' takes no velocity commands; leave out --velocity.")
+    return task.steering

@@ -27,7 +27,7 @@ class Watch:
     def __init__(
         self,
         parts: Setup,
-        command: jax.Array,
+        command: jax.Array | None,
         args: EvalArgs,
         target: Path,
         warn: Callable[[str], None],
@@ -36,14 +36,14 @@ class Watch:
 
         Args:
           parts: of the evaluation.
-          command: [E, 3] m/s, m/s, rad/s.
+          command: [E, 3] m/s, m/s, rad/s; None where the task takes none.
           args: which of these are wanted.
           target: the results' file; the others lie beside it and share its stem.
           warn: gets one line for what cannot be drawn.
         """
         self._parts, self._args = parts, args
         self._target, self._warn = target, warn
-        self._host_command = np.asarray(command)
+        self._host_command = None if command is None else np.asarray(command)
         self._velocity = jax.jit(_velocities)
         self._measured: list[np.ndarray] = []
         self._first: list[np.ndarray] = []
@@ -67,7 +67,9 @@ class Watch:
         if self._args.record:
             self._recorder.add(
                 sim,
-                np.asarray(moment.command),
+                np.full((len(moment.first), 3), np.nan)
+                if moment.command is None
+                else np.asarray(moment.command),
                 moment.action,
                 moment.targets,
                 episode_start=bool(moment.starts[0]),
@@ -104,6 +106,8 @@ class Watch:
         return files + self._video.close()
 
     def _plot(self, title: str) -> list[Path]:
+        if self._host_command is None:
+            return []
         try:
             path = tracking_plot.draw(
                 self._beside("velocity"),

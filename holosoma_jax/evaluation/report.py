@@ -12,20 +12,13 @@ from rich.table import Table
 
 from holosoma_jax import __version__
 from holosoma_jax.config.schema import Config
-from holosoma_jax.evaluation.perturbations import Conditions
-from holosoma_jax.evaluation.scores import UNITS, Scores
-
-_LABELS = {
-    "lin_vel_error": "velocity error, horizontal",
-    "yaw_rate_error": "yaw rate error",
-    "action_rate": "action rate, mean over joints",
-    "power": "mechanical power",
-    "foot_slip": "foot slip, while in contact",
-}
+from holosoma_jax.envs.perturbations import Perturbations
+from holosoma_jax.envs.task import Measure
+from holosoma_jax.evaluation.scores import Scores
 
 
-def tables(scores: Scores) -> Group:
-    """Scores as tables; the column of later episodes appears if there was one."""
+def tables(scores: Scores, names: Mapping[str, Measure]) -> Group:
+    """Scores as tables, with the task's `names`; the column of later episodes appears if there was one."""
     fell = any(value is not None for value in scores.later.values())
     life = Table(show_header=False, box=None)
     life.add_row("survival", f"{scores.survival_rate:.1%}")
@@ -34,9 +27,9 @@ def tables(scores: Scores) -> Group:
     if scores.nonfinite:
         life.add_row("non-finite simulator states", str(scores.nonfinite))
     measures = Table("", "unit", "mean", *(["after a fall"] if fell else []), box=None)
-    for name, unit in UNITS.items():
+    for name, (label, unit) in names.items():
         later = [_number(scores.later[name])] if fell else []
-        measures.add_row(_LABELS[name], unit, _number(scores.first[name]), *later)
+        measures.add_row(label, unit, _number(scores.first[name]), *later)
     rewards = Table("reward term", "per second", box=None)
     for name, value in scores.rewards_per_second.items():
         rewards.add_row(name, _number(value))
@@ -46,7 +39,8 @@ def tables(scores: Scores) -> Group:
 def record(
     scores: Scores,
     cfg: Config,
-    conditions: Conditions,
+    conditions: Perturbations,
+    names: Mapping[str, Measure],
     *,
     policy: str,
     robot: str,
@@ -68,7 +62,7 @@ def record(
         "velocity": velocity,
         "conditions": dataclasses.asdict(conditions),
         "scores": _rounded(dataclasses.asdict(scores)),
-        "units": dict(UNITS),
+        "units": {name: measure.unit for name, measure in names.items()},
     }
 
 

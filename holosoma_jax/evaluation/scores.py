@@ -1,98 +1,22 @@
-"""How well a velocity policy does: what is measured in each control step, and the running totals.
+"""How well a policy does: the running totals of what its task measures in each control step.
 
 Pure functions of arrays; `evaluate.py` drives them. E environments, J joints, B bodies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from bridges.protocol import SimState
-from holosoma_jax import rotations
 from holosoma_jax.envs.env import StepResult
-from holosoma_jax.robots.robot import Robot
-
-CONTACT = 1.0
-"""N of net contact force above which a foot counts as standing, as in the contact termination."""
-
-UNITS: Mapping[str, str] = {
-    "lin_vel_error": "m/s",
-    "yaw_rate_error": "rad/s",
-    "action_rate": "rad/s",
-    "power": "W",
-    "foot_slip": "m/s",
-}
-"""Measure -> unit, in the order of reports."""
+from holosoma_jax.envs.task import Measurement
 
 _PER_SECOND = "PerSecond/rew_"
-
-
-class Sample(NamedTuple):
-    """One measure of one control step: environments are averaged by their weight."""
-
-    value: jax.Array
-    """[E]"""
-    weight: jax.Array
-    """[E], 0 where there is nothing to measure"""
-
-
-def measure(
-    robot: Robot,
-    control_dt: float,
-    sim: SimState,
-    command: jax.Array,
-    targets: jax.Array,
-    action_change: jax.Array,
-    first_step: jax.Array,
-) -> dict[str, Sample]:
-    """All measures of one control step, of the state that the step reached, before any reset.
-
-    - ``lin_vel_error``: length of (v - command) in the horizontal plane of the base frame.
-    - ``yaw_rate_error``: |w_z - command|, base frame.
-    - ``action_rate``: mean over joints of |a_t - a_(t-1)| * action_scale / dt, the speed at which the
-      policy moves its joint targets, before delay. Not counted in the first step of an episode.
-    - ``power``: sum over joints of |tau * qd|, mechanical, braking counted as work. tau is the PD law
-      with nominal gains at the step's last state: clip(kp (target - q) - kd qd, +-limit).
-    - ``foot_slip``: horizontal speed of a sole marker while its foot touches the ground.
-
-    Args:
-      robot: names, gains, limits.
-      control_dt: s.
-      sim: [E, ...].
-      command: [E, 3] m/s, m/s, rad/s, the one that the policy saw.
-      targets: [E, J] rad, what the simulator was asked for.
-      action_change: [E, J] difference to the action of the step before.
-      first_step: [E] bool, whether the episode began with this step.
-    """
-
-    def row(values: np.ndarray) -> jax.Array:
-        return jnp.asarray(values, jnp.float32)[None]
-
-    lin_vel = rotations.rotate_inverse(sim.root_quat, sim.root_lin_vel)
-    ang_vel = rotations.rotate_inverse(sim.root_quat, sim.root_ang_vel)
-    always = jnp.ones(command.shape[:1], jnp.float32)
-    target_speed = jnp.abs(action_change) * row(robot.action_scale) / control_dt
-    torque = row(robot.kp) * (targets - sim.joint_pos) - row(robot.kd) * sim.joint_vel
-    torque = jnp.clip(torque, -row(robot.torque_limit), row(robot.torque_limit))
-    force = sim.contact_force[:, robot.body_index(*robot.feet_bodies)]
-    touching = (_length(force) > CONTACT).astype(jnp.float32)
-    sole_velocity = sim.body_lin_vel[:, robot.body_index(*robot.foot_height_bodies), :2]
-    feet_down = touching.sum(-1)
-    slip = (touching * _length(sole_velocity)).sum(-1) / jnp.maximum(feet_down, 1.0)
-    return {
-        "lin_vel_error": Sample(_length(lin_vel[:, :2] - command[:, :2]), always),
-        "yaw_rate_error": Sample(jnp.abs(ang_vel[:, 2] - command[:, 2]), always),
-        "action_rate": Sample(target_speed.mean(-1), jnp.where(first_step, 0.0, always)),
-        "power": Sample(jnp.abs(torque * sim.joint_vel).sum(-1), always),
-        "foot_slip": Sample(slip, feet_down),
-    }
 
 
 class Tally(struct.PyTreeNode):
@@ -118,22 +42,23 @@ class Tally(struct.PyTreeNode):
     """[] s, their length"""
 
 
-def tally(num_envs: int, reward_names: tuple[str, ...]) -> Tally:
+def tally(num_envs: int, reward_names: tuple[str, ...], measures: Iterable[str]) -> Tally:
     """Nothing measured yet."""
+    measures = tuple(measures)
     return Tally(  # no two leaves share an array: the tally is donated
         over=jnp.zeros(num_envs, bool),
         failed=jnp.zeros(num_envs, bool),
         life=jnp.zeros(num_envs, jnp.int32),
         falls=jnp.zeros((), jnp.int32),
         nonfinite=jnp.zeros((), jnp.int32),
-        totals={name: jnp.zeros((2, num_envs)) for name in UNITS},
-        weights={name: jnp.zeros((2, num_envs)) for name in UNITS},
+        totals={name: jnp.zeros((2, num_envs)) for name in measures},
+        weights={name: jnp.zeros((2, num_envs)) for name in measures},
         rewards={name: jnp.zeros(()) for name in reward_names},
         reward_seconds=jnp.zeros(()),
     )
 
 
-def count(state: Tally, samples: Mapping[str, Sample], result: StepResult) -> Tally:
+def count(state: Tally, samples: Mapping[str, Measurement], result: StepResult) -> Tally:
     """Add one control step: its samples, and what `result` says of ends and rewards."""
     later = state.over
     place = jnp.stack([~later, later]) & ~result.nonfinite[None]  # [2, E]
@@ -212,12 +137,7 @@ def summarize(
         falls=int(host.falls),
         falls_per_minute=60.0 * int(host.falls) / (control_dt * steps * host.life.size),
         nonfinite=int(host.nonfinite),
-        first={name: mean(name, 0) for name in UNITS},
-        later={name: mean(name, 1) for name in UNITS},
+        first={name: mean(name, 0) for name in host.totals},
+        later={name: mean(name, 1) for name in host.totals},
         rewards_per_second={name: reward(name) for name in host.rewards},
     )
-
-
-def _length(vectors: jax.Array) -> jax.Array:
-    """Euclidean norm over the last axis."""
-    return jnp.sqrt(jnp.sum(jnp.square(vectors), axis=-1))

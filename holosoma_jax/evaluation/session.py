@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.progress import Progress
 
-from holosoma_jax import experiment
+from holosoma_jax import envs, experiment
 from holosoma_jax.config import compose, keys
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config, ViewerConfig
@@ -74,18 +74,18 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
     source = policies.find(_checkpoint(args))
     _require_writable(cfg, args, source)
     target = _target(Path(args.output) if args.output else source.folder / "eval", source.path.stem)
-    acting = perturbations.choose(
+    acting = perturbations.from_mode(
         args.mode, noise=args.noise, pushes=args.pushes, delay=args.delay, randomization=args.dynamics
     )
-    cfg = perturbations.apply(_long_enough(cfg), acting)
+    cfg = envs.task_of(cfg).perturb(_long_enough(cfg), acting)
     console = Console()
     parts = experiment.build(cfg, evaluation=True, adapt=source.adapt)
     try:
         policy, spec = source.policy(parts), parts.env.spec
         steps = cfg.training.max_eval_steps or spec.max_episode_steps
-        envs = f"{spec.num_envs} environment{'s' * (spec.num_envs != 1)}"
+        count = f"{spec.num_envs} environment{'s' * (spec.num_envs != 1)}"
         console.print(
-            f"{policy.name}: {parts.robot.name} on {cfg.simulator.name}, {envs}, "
+            f"{policy.name}: {parts.robot.name} on {cfg.simulator.name}, {count}, "
             f"{_duration(cfg, steps, spec.control_dt)}, {args.mode}",
             soft_wrap=True,
             markup=False,
@@ -94,13 +94,13 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
         unit = "" if source.path.suffix else f"{experiment.iteration_name(cfg)} "
         title = f"{parts.robot.name}: {unit}{source.path.name}"
         first = args.velocity or (0.0, 0.0, 0.0)
-        limits = None if cfg.training.headless else command_limits(parts)
+        limits = None if cfg.training.headless or parts.env.task.steering is None else command_limits(parts)
         print_line = partial(console.print, soft_wrap=True)
         with viewer_session(parts, title, print_line, command=first, limits=limits) as viewer:
             if viewer is not None:  # steered as the user likes: there is no one command to compare with
-                args = replace(args, velocity=first, pictures=False)
+                args = replace(args, velocity=None if limits is None else first, pictures=False)
             command = _command(parts, args)
-            _note_unknown_commands(cfg, args, console)
+            _note_unknown_commands(parts, args, console)
             watch = Watch(parts, command, args, target, console.print)
             if viewer is None:
                 scores = _scores(parts, policy, command, steps, watch)
@@ -110,17 +110,19 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
                     scores = _with_live_command(parts, policy, command, steps, watch, teleop)
     finally:
         parts.bridge.close()
+    measures = parts.env.task.measures
     record = report.record(
         scores,
         cfg,
         acting,
+        measures,
         policy=policy.name,
         robot=parts.robot.name,
         steps=steps,
         control_dt=spec.control_dt,
         velocity=args.velocity,
     )
-    console.print(report.tables(scores))
+    console.print(report.tables(scores, measures))
     files = []
     if cfg.training.headless:
         try:
@@ -153,20 +155,24 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
     return record
 
 
-def _command(parts: Setup, args: EvalArgs) -> jax.Array:
-    """[E, 3]: what the user forces on all environments, or one draw each."""
-    envs = parts.env.spec.num_envs
+def _command(parts: Setup, args: EvalArgs) -> jax.Array | None:
+    """[E, 3]: what the user forces on all environments, or one draw each; None for a task without commands."""
+    num_envs = parts.env.spec.num_envs
     if args.velocity is not None:
-        return jnp.tile(jnp.asarray(args.velocity, jnp.float32)[None], (envs, 1))
+        evaluate.steering(parts)
+        return jnp.tile(jnp.asarray(args.velocity, jnp.float32)[None], (num_envs, 1))
+    if parts.env.task.steering is None:
+        return None
     key = seeding.stream(jax.random.key(parts.cfg.training.seed), "command")
-    return evaluate.draw_commands(parts.cfg, envs, key)
+    return parts.env.task.steering.sample(parts.env, key)
 
 
-def _note_unknown_commands(cfg: Config, args: EvalArgs, console: Console) -> None:
+def _note_unknown_commands(parts: Setup, args: EvalArgs, console: Console) -> None:
     """Say so where the user asks for a velocity that training did not."""
-    axes = ("lin_vel_x", "lin_vel_y", "ang_vel_yaw")
-    for value, axis in zip(args.velocity or (), axes, strict=False):
-        low, high = evaluate.velocity_ranges(cfg)[axis]
+    if args.velocity is None:
+        return
+    limits = evaluate.steering(parts).limits(parts.env)
+    for value, (axis, (low, high)) in zip(args.velocity, limits.items(), strict=True):
         if not low <= value <= high:
             console.print(
                 f"note: --velocity: {axis} {value:g} is outside {low:g} to {high:g}, which the policy was "
@@ -177,7 +183,7 @@ def _note_unknown_commands(cfg: Config, args: EvalArgs, console: Console) -> Non
             )
 
 
-def _scores(parts: Setup, policy: Policy, command: jax.Array, steps: int, watch: Watch) -> Scores:
+def _scores(parts: Setup, policy: Policy, command: jax.Array | None, steps: int, watch: Watch) -> Scores:
     """Run the evaluation under a progress bar."""
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("evaluating", total=steps)
@@ -190,7 +196,7 @@ def _scores(parts: Setup, policy: Policy, command: jax.Array, steps: int, watch:
 
 
 def _with_live_command(
-    parts: Setup, policy: Policy, command: jax.Array, steps: int, watch: Watch, teleop: Teleop
+    parts: Setup, policy: Policy, command: jax.Array | None, steps: int, watch: Watch, teleop: Teleop
 ) -> Scores:
     """Run it with the commands that the user of the viewer gives."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from holosoma_jax.evaluation.evaluate import Moment, velocity_ranges
+from holosoma_jax.evaluation.evaluate import Moment, steering
 from holosoma_jax.experiment import Setup
 from holosoma_jax.signals import Stop
 from holosoma_jax.viewer.controls import Command, CommandLimits
@@ -56,6 +56,6 @@ def command_limits(parts: Setup) -> CommandLimits:
     Raises:
       ConfigError: the task has no velocity command.
     """
-    ranges = velocity_ranges(parts.cfg)
+    ranges = steering(parts).limits(parts.env)
     x, y, yaw = (ranges[axis] for axis in ("lin_vel_x", "lin_vel_y", "ang_vel_yaw"))
     return CommandLimits((x[0], y[0], yaw[0]), (x[1], y[1], yaw[1]))

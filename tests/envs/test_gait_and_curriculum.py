@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from holosoma_jax.envs.scene import Scene
+from holosoma_jax.envs.terms import curriculum as curricula
 from holosoma_jax.envs.terms import gait
-from holosoma_jax.envs.terms.curriculum import AverageEpisodeTracker, PenaltyCurriculum
+from holosoma_jax.envs.terms.term import Curriculum
+from holosoma_jax.envs.view import View
 from tests.support.shared import shared_path
 
-PPO = PenaltyCurriculum()
+PPO = curricula.penalty_curriculum()
 
 
 @pytest.mark.parametrize(
@@ -58,41 +65,50 @@ def test_recorded_gait() -> None:
 
 @pytest.mark.parametrize("envs, window", [(4096, 1000), (1024, 250), (1, 1)])
 def test_tracker_window(envs: int, window: int) -> None:
-    assert AverageEpisodeTracker().window(envs) == window
+    assert curricula.tracker_window(1000.0, envs) == window
 
 
 def test_tracker_weighs_by_how_many_ended() -> None:
     # window 1 at 4 environments: two episodes of 10 and 30 steps replace the average by 20
     done = jnp.array([True, True, False, False])
-    average = AverageEpisodeTracker().update(jnp.float32(7.0), jnp.array([10, 30, 99, 99]), done)
+    average = curricula.moving_average(jnp.float32(7.0), jnp.array([10, 30, 99, 99]), done, 1)
     assert float(average) == 20.0
-    assert float(AverageEpisodeTracker().update(average, jnp.array([1, 1, 1, 1]), ~done & done)) == 20.0
+    assert float(curricula.moving_average(average, jnp.array([1, 1, 1, 1]), ~done & done, 1)) == 20.0
+
+
+def updated(curriculum: Curriculum, scale: jax.Array, average: jax.Array) -> jax.Array:
+    """The scale one control step later, at this average episode length."""
+    view = cast(View, SimpleNamespace(curricula={curricula.TRACKER: average}))
+    return curriculum.update(view, scale)
 
 
 def test_penalty_scale_climbs_and_falls() -> None:
     scale = jnp.float32(0.1)
     for _ in range(1000):
-        scale = PPO.update(scale, jnp.float32(800.0))
+        scale = updated(PPO, scale, jnp.float32(800.0))
     np.testing.assert_allclose(scale, 0.128399, rtol=1e-4)
-    assert float(PPO.update(scale, jnp.float32(400.0))) == float(scale)
-    assert float(PPO.update(scale, jnp.float32(100.0))) < float(scale)
+    assert float(updated(PPO, scale, jnp.float32(400.0))) == float(scale)
+    assert float(updated(PPO, scale, jnp.float32(100.0))) < float(scale)
     for scale in (1.0, 0.3):  # the second of a run that is resumed without its curriculum
-        assert float(PenaltyCurriculum(enabled=False).update(jnp.float32(scale), jnp.float32(9e9))) == 1.0
+        assert (
+            float(updated(curricula.penalty_curriculum(enabled=False), jnp.float32(scale), jnp.float32(9e9)))
+            == 1.0
+        )
 
 
 @pytest.mark.parametrize(
     "kind, curriculum",
-    [("ppo", PPO), ("sac", PenaltyCurriculum(initial_scale=0.5, min_scale=0.5, degree=0.001))],
+    [("ppo", PPO), ("sac", curricula.penalty_curriculum(initial_scale=0.5, min_scale=0.5, degree=0.001))],
 )
-def test_recorded_curriculum(kind: str, curriculum: PenaltyCurriculum) -> None:
-    tracker = AverageEpisodeTracker()
+def test_recorded_curriculum(kind: str, curriculum: Curriculum) -> None:
+    window = curricula.tracker_window(1000.0, 4096)
     with np.load(shared_path("golden/pure/curriculum.npz")) as d:
         counts, lengths = d[f"{kind}_num_resets"], d[f"{kind}_episode_lengths"]
-        average, scale = jnp.float32(0.0), jnp.float32(curriculum.initial())
+        average, scale = jnp.float32(0.0), curriculum.init(jax.random.key(0), cast(Scene, None))
         for row, count in enumerate(counts):
             length = np.zeros(4096, np.int32)
             length[: lengths.shape[1]] = lengths[row]
-            average = tracker.update(average, jnp.asarray(length), jnp.arange(4096) < count)
-            scale = curriculum.update(scale, average)
+            average = curricula.moving_average(average, jnp.asarray(length), jnp.arange(4096) < count, window)
+            scale = updated(curriculum, scale, average)
             np.testing.assert_allclose(average, d[f"{kind}_average"][row], rtol=1e-5)
             np.testing.assert_allclose(scale, d[f"{kind}_scale"][row], rtol=1e-5)

@@ -1,11 +1,12 @@
-"""Recorded runs of the reference, replayed: every value our environment computes against theirs.
+"""Recorded runs of holosoma, replayed: every value our environment computes against theirs.
 
 The recorded physics and random draws are fed in, so only the task logic is compared. No
-reference-behaviour field is needed for these files: step order, phase and curriculum are the same.
+switch to holosoma's behaviour is needed for these files: step order, phase and curriculum are the same.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -13,12 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from holosoma_jax.envs import _example, locomotion, terrain
-from holosoma_jax.envs import observe as observation
+from bridges.protocol import SimState
+from holosoma_jax import envs
+from holosoma_jax.envs import step as control_step
+from holosoma_jax.envs import terrain
 from holosoma_jax.envs.env import StepResult
-from holosoma_jax.envs.state import LocomotionState
-from holosoma_jax.envs.task import LocomotionTask, build
-from tests.support import traces
+from holosoma_jax.envs.mdp import Mdp
+from holosoma_jax.envs.state import TaskState
+from holosoma_jax.envs.view import GAIT, VELOCITY, View
+from tests.support import terms, traces
 from tests.support.traces import Trace
 
 CASES = {
@@ -53,40 +57,38 @@ class Replay:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         ground = terrain.build(trace.cfg.terrain, 0)
-        self.task = build(trace.cfg, trace.robot, ground, trace.bridge, evaluation=False)
-        self.groups = observation.build(trace.cfg.observation, trace.robot, _example(self.task))
-        self.clip = trace.cfg.observation.clip_observations
-        action_clip = trace.cfg.robot.control.action_clip_value
-        pre, post, draws = trace.sim("pre"), trace.sim("post"), trace.draws()
+        self.env = env = envs.make(trace.cfg, trace.robot, ground, trace.bridge)
+        self.mdp: Mdp = env.mdp
+        self.groups = self.mdp.groups
+        pre, post = trace.sim("pre"), trace.sim("post")
+        draws = trace.draws(control_step.draw(self.mdp, jax.random.key(0)))
 
-        def step(state: LocomotionState, inputs: tuple) -> tuple[LocomotionState, dict]:
+        def step(state: TaskState, inputs: tuple) -> tuple[TaskState, dict]:
             action, sim, after, drawn, key = inputs
             drawn = drawn._replace(noise_key=key)
-            state, actuator_command = locomotion.pre_step(self.task, action_clip, state, action)
+            state, actuator_command = env.pre_step(state, action)
             held = state
-            state, result = locomotion.post_step_from_draws(self.task, self.groups, state, sim, drawn)
+            state, result = control_step.post_step_from_draws(self.mdp, state, sim, drawn)
             after_step = state
-            state, obs = locomotion.observe(self.task, self.groups, self.clip, state, after)
+            state, obs = env.observe(state, after)
             return state, {
                 "targets": actuator_command.targets,
                 "result": result,
                 "obs": obs,
                 "state": after_step.replace(history={}),
-                "weights": self._weights(held),
+                "weights": self.mdp.reward_weights(held.terms),
             }
 
         keys = jax.random.split(jax.random.key(0), trace.steps)
         inputs = (trace.data["act/raw"], pre, post, draws, keys)
         _, self.out = jax.jit(partial(jax.lax.scan, step))(self.start(), jax.tree.map(jnp.asarray, inputs))
 
-    def _weights(self, state: LocomotionState) -> jax.Array:
-        return self.task.weights * jnp.where(self.task.tagged, state.penalty_scale, 1.0)
-
-    def start(self) -> LocomotionState:
+    def start(self) -> TaskState:
         """The state just before the first recorded step."""
-        d, task = self.trace.data, self.task
-        state, _ = locomotion.init(task, self.groups, jax.random.key(0))
-        return state.replace(
+        d = self.trace.data
+        state, _ = self.env.init(jax.random.key(0))
+        return terms.put(
+            state,
             episode_step=jnp.asarray(d["pre/episode_length"][0] - 1),
             delay=jnp.asarray(d["act/delay_idx"][0]),
             command=jnp.asarray(d["pre/command"][0]),
@@ -95,7 +97,7 @@ class Replay:
             gait_frequency=jnp.asarray(d["pre/gait_freq"][0, :, 0]),
             push_counter=jnp.asarray(d["pre/push_counter"][0]),
             push_interval=jnp.asarray(
-                np.floor(d["pre/push_interval_s"][0] / np.float32(task.control_dt)).astype(np.int32)
+                np.floor(d["pre/push_interval_s"][0] / np.float32(self.env.spec.control_dt)).astype(np.int32)
             ),
             average_length=jnp.asarray(d["pre/avg_episode_length"][0]),
             penalty_scale=jnp.asarray(d["pre/penalty_scale"][0]),
@@ -109,7 +111,7 @@ class Replay:
             if group.history_length == 1:
                 continue
             first, frames, start = self.trace.data[f"obs/{group.name}"][0], [], 0
-            for term in group.terms:
+            for term in group.layout:
                 width = term.dim * group.history_length
                 block = first[:, start : start + width].reshape(-1, group.history_length, term.dim)
                 frames.append(block)
@@ -150,36 +152,42 @@ def test_terminations(replay: Replay) -> None:
 
 def test_reward_terms(replay: Replay) -> None:
     """Every unweighted term on every recorded state, all steps as one batch."""
-    trace, task = replay.trace, replay.task
+    trace, mdp = replay.trace, replay.mdp
     d = trace.data
     flat = partial(jax.tree.map, lambda x: jnp.asarray(x).reshape(-1, *x.shape[2:]))
-    view = locomotion._view(task, _flat_state(task, d), flat(trace.sim("pre")))
-    assert sorted(task.rewards) == sorted(trace.term_names())
-    for name, term in task.rewards.items():
+    view = _view(mdp, d, flat(trace.sim("pre")))
+    assert sorted(mdp.rewards) == sorted(trace.term_names())
+    for name, term in mdp.rewards.items():
         if name == "penalty_feet_ori" and not trace.has_feet_quat:
             continue
         # sums of squared actions reach 1e6 at the steps of deliberately huge actions
         atol = 1e-4 if name == "penalty_action_rate" else 2e-6
-        close(jnp.reshape(term(view), (trace.steps, -1)), d[f"rew_raw/{name}"], atol=atol)
+        close(jnp.reshape(term.apply(view, ())[0], (trace.steps, -1)), d[f"rew_raw/{name}"], atol=atol)
 
 
-def _flat_state(task: LocomotionTask, d: dict[str, np.ndarray]) -> LocomotionState:
+def _view(mdp: Mdp, d: dict[str, np.ndarray], sim: SimState) -> View:
+    """What the rewards saw, all steps as one batch."""
     count = d["pre/episode_length"].size
+    whole = replace(mdp, scene=replace(mdp.scene, num_envs=count))
     rows = {
         "action": d["act/raw"],
         "prev_action": d["pre/prev_action"],
         "command": d["pre/command"],
         "phase": d["pre/gait_phase"],
         "episode_step": d["pre/episode_length"],
-        "joint_bias": np.zeros_like(d["act/raw"]),
     }
-    state, _ = locomotion.init(task, (), jax.random.key(0))
-    return state.replace(**{k: jnp.asarray(v).reshape(count, *v.shape[2:]) for k, v in rows.items()})
+    rows = {k: jnp.asarray(v).reshape(count, *v.shape[2:]) for k, v in rows.items()}
+    states = whole.example_states()
+    states["commands"] = {
+        VELOCITY: rows.pop("command"),
+        GAIT: states["commands"][GAIT].replace(phase=rows.pop("phase")),
+    }
+    return replace(whole.rest(states), sim=sim, **rows)
 
 
 def test_reward_weights_and_total(replay: Replay) -> None:
     d = replay.trace.data
-    names = list(replay.task.rewards)
+    names = list(replay.mdp.rewards)
     recorded = [names.index(name) for name in replay.trace.term_names()]
     close(replay.out["weights"][:, recorded], d["rew/weights_effective"])
     if not replay.trace.has_feet_quat:
@@ -189,15 +197,15 @@ def test_reward_weights_and_total(replay: Replay) -> None:
 
 def test_curriculum(replay: Replay) -> None:
     d, state = replay.trace.data, replay.out["state"]
-    close(state.average_length, d["post/avg_episode_length"])
-    close(state.penalty_scale, d["post/penalty_scale"])
+    close(terms.get(state, "average_length"), d["post/avg_episode_length"])
+    close(terms.get(state, "penalty_scale"), d["post/penalty_scale"])
 
 
 def test_commands_clock_and_pushes(replay: Replay) -> None:
     d, state, reset = replay.trace.data, replay.out["state"], replay.result.reset
     np.testing.assert_array_equal(state.episode_step, d["post/episode_length"])
-    close(state.command, d["post/command"])
-    np.testing.assert_array_equal(state.push_counter, d["post/push_counter"])
+    close(terms.get(state, "command"), d["post/command"])
+    np.testing.assert_array_equal(terms.get(state, "push_counter"), d["post/push_counter"])
     pushed = np.zeros_like(d["term/ANY_reset"])
     pushes = d["event/index"][d["event/kind"] == 1]
     pushed[tuple(pushes.T)] = True
@@ -207,7 +215,7 @@ def test_commands_clock_and_pushes(replay: Replay) -> None:
 
 
 def test_gait_phase(replay: Replay) -> None:
-    difference = np.asarray(replay.out["state"].phase) - replay.trace.data["post/gait_phase"]
+    difference = np.asarray(terms.get(replay.out["state"], "phase")) - replay.trace.data["post/gait_phase"]
     wrapped = (difference + np.pi) % (2 * np.pi) - np.pi
     np.testing.assert_allclose(wrapped, 0.0, atol=5e-5)
 
@@ -233,7 +241,9 @@ def test_final_observations(replay: Replay) -> None:
 def test_layout(replay: Replay) -> None:
     """Names, places and scales of every term in both groups."""
     ours = [
-        (t.name, t.start, t.start + t.dim * t.history_length, t.scale) for g in replay.groups for t in g.terms
+        (t.name, t.start, t.start + t.dim * t.history_length, t.scale)
+        for g in replay.groups
+        for t in g.layout
     ]
     theirs = [
         (t["term"], t["start"], t["stop"], t["scale"])

@@ -22,12 +22,13 @@ from holosoma_jax.envs.view import View
 from holosoma_jax.experiment import learner_spec
 from holosoma_jax.learn.symmetry import Reflection
 from tests.envs.test_locomotion import PLANE, N, make, standing
+from tests.support import terms
 
 
 def stepped(env: Env, key: jax.Array, sim: SimState | None = None, **fields: Any) -> tuple[Any, StepResult]:
     """State and result after one step with zero action from a fresh state with `fields`."""
     state, _ = env.init(key)
-    state, _ = env.pre_step(state.replace(**fields), jnp.zeros((N, env.spec.action_dim)))
+    state, _ = env.pre_step(terms.put(state, **fields), jnp.zeros((N, env.spec.action_dim)))
     return env.post_step(state, sim or standing())
 
 
@@ -100,7 +101,7 @@ def test_penalty_curriculum_off_and_its_threshold(key: jax.Array) -> None:
     ):
         env = make(*overrides)
         state, _ = stepped(env, key, average_length=average, episode_step=jnp.ones((N,), jnp.int32))
-        scale[name] = float(state.penalty_scale)
+        scale[name] = float(terms.get(state, "penalty_scale"))
     np.testing.assert_allclose(scale["preset"], 0.1, rtol=1e-6)  # 400 steps are below 750
     np.testing.assert_allclose(scale["lower"], 0.1 * 1.00025, rtol=1e-6)
     assert scale["off"] == 1.0

@@ -87,9 +87,10 @@ def test_recorded_queries() -> None:
         above = feet[..., 2] - np.asarray(built.height(jnp.asarray(feet[..., :2])))
         np.testing.assert_allclose(above, d["feet_height"], atol=6e-5)
         quat = jnp.roll(jnp.asarray(d["base_quat"]), 1, axis=-1)  # recorded x y z w
+        view = example_view(standing())
         view = dataclasses.replace(
-            example_view(standing()),
-            terrain=built,
+            view,
+            scene=dataclasses.replace(view.scene, terrain=built),
             sim=standing(len(quat))._replace(root_pos=jnp.asarray(d["base_pos"]), root_quat=quat),
         )
         np.testing.assert_allclose(view.base_height, d["base_height"], atol=6e-5)
@@ -123,11 +124,11 @@ def test_scale_factor_shrinks_the_map() -> None:
 
 def test_environments_are_dealt_to_columns(key: jax.Array) -> None:
     built = terrain.build(TerrainConfig(), 0)
-    origins = np.asarray(built.env_origins(key, 64))
+    origins = np.asarray(built.origins(built.env_tiles(key, 64)))
     np.testing.assert_allclose(origins[:, 1], (np.floor(np.arange(64) / 3.2) + 0.5) * 8)
     assert len(np.unique(origins[:, 0])) > 5
     still = terrain.build(TerrainConfig(TerrainTermConfig(spawn=SpawnConfig(randomize_tiles=False))), 0)
-    np.testing.assert_allclose(still.env_origins(key, 3), np.tile([4.0, 4.0, 0.0], (3, 1)))
+    np.testing.assert_allclose(still.origins(still.env_tiles(key, 3)), np.tile([4.0, 4.0, 0.0], (3, 1)))
 
 
 @pytest.mark.parametrize(

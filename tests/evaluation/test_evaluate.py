@@ -14,10 +14,12 @@ from holosoma_jax import experiment, rotations
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
+from holosoma_jax.envs.perturbations import apply_perturbations
 from holosoma_jax.evaluation import evaluate, perturbations
 from holosoma_jax.evaluation.evaluate import Moment
 from holosoma_jax.experiment import Setup
 from holosoma_jax.policy.policies import Policy
+from tests.envs.test_overrides import make_robot
 
 ENVS = 3
 WALK = jnp.array([[0.5, 0.0, 0.2], [0.0, 0.3, 0.0], [0.0, 0.0, 0.0]])
@@ -30,7 +32,7 @@ def trained(*arguments: str) -> Config:
 
 @pytest.fixture(scope="module")
 def clean() -> Iterator[Setup]:
-    parts = experiment.build(perturbations.apply(trained(), perturbations.MODES["clean"]), evaluation=True)
+    parts = experiment.build(apply_perturbations(trained(), perturbations.MODES["clean"]), evaluation=True)
     yield parts
     parts.bridge.close()
 
@@ -125,7 +127,7 @@ def test_pushes_happen_where_they_are_switched_on(key: jax.Array) -> None:
     push = "--randomization.setup-terms.push-randomizer-state.params.push-interval-s=[0.1,0.1]"
 
     def speeds(mode: perturbations.Mode) -> np.ndarray:
-        cfg = perturbations.apply(trained(push), replace(perturbations.MODES[mode], noise=False))
+        cfg = apply_perturbations(trained(push), replace(perturbations.MODES[mode], noise=False))
         parts, out = experiment.build(cfg, evaluation=True), []
         try:
             evaluate.run(
@@ -147,8 +149,9 @@ def test_pushes_happen_where_they_are_switched_on(key: jax.Array) -> None:
 
 
 def test_commands_are_drawn_as_in_training() -> None:
-    cfg = trained("--command.setup-terms.locomotion-command.params.stand-prob=0.5")
-    drawn = np.asarray(evaluate.draw_commands(cfg, 4000, jax.random.key(0)))
+    half = "--command.setup-terms.locomotion-command.params.stand-prob=0.5"
+    env = make_robot((*BASE[:-1], "--training.num-envs=4000", half))
+    drawn = np.asarray(env.task.steering.sample(env, jax.random.key(0)))
     standing = np.all(drawn == 0.0, axis=-1)
     assert abs(standing.mean() - 0.5) < 0.05  # 6 sigma of a binomial with n = 4000
     moving = drawn[~standing]

@@ -6,13 +6,16 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
-from bridges.protocol import BridgeSpec, PhysicsParams, Pose, SimState
+from bridges.protocol import BridgeSpec, PhysicsParams, SimState
 from holosoma_jax import robots
 from holosoma_jax.config import compose
 from holosoma_jax.config.schema import Config
 from holosoma_jax.envs.state import Draws
+from holosoma_jax.envs.terms.commands import AXES, VelocityDraw
+from holosoma_jax.envs.view import GAIT, VELOCITY
 from holosoma_jax.robots.robot import Robot
 from tests.support.shared import shared_path
 
@@ -93,33 +96,44 @@ class Trace:
             contact_force=force,
         )
 
-    def draws(self) -> Draws:
-        """What the reference drew, [T, N, ...]: its values where used, anything elsewhere."""
+    def draws(self, example: Draws) -> Draws:
+        """What holosoma drew, [T, N, ...]: its values where used, those of `example` (one step) elsewhere."""
         d, shape = self.data, (self.steps, self.envs)
-        delay = np.concatenate([d["act/delay_idx"][1:], d["act/delay_idx"][-1:]])
         push = np.zeros((*shape, 2), np.float32)
         steps, envs = d["event/index"].T
         push[steps, envs] = d["event/root_lin_vel"][:, :2]
-        joints = (*shape, self.robot.num_joints)
-        zeros = np.zeros((*shape, 3), np.float32)
-        pose = Pose(
-            zeros, np.zeros((*shape, 4), np.float32), zeros, zeros, *[np.zeros(joints, np.float32)] * 2
-        )
         frequency = d["post/gait_freq"][..., 0]
-        return Draws(
-            pose=pose,
-            params=PhysicsParams(),
-            delay=delay,
-            torque_noise=np.zeros(joints, np.float32),
-            push_interval=np.floor(d["post/push_interval_s"] / np.float32(self.facts["dt"])).astype(np.int32),
-            push_velocity=push,
-            phase_left=d["post/phase_offset"][..., 0],
-            reset_command=d["afterreset/command"],
-            reset_frequency=frequency,
-            timer_command=d["post/command"],
-            timer_frequency=frequency,
-            noise_key=np.zeros((self.steps, 2), np.uint32),
-        )
+        whole = jax.tree.map(lambda x: np.broadcast_to(x, (self.steps, *x.shape)), example.terms)
+        recorded = {
+            ("commands", VELOCITY): {
+                "reset": self._velocity_draw(d["afterreset/command"]),
+                "timer": self._velocity_draw(d["post/command"]),
+            },
+            ("commands", GAIT): {
+                "left": d["post/phase_offset"][..., 0],
+                "reset": frequency,
+                "timer": frequency,
+            },
+            ("randomization", "setup_action_delay_buffers"): np.concatenate(
+                [d["act/delay_idx"][1:], d["act/delay_idx"][-1:]]
+            ),
+            ("randomization", "push_randomizer_state"): {
+                "interval": np.floor(d["post/push_interval_s"] / np.float32(self.facts["dt"])).astype(
+                    np.int32
+                ),
+                "velocity": push,
+            },
+        }
+        for (kind, name), values in recorded.items():
+            assert jax.tree.map(np.shape, whole[kind][name]) == jax.tree.map(np.shape, values)
+            whole[kind][name] = values
+        return Draws(whole, np.zeros((*shape, 2), np.float32), np.zeros((self.steps, 2), np.uint32))
+
+    def _velocity_draw(self, command: np.ndarray) -> VelocityDraw:
+        """The draw that gives these commands [T, N, 3]."""
+        ranges = self.cfg.command.setup_terms[VELOCITY].params["command_ranges"]
+        low, high = (np.array([ranges[axis][side] for axis in AXES], np.float32) for side in (0, 1))
+        return VelocityDraw((command - low) / (high - low), ~command.any(-1))
 
 
 def wxyz(quat: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ from holosoma_jax.training.viewer_callback import ViewerCallback
 from holosoma_jax.viewer.controls import Command, CommandLimits
 from holosoma_jax.viewer.session import viewer_session
 from holosoma_jax.viewer.viewer import Viewer
+from tests.support import terms
 
 
 class FakeViewer:
@@ -196,9 +197,11 @@ def test_an_evaluation_follows_live_commands(robots_alone: Setup):
 
 def test_a_live_command_keeps_the_gait_and_standing_freezes_it(robots_alone: Setup):
     state, _ = jax.jit(robots_alone.env.init)(jax.random.key(0))
-    state = state.replace(phase=jnp.full((2, 2), 1.25))
+    state = terms.put(state, phase=jnp.full((2, 2), 1.25))
     command = jnp.array([[0.3, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    changed = evaluate.with_live_command(state, command)
-    np.testing.assert_allclose(changed.phase, [[1.25, 1.25], [np.pi, np.pi]], rtol=1e-6)
-    np.testing.assert_array_equal(changed.command, command)
-    np.testing.assert_array_equal(gait.is_standing(changed.command), [False, True])
+    env = robots_alone.env
+    steered = env.task.steering.set(env, state, command)
+    np.testing.assert_allclose(terms.get(steered, "phase"), [[1.25, 1.25], [np.pi, np.pi]], rtol=1e-6)
+    told = env.velocity_command(steered)
+    np.testing.assert_array_equal(told, command)
+    np.testing.assert_array_equal(gait.is_standing(told), [False, True])

@@ -1,8 +1,9 @@
-"""Terms by name: one table a kind, and the check of their parameters.
+"""Terms by name: one table a kind, the check of their parameters, and the records made from them.
 
-A term is a plain function (or a frozen dataclass) whose *keyword-only* parameters are what a
-config may set; the positional ones are what the environment passes. A name is looked up in the
-kind's table, or imported when it reads `package.module:function`.
+*Keyword-only* parameters are what a config may set. A function that has positional ones as well is a term
+without memory, and gets them from the environment. A function (or dataclass) that has none is a factory: it
+returns the kind's record (`terms.term`). A name is looked up in the kind's table, or imported when it reads
+`package.module:function`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from holosoma_jax.config import extensions
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.yaml12 import show
+from holosoma_jax.envs.terms.term import Command, Curriculum, Randomization, Record, Term
 
 KINDS = {
     "observations": "holosoma_jax.envs.terms.observations",
@@ -78,29 +80,88 @@ def no_term(found: object) -> str:
     return f"its first parameter, '{first.name}', has to be the view"
 
 
-def bind(kind: str, name: str, func: str, params: Mapping[str, Any]) -> functools.partial[Any]:
-    """The term's function with its checked parameters filled in (see `check`)."""
+RECORDS: Mapping[str, type[Record]] = {
+    "observations": Term,
+    "rewards": Term,
+    "terminations": Term,
+    "commands": Command,
+    "randomization": Randomization,
+    "curriculum": Curriculum,
+}
+"""Kind -> record of its terms."""
+PLAIN: Mapping[str, str] = {
+    "observations": "view -> [E, dim]",
+    "rewards": "view -> [E]",
+    "terminations": "view -> [E] bool",
+    "randomization": "key, robot, num_envs -> PhysicsParams",
+}
+"""Kind -> signature of a plain function that is a term without memory."""
+
+
+def make(kind: str, name: str, func: str, params: Mapping[str, Any]) -> Record | functools.partial[Any]:
+    """A term of a config: its record, or a plain function with its parameters filled in.
+
+    Raises:
+      ConfigError: unknown function; unknown, missing or ill-typed parameter; a term of another kind.
+    """
     function = resolve(kind, name, func)
     values = _checked(f"{kind}.{name}.params", function, params)
-    return functools.partial(function, **values)
+    if _takes_arguments(function):
+        if kind not in PLAIN:
+            raise ConfigError(
+                f"{kind} term '{name}': {_wanted(kind)}, got a function with positional parameters."
+            )
+        return functools.partial(function, **values)
+    made = function if inspect.isclass(function) else get_type_hints(function).get("return")
+    if not (inspect.isclass(made) and issubclass(made, RECORDS[kind])):
+        says = (
+            f"one that says it returns {getattr(made, '__name__', made)}"
+            if made
+            else "one that does not say so"
+        )
+        raise ConfigError(f"{kind} term '{name}': {_wanted(kind)}, got {says}.")
+    try:
+        return cast("Record", function(**values))
+    except ConfigError as error:
+        raise ConfigError(f"{kind}.{name}.params.{error}") from error
+
+
+def parameters(kind: str, name: str, func: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Every parameter of a term, checked: what `params` says, else the function's default."""
+    function = resolve(kind, name, func)
+    defaults = {
+        k: p.default for k, p in _settable(function).items() if p.default is not inspect.Parameter.empty
+    }
+    return defaults | _checked(f"{kind}.{name}.params", function, params)
 
 
 def check(kind: str, name: str, func: str, params: Mapping[str, Any]) -> None:
-    """Check a term of a config without building it.
+    """Check a term of a config (see `make`).
 
     Raises:
-      ConfigError: unknown function, unknown, missing or ill-typed parameter; names the key.
+      ConfigError: names the term or the key.
     """
-    _checked(f"{kind}.{name}.params", resolve(kind, name, func), params)
+    make(kind, name, func, params)
+
+
+def _wanted(kind: str) -> str:
+    record = f"a function of keyword-only parameters that is annotated '-> {RECORDS[kind].__name__}'"
+    return f"wanted {PLAIN[kind]}, or {record}" if kind in PLAIN else f"wanted {record}"
+
+
+def _takes_arguments(function: Callable[..., Any]) -> bool:
+    kinds = {p.kind for p in inspect.signature(function).parameters.values()}
+    return bool(kinds & {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD})
+
+
+def _settable(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(function).parameters.items()
+    return {key: p for key, p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def _checked(where: str, function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """`params` validated against the keyword-only parameters of `function`."""
-    signature = {
-        key: parameter
-        for key, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    signature = _settable(function)
     hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
     given = {key.replace("-", "_"): value for key, value in params.items()}
     for key in given:

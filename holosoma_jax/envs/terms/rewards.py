@@ -106,7 +106,7 @@ def penalty_feet_ori(view: View) -> jax.Array:
 
 def alive(view: View) -> jax.Array:
     """1 every step [E]."""
-    return jnp.ones_like(view.command[:, 0])
+    return jnp.ones_like(view.sim.root_pos[:, 0])
 
 
 def termination(view: View) -> jax.Array:

@@ -39,20 +39,22 @@ class Terrain:
         grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(1, -1, 2)
         return jnp.max(self.height(xy[:, None] + jnp.asarray(grid, jnp.float32)), axis=-1)
 
-    def env_origins(self, key: jax.Array, num_envs: int) -> jax.Array:
-        """World position [num_envs, 3] of each environment's tile.
+    def env_tiles(self, key: jax.Array, num_envs: int) -> jax.Array:
+        """Row and column [num_envs, 2] int32 of each environment's tile at the start of a run.
 
-        Columns are dealt out in order, so every column has its share of environments; rows are
-        drawn. Both stay for the whole run. Without `spawn.randomize_tiles` all start on tile (0, 0).
+        Columns are dealt out in order, so every column has its share of environments; rows are drawn.
+        Without `spawn.randomize_tiles` all start on tile (0, 0).
         """
-        origins = jnp.asarray(self.tile_origins, jnp.float32)
-        rows, cols, _ = origins.shape
+        rows, cols = self.tile_kinds.shape
         if not self.spawn.randomize_tiles:
-            return jnp.broadcast_to(origins[0, 0][None], (num_envs, 3))
-        # floor(k / (N / cols)) as the reference deals them; exact integers avoid its float rounding
-        col = jnp.minimum(jnp.arange(num_envs) * cols // num_envs, cols - 1)
-        row = jax.random.randint(key, (num_envs,), 0, rows)
-        return origins[row, col]
+            return jnp.zeros((num_envs, 2), jnp.int32)
+        # floor(k / (N / cols)) as holosoma deals them; exact integers avoid its float rounding
+        col = jnp.minimum(jnp.arange(num_envs, dtype=jnp.int32) * cols // num_envs, cols - 1)
+        return jnp.stack([jax.random.randint(key, (num_envs,), 0, rows), col], -1)
+
+    def origins(self, tile: jax.Array) -> jax.Array:
+        """World position [E, 3] m of the spawn points of tiles [E, 2] (row, column)."""
+        return jnp.asarray(self.tile_origins, jnp.float32)[tile[:, 0], tile[:, 1]]
 
 
 def build(cfg: TerrainConfig, seed: int) -> Terrain:
