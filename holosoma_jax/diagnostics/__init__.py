@@ -1,1 +1,1 @@
-"""What this machine can do: versions, devices, extras, simulators and a smoke run."""
+"""What this machine has for training: versions, devices, extras, simulators, and a smoke run."""

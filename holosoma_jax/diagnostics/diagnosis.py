@@ -46,7 +46,7 @@ SMOKE = (
     "--algo.config.num-learning-iterations=3", "--algo.config.num-steps-per-env=8",
     "--algo.config.actor-hidden=[32]", "--algo.config.critic-hidden=[32]",
 )  # fmt: skip
-"""A training that shows that all parts work together, and is over soon."""
+"""A short training in which all parts work together."""
 
 
 def versions() -> dict[str, str]:
@@ -131,8 +131,8 @@ def smoke() -> dict[str, Any]:
     """Train for three iterations in a process of its own.
 
     Returns:
-      ok; seconds in all; env_steps_per_s of the last iteration, of programs that were compiled in
-      haste; or the last line of the failure.
+      ok; seconds in all; env_steps_per_s of the last iteration (XLA optimises little in this run); or the
+      last line of the failure.
     """
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="holosoma-doctor-") as folder:
@@ -161,22 +161,22 @@ def advice(found: Mapping[str, Any]) -> list[str]:
     Args:
       found: the other functions' results under their names.
     """
-    said = []
+    sentences = []
     if found.get("nvidia") and all(device["platform"] == "cpu" for device in found["devices"]):
-        said.append(
+        sentences.append(
             "there is a GPU, but JAX does not use it: pip install 'holosoma-jax[cuda12]' (or [cuda13])"
         )
     if not any(cause is None for cause in found["opengl"].values()):
         remedy = " or ".join(gl.REMEDY[name] for name in found["opengl"] if name in gl.REMEDY)
-        said.append(f"no OpenGL draws here, so there are no videos: {remedy}")
+        sentences.append(f"no OpenGL draws here, so there are no videos: {remedy}")
     memory = found["machine"]["memory_available_bytes"]
     if memory is not None and memory < 2e9:
-        said.append("less than 2 GB of memory is free: use fewer environments (--training.num-envs)")
+        sentences.append("less than 2 GB of memory is free: use fewer environments (--training.num-envs)")
     if found["machine"]["disk_free_bytes"] < 2e9:
-        said.append("less than 2 GB of disk is free here: choose another --training.output-dir")
+        sentences.append("less than 2 GB of disk is free here: choose another --training.output-dir")
     if found.get("smoke") and not found["smoke"]["ok"]:
-        said.append(f"the smoke run failed: {found['smoke']['error']}")
-    return said
+        sentences.append(f"the smoke run failed: {found['smoke']['error']}")
+    return sentences
 
 
 def _version(package: str) -> str:

@@ -1,4 +1,4 @@
-"""One check-up at the terminal: facts as tables or as JSON, and what to do about them."""
+"""The doctor command: facts about the machine as tables or as JSON, and what to do about them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.commands import DoctorArgs
 from holosoma_jax.diagnostics import diagnosis
 
-CHECK_UPS = ("versions", "machine", "nvidia", "devices", "extras", "simulators", "opengl")
-"""Functions of `diagnosis`, in the order of asking."""
+FACTS = ("versions", "machine", "nvidia", "devices", "extras", "simulators", "opengl")
+"""Functions of `diagnosis`, in the order of their calls."""
 
 
 def run(args: DoctorArgs) -> int:
@@ -33,7 +33,7 @@ def run(args: DoctorArgs) -> int:
     if args.conformance is not None:
         return _conformance(args.conformance, console, as_json=args.json, report=args.report)
     found: dict[str, Any] = {}
-    for name in (*CHECK_UPS, *(["smoke"] if args.smoke else [])):
+    for name in (*FACTS, *(["smoke"] if args.smoke else [])):
         label = "training for three iterations" if name == "smoke" else name
         with nullcontext() if quiet else console.status(f"looking at {label} ..."):
             found[name] = getattr(diagnosis, name)()
@@ -64,7 +64,7 @@ def _show(found: Mapping[str, Any], console: Console) -> None:
         table.add_row()
     console.print(table)
     if not found["advice"]:
-        console.print(Text("Nothing to mend. Start: python -m holosoma_jax.train exp:g1-29dof-cpu"))
+        console.print(Text("Nothing to fix. Start: python -m holosoma_jax.train exp:g1-29dof-cpu"))
     for sentence in found["advice"]:
         console.print(Text(f"- {sentence}"), soft_wrap=True)
 
@@ -109,7 +109,9 @@ def _smoke(facts: Mapping[str, Any] | None) -> list[tuple[str, Text]]:
         ("training", _verdict(True, text, None)),
         (
             "speed",
-            Text(f"{facts['env_steps_per_s']:,.0f} env steps/s, compiled in haste; training is faster"),
+            Text(
+                f"{facts['env_steps_per_s']:,.0f} env steps/s, compiled with few optimisations; training is faster"
+            ),
         ),
     ]
 
@@ -125,7 +127,7 @@ def _gigabytes(count: int | None) -> str:
 
 
 def _conformance(name: str, console: Console, *, as_json: bool, report: str | None) -> int:
-    """Hold the bridge to a simulator against closed forms and plain MuJoCo."""
+    """Compare the bridge to a simulator with closed forms and with plain MuJoCo."""
     simulator = name.removeprefix("simulator:")
     cfg = compose.load(["exp:g1-29dof", f"simulator:{simulator}"])
     if report is not None and not Path(report).absolute().parent.is_dir():

@@ -1,4 +1,4 @@
-"""How every plot of a run looks: one ink, one grid, headlines on the left."""
+"""The style of all plots: one colour of text, one grid, headlines on the left."""
 
 from __future__ import annotations
 

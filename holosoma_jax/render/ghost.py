@@ -7,8 +7,10 @@ import numpy as np
 
 from holosoma_jax.render.visual_model import VisualModel, set_pose
 
-RGBA = (0.25, 0.55, 1.0, 0.4)
+RGBA = (0.25, 0.55, 1.0, 0.3)
 """Blue, as the arrow of what the robot is commanded"""
+BEHIND = 0.03
+"""m that the ghost is moved away from the camera: where both robots are at one place, the other one is seen"""
 
 
 class Ghost:
@@ -20,7 +22,12 @@ class Ghost:
         self._option, self._perturb = mujoco.MjvOption(), mujoco.MjvPerturb()
 
     def add_to(
-        self, scene: mujoco.MjvScene, root_pos: np.ndarray, root_quat: np.ndarray, joint_pos: np.ndarray
+        self,
+        scene: mujoco.MjvScene,
+        root_pos: np.ndarray,
+        root_quat: np.ndarray,
+        joint_pos: np.ndarray,
+        look: np.ndarray | None = None,
     ) -> None:
         """Append the ghost's geoms to `scene`; none if the pose is not finite.
 
@@ -29,9 +36,12 @@ class Ghost:
           root_pos: [3] m.
           root_quat: [4] w x y z.
           joint_pos: [J] rad, in the robot's order.
+          look: [3] unit vector, where the camera looks; None: not known.
         """
         if not all(np.isfinite(part).all() for part in (root_pos, root_quat, joint_pos)):
             return
+        if look is not None:
+            root_pos = root_pos + BEHIND * look
         set_pose(self._visual, self._data, root_pos, root_quat, joint_pos)
         first = scene.ngeom
         moving = int(mujoco.mjtCatBit.mjCAT_DYNAMIC)
@@ -39,3 +49,10 @@ class Ghost:
         for geom in scene.geoms[first : scene.ngeom]:
             geom.rgba[:] = RGBA
             geom.matid, geom.transparent = -1, 1
+
+
+def look_direction(camera: mujoco.MjvCamera) -> np.ndarray:
+    """[3] unit vector that a free or tracking camera looks along."""
+    azimuth, elevation = np.radians(camera.azimuth), np.radians(camera.elevation)
+    flat = np.cos(elevation)
+    return np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)])

@@ -1,7 +1,7 @@
 """Which OpenGL can draw here without a window.
 
 MuJoCo reads ``MUJOCO_GL`` once, when it is imported, and a driver that does not work may kill the
-process instead of raising. So candidates are tried in short-lived processes.
+process instead of raising. So each candidate is tried in a process of its own.
 """
 
 from __future__ import annotations

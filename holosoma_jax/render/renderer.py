@@ -57,7 +57,7 @@ def draw_frames(
     """
     import mujoco
 
-    from holosoma_jax.render.ghost import Ghost
+    from holosoma_jax.render.ghost import Ghost, look_direction
     from holosoma_jax.render.scene import draw_arrow
     from holosoma_jax.render.visual_model import height_above_root, set_pose
 
@@ -77,7 +77,8 @@ def draw_frames(
             _aim(camera, followed)
             renderer.update_scene(data, camera)
             if trajectory.ghost is not None:
-                ghost.add_to(renderer.scene, *(part[t] for part in trajectory.ghost))
+                pose = (part[t] for part in trajectory.ghost)
+                ghost.add_to(renderer.scene, *pose, look=look_direction(camera))
             command, actual = velocities(trajectory, t)
             for arrow in velocity_arrows.both(position, quat, top, command, actual):
                 draw_arrow(renderer.scene.geoms[renderer.scene.ngeom], arrow)
@@ -204,7 +205,7 @@ def _write_text(
     size = max(9, image.shape[0] // 30)
     font = ImageFont.load_default(size)
     lines: list[tuple[str, str, tuple[int, ...]]] = [("time", f"{seconds:.1f} s", (235, 235, 235))]
-    for label, value, rgba in (("command", command, COMMAND_RGBA), ("actual", actual, MEASURED_RGBA)):
+    for label, value, rgba in (("command", command, COMMAND_RGBA), ("measured", actual, MEASURED_RGBA)):
         if value is not None:
             vx, vy, yaw_rate = np.round(value, 2) + 0.0  # no minus zero
             text = f"{vx:+.2f} {vy:+.2f} m/s   {yaw_rate:+.2f} rad/s"

@@ -124,17 +124,17 @@ class Controls:
         self._send(seek=min(max(frame, 0), self.playback.num_frames - 1))
 
 
-def help_lines(controls: Controls) -> list[str]:
-    """What the keys do, a line each."""
-    lines = []
+def key_help(controls: Controls) -> list[list[tuple[str, str]]]:
+    """What the keys do: groups of (keys, meaning)."""
+    groups = []
     if controls.limits is not None:
-        lines.append("W/S forward, back   A/D left, right   Q/E turn   Z stop")
+        groups.append([("W/S", "forward, back"), ("A/D", "left, right"), ("Q/E", "turn"), ("Z", "stop")])
     if controls.playback.pausable:
-        steps = ",/. step back, on" if controls.playback.num_frames else ". one step"
-        lines.append(f"space pause   {steps}   -/= slower, faster")
+        steps = (",/.", "step back, on") if controls.playback.num_frames else (".", "one step")
+        groups.append([("space", "pause"), steps, ("-/=", "slower, faster")])
     if controls.num_envs > 1:
-        lines.append("left/right arrow: other environment")
-    return lines
+        groups.append([("left/right", "other environment")])
+    return groups
 
 
 def changed(command: Command, key: str, limits: CommandLimits) -> Command:

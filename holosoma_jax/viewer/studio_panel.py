@@ -78,8 +78,12 @@ class StudioPanel(plugin.ViewerPlugin):
     def _on_keys(self, _: messages.UpdateEvent) -> bool:
         if imgui.GetIO().WantCaptureKeyboard:
             return False
-        taken = [self._controls.press(key) for key in KEYS if imgui.IsKeyPressed(getattr(imgui.Key, key))]
-        return any(taken)
+        taken = False
+        for key in KEYS:
+            repeats = key != user_controls.PAUSE_KEY  # a key that is held down does not toggle
+            if imgui.IsKeyPressed(getattr(imgui.Key, key), repeats):
+                taken |= self._controls.press(key)
+        return taken
 
     @messages.handler(priority=messages.Priority.USER)
     def _on_frame(self, event: FrameSnapshot) -> None:
@@ -141,8 +145,8 @@ class StudioPanel(plugin.ViewerPlugin):
             if np.isfinite(velocity).all():
                 colour = imgui.Vec4(*velocity_arrows.brighter(rgba), 1.0)
                 imgui.TextColored(colour, f"{label}  {velocity_arrows.text(velocity)}")
-        for line in user_controls.help_lines(controls):
-            imgui.TextColored(GREY, line)
+        for group in user_controls.key_help(controls):
+            imgui.TextColored(GREY, "   ".join(f"{keys} {meaning}" for keys, meaning in group))
 
     def _draw_playback(self, frame: Frame) -> None:
         controls = self._controls

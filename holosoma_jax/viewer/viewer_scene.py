@@ -10,7 +10,7 @@ import numpy as np
 
 from bridges.protocol import Ground
 from holosoma_jax.render import scene, velocity_arrows, visual_model
-from holosoma_jax.render.ghost import Ghost
+from holosoma_jax.render.ghost import Ghost, look_direction
 from holosoma_jax.viewer.messages import Frame, ViewerJob, frame_bytes, unpack
 
 MARGIN = 12.0
@@ -44,6 +44,8 @@ class ViewerScene:
         if job.kind == "window":  # light from where this camera is, not from where the videos' is
             self.model.light("video_sun").pos[:2] *= -1.0
             self.model.light("video_sun").dir[:2] *= -1.0
+            # Software OpenGL speckles the edge of the shadow map, which lies in view here: move it away.
+            self.model.vis.map.shadowclip, self.model.vis.quality.shadowsize = 8.0, 4096
         self.data = mujoco.MjData(self.model)
         visual = visual_model.bind(self.model, job.joint_names, job.mjcf, job.own_mjcf)
         mujoco.mj_kinematics(self.model, self.data)
@@ -62,10 +64,11 @@ class ViewerScene:
         visual_model.set_pose(self.visual, self.data, frame.root_pos, frame.root_quat, frame.joint_pos)
         return moved
 
-    def draw_extras(self, frame: Frame, extra: mujoco.MjvScene) -> None:
-        """Replace what `extra` holds by the ghost and the arrows of `frame`."""
+    def draw_extras(self, frame: Frame, extra: mujoco.MjvScene, camera: mujoco.MjvCamera) -> None:
+        """Replace what `extra` holds by the ghost and the arrows of `frame`, for the eyes of `camera`."""
         extra.ngeom = 0
-        self._ghost.add_to(extra, frame.ghost_root_pos, frame.ghost_root_quat, frame.ghost_joint_pos)
+        pose = (frame.ghost_root_pos, frame.ghost_root_quat, frame.ghost_joint_pos)
+        self._ghost.add_to(extra, *pose, look=look_direction(camera))
         measured = velocity_arrows.heading_velocity(frame.root_quat, frame.root_lin_vel, frame.root_ang_vel)
         for arrow in velocity_arrows.both(
             frame.root_pos, frame.root_quat, self._top, frame.command, measured

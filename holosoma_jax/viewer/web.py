@@ -90,13 +90,17 @@ def run(
         viewer.close()
         raise RuntimeError("this version of MuJoCo Studio answers every web page: not served, for safety")
     send(ready=f"http://{_written(job.host)}:{port}/")
-    feeding = (scene, frames, outside, None if job.stays else pages)
+    feeding = (scene, frames, viewer.camera, outside, None if job.stays else pages)
     threading.Thread(target=_feed, args=feeding, daemon=True).start()
     viewer_protocol.run_viewer_loop(viewer)
 
 
 def _feed(
-    scene: ViewerScene, frames: FrameReader, outside: endpoints.SimEndpoint, pages: PageCounter | None
+    scene: ViewerScene,
+    frames: FrameReader,
+    camera: mujoco.MjvCamera,
+    outside: endpoints.SimEndpoint,
+    pages: PageCounter | None,
 ) -> None:
     """Hand frames to Studio until they end, or until all of `pages` are closed; then end the page."""
     extra = mujoco.MjvScene(scene.model, EXTRA_GEOMS)
@@ -112,7 +116,7 @@ def _feed(
             state = np.empty(mujoco.mj_stateSize(scene.model, QPOS))
             mujoco.mj_getState(scene.model, scene.data, state, QPOS)
             outside.send_to_viewer(messages.StateSnapshot(state=state, state_sig=QPOS))
-            scene.draw_extras(frame, extra)
+            scene.draw_extras(frame, extra, camera)
             geoms = [copy.copy(geom) for geom in extra.geoms[: extra.ngeom]]
             outside.send_to_viewer(FrameSnapshot(frame, geoms))
         outside.send_to_viewer(messages.ExitEvent())

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import mujoco
 import mujoco.viewer
+import numpy as np
 
 from holosoma_jax.render import velocity_arrows
-from holosoma_jax.viewer.controls import Controls, help_lines
+from holosoma_jax.viewer.controls import Controls, key_help
 from holosoma_jax.viewer.messages import Frame, ViewerJob
 from holosoma_jax.viewer.viewer_scene import AZIMUTH, DISTANCE, ELEVATION, FrameReader, ViewerScene
 
@@ -57,7 +58,7 @@ def run(
                 continue
             with window.lock():
                 moved = scene.set_frame(frame)
-                scene.draw_extras(frame, window.user_scn)
+                scene.draw_extras(frame, window.user_scn, window.cam)
                 _restore_options(window)
             if moved:
                 window.update_hfield(scene.model.hfield("video_ground").id)
@@ -77,7 +78,7 @@ def _restore_options(window: mujoco.viewer.Handle) -> None:
 def _texts(
     job: ViewerJob, controls: Controls, frame: Frame
 ) -> list[tuple[int | None, int | None, str | None, str | None]]:
-    """The panel, as MuJoCo's overlay: labels and values."""
+    """The panel, as MuJoCo's overlays: what is shown above, what the keys do below."""
     lines = [(job.title, f"environment {frame.env} of {job.num_envs}" if job.num_envs > 1 else "")]
     if job.playback.num_frames:
         lines.append(("frame", f"{frame.frame_index} of {job.playback.num_frames}"))
@@ -85,10 +86,15 @@ def _texts(
         lines.append(("clock", "paused" if controls.paused else f"{controls.speed:g} of real time"))
     command = controls.command if job.limits is not None else frame.command
     measured = velocity_arrows.heading_velocity(frame.root_quat, frame.root_lin_vel, frame.root_ang_vel)
-    if job.limits is not None or frame.command[0] == frame.command[0]:
+    if np.isfinite(command).all():
         lines.append(("commanded", velocity_arrows.text(command)))
     lines.append(("measured", velocity_arrows.text(measured)))
-    lines += [(part, "") for line in help_lines(controls) for part in line.split("   ")]
-    labels, values = ("\n".join(column) for column in zip(*lines, strict=True))
-    font, place = mujoco.mjtFontScale.mjFONTSCALE_150, mujoco.mjtGridPos.mjGRID_TOPLEFT
-    return [(int(font), int(place), labels, values)]
+    keys = [pair for group in key_help(controls) for pair in group]
+    top, bottom = mujoco.mjtGridPos.mjGRID_TOPLEFT, mujoco.mjtGridPos.mjGRID_BOTTOMLEFT
+    font = int(mujoco.mjtFontScale.mjFONTSCALE_100)
+    texts: list[tuple[int | None, int | None, str | None, str | None]] = []
+    for place, rows in ((top, lines), (bottom, keys)):
+        if rows:
+            labels, values = ("\n".join(column) for column in zip(*rows, strict=True))
+            texts.append((font, int(place), labels, values))
+    return texts

@@ -36,6 +36,16 @@ FLAGS = (
     "--remote-debugging-port=0",
 )
 
+KEYS = {
+    "ArrowLeft": ("", 37),
+    "ArrowRight": ("", 39),
+    "Space": (" ", 32),
+    "Period": (".", 190),
+    "Minus": ("-", 189),
+    "Equal": ("=", 187),
+}
+"""Name of a key that is no letter -> the text it types, and its code"""
+
 
 def program() -> str | None:
     """The browser, if there is one."""
@@ -67,13 +77,13 @@ class Page:
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
     def press(self, key: str, seconds: float = 0.3) -> None:
-        """Hold a letter or an arrow key for some time: a slow page takes in what lasts."""
-        arrow = {"ArrowLeft": 37, "ArrowRight": 39}.get(key)
-        code = key if arrow else f"Key{key.upper()}"
-        names = {"key": key, "code": code, "windowsVirtualKeyCode": arrow or ord(key.upper())}
+        """Hold a key for some time, as a slow page takes in what lasts: a letter, or one of `KEYS`."""
+        text, code = KEYS.get(key, (key, ord(key[0].upper())))
+        name = key if key in KEYS else f"Key{key.upper()}"
+        names = {"key": text or key, "code": name, "windowsVirtualKeyCode": code}
         self.call("Input.dispatchKeyEvent", type="rawKeyDown", **names)
-        if not arrow:
-            self.call("Input.dispatchKeyEvent", type="char", text=key, **names)
+        if text:
+            self.call("Input.dispatchKeyEvent", type="char", text=text, **names)
         time.sleep(seconds)
         self.call("Input.dispatchKeyEvent", type="keyUp", **names)
 

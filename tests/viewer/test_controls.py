@@ -75,7 +75,7 @@ def test_who_only_watches_changes_nothing():
     user, sent = opened()
     for key in ("W", "Z", "Space", "Period", "Comma", "Minus", "Equal", "RightArrow", "P", ""):
         assert not user.press(key)
-    assert sent == [] and controls.help_lines(user) == []
+    assert sent == [] and controls.key_help(user) == []
 
 
 def test_the_clock_of_a_live_run_is_stopped_stepped_and_slowed():
@@ -113,4 +113,4 @@ def test_a_recording_goes_back_and_to_any_frame():
 
 def test_help_names_what_there_is():
     user, _ = opened(num_envs=2, limits=WIDE, playback=Playback(pausable=True))
-    assert len(controls.help_lines(user)) == 3
+    assert [len(group) for group in controls.key_help(user)] == [4, 3, 1]

@@ -13,7 +13,7 @@ import pytest
 from bridges.protocol import Ground
 from holosoma_jax import robots
 from holosoma_jax.config.schema import ViewerConfig
-from holosoma_jax.viewer.controls import CommandLimits
+from holosoma_jax.viewer.controls import CommandLimits, Playback
 from holosoma_jax.viewer.viewer import Viewer, open_viewer
 from tests.support import browser
 from tests.support.browser import Page
@@ -42,14 +42,24 @@ def shown(home: Path) -> Iterator[Viewer]:
         patch.setenv("HOME", str(home))
         limits = CommandLimits((-0.2, -1.0, -1.0), (0.2, 1.0, 1.0))
         cfg = ViewerConfig(mode="web")
-        viewer = open_viewer(cfg, robot, Ground(), 3, "test", limits=limits, print_line=lambda _: None)
+        viewer = open_viewer(
+            cfg,
+            robot,
+            Ground(),
+            3,
+            "test",
+            limits=limits,
+            playback=Playback(pausable=True),
+            print_line=lambda _: None,
+        )
     ended = threading.Event()
 
     def play() -> None:
         state = standing(robot)
+        ghost = state._replace(root_pos=state.root_pos + np.float32([0.0, 0.8, 0.0]))
         while not ended.wait(0.03):
-            told = np.tile(np.asarray(viewer.command, np.float32), (3, 1))
-            viewer.show(state, told)
+            command = np.tile(np.asarray(viewer.command, np.float32), (3, 1))
+            viewer.show(state, command, ghost=ghost)
 
     player = threading.Thread(target=play)
     player.start()
@@ -112,3 +122,23 @@ def test_arrow_keys_choose_the_environment(shown: Viewer, page: Page):
     eventually(lambda: shown.env == 1, lambda: page.press("ArrowRight", 0.05))
     eventually(lambda: shown.env == 0, lambda: page.press("ArrowLeft", 0.05))
     eventually(lambda: shown.env == 2, lambda: page.press("ArrowLeft", 0.05))  # around the end
+
+
+def test_the_clock_is_stopped_stepped_and_slowed(shown: Viewer, page: Page):
+    eventually(lambda: shown.paused, lambda: page.press("Space"))
+    shown.take_steps()
+    eventually(lambda: shown.take_steps() > 0, lambda: page.press("Period"))
+    assert shown.paused
+    eventually(lambda: shown.speed < 1.0, lambda: page.press("Minus"))
+    eventually(lambda: shown.speed == 1.0, lambda: page.press("Equal"))
+    eventually(lambda: not shown.paused, lambda: page.press("Space"))
+
+
+def test_the_ghost_is_beside_the_robot(page: Page, home: Path):
+    def blue() -> int:
+        image = page.screenshot(home / "ghost.png").astype(int)
+        height, width, _ = image.shape
+        beside = image[height // 4 : height * 3 // 4, : width * 9 // 20]  # 0.8 m to its left
+        return int(((beside[..., 2] - beside[..., 0]) > 60).sum())
+
+    eventually(lambda: blue() > 500)
