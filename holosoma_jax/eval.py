@@ -11,6 +11,7 @@ from functools import partial
 
 from holosoma_jax import runtime
 from holosoma_jax.config import compose, tokens
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.config.trust import Saved
 
@@ -39,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _saved_config(argv: Sequence[str], args: EvalArgs) -> Saved:
-    from holosoma_jax.evaluation import session  # imports JAX: not for --help alone
+    if not args.checkpoint:  # --help alone, or forgotten: known without the seconds that JAX takes
+        raise ConfigError("--checkpoint is missing: give a run directory, a checkpoint or an .onnx file.")
+    from holosoma_jax.evaluation import session
 
     headless = [o.text for o in tokens.parse(argv).overrides if o.path == ("training", "headless")]
     return session.saved_config(args, watched=headless[-1:] in (["false"], ["False"], ["FALSE"]))
