@@ -10,6 +10,8 @@ import numpy as np
 
 from holosoma_jax.config.errors import ConfigError, nearest
 
+GREATEST = 1e6
+"""limit of any number in a clip, in any unit"""
 UNIT_TOLERANCE = 0.02
 """by which a quaternion's length may differ from 1; float16 and printed digits stay within"""
 
@@ -142,7 +144,9 @@ def checked(file: str, key: str, value: Any, shape: Sequence[int | None]) -> np.
         raise ConfigError(f"{file}: {key}: its rows differ in length.") from None
     if array.dtype.kind not in "iufb":
         raise ConfigError(f"{file}: {key}: expected an array of numbers, got {_described(array)}.")
-    array = array.astype(np.float64)
+    with np.errstate(all="ignore"):  # signalling NaN of damaged files
+        array = array.astype(np.float64)
+        faulty = ~(np.abs(array) <= GREATEST)
     if array.ndim != len(shape) or any(
         w is not None and w != n for w, n in zip(shape, array.shape, strict=True)
     ):
@@ -152,12 +156,12 @@ def checked(file: str, key: str, value: Any, shape: Sequence[int | None]) -> np.
         raise ConfigError(f"{file}: {key} has shape {list(array.shape)}, expected [{wanted}].")
     if shape and array.shape[0] == 0:
         raise ConfigError(f"{file}: {key} is empty: it has no frame.")
-    if not np.isfinite(array).all():
-        where = np.argwhere(~np.isfinite(array))[0]
+    if faulty.any():
+        where = np.argwhere(faulty)[0]
         value = array[tuple(where)]
         column = f", column {list(map(int, where[1:]))}" if len(where) > 1 else ""
         raise ConfigError(
-            f"{file}: {key}, frame {int(where[0])}{column} is {value:g}; expected finite numbers."
+            f"{file}: {key}, frame {int(where[0])}{column} is {value:g}; expected finite numbers below {GREATEST:g}."
         )
     return array
 

@@ -11,7 +11,9 @@ import bz2
 import gzip
 import io
 import lzma
+import math
 import pickle
+import re
 import zlib
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -40,13 +42,26 @@ def loads(data: bytes) -> Any:
     """
     stream = io.BytesIO(_decompressed(data))
     try:
-        return _Reader(stream).load()
+        return _plain(_Reader(stream).load())
     except Refused:
         raise
     except RecursionError:
         raise Refused("it is nested too deeply") from None
     except Exception as error:  # whatever damaged bytes lead to
         raise Refused(f"it is damaged or cut short ({type(error).__name__})") from None
+
+
+def _plain(value: Any) -> Any:
+    """`value` with arrays in place of what stands for them."""
+    if isinstance(value, _Array):
+        return value.value if isinstance(value.value, np.ndarray) else _plain(value.value)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(v) for v in value)
+    if isinstance(value, _Dtype) or callable(value):
+        raise Refused("it holds something other than data")
+    return value
 
 
 def _decompressed(data: bytes) -> bytes:
@@ -69,46 +84,79 @@ def _decompressed(data: bytes) -> bytes:
     return data
 
 
-class _ArrayWrapper:
-    """joblib's NumpyArrayWrapper: describes the array whose bytes follow it in the stream."""
+class _Dtype:
+    """A plain numeric or text type by its description; NumPy's own would trust a damaged state."""
+
+    def __init__(self, text: Any, *_: Any):
+        self._text, self._order = text, "|"
+
+    def set_state(self, state: Any) -> None:
+        _, order, *rest = state
+        if any(part is not None for part in rest[:3]):  # a subarray, names, fields
+            raise Refused("it holds an array of records")
+        self._order = order
+
+    def dtype(self) -> np.dtype:
+        text = self._text
+        if not isinstance(text, str) or not re.fullmatch(r"[biufSU]\d{1,6}", text):
+            kind = "Python objects" if isinstance(text, str) and text.startswith("O") else f"type {text!r}"
+            raise Refused(f"it holds an array of {kind}")
+        return np.dtype(f"{self._order if self._order in ('<', '>') else '='}{text}")
+
+
+class _Array:
+    """Stands for an array from when the pickle names it until its state comes."""
 
     def __init__(self) -> None:
-        self.state: dict[str, Any] = {}
+        self.value: Any = None
 
-    def read(self, stream: Any) -> np.ndarray:
-        shape, dtype = tuple(map(int, self.state["shape"])), np.dtype(self.state["dtype"])
-        if dtype.hasobject:
-            raise Refused("it holds an array of Python objects")
-        if self.state.get("numpy_array_alignment_bytes") is not None:
+    def set_state(self, state: Any) -> None:
+        _, shape, dtype, is_fortran, content = state
+        if isinstance(content, list):
+            if shape != () or len(content) != 1:  # () is what np.save makes of a dict
+                raise Refused("it holds an array of Python objects")
+            self.value = content[0]
+            return
+        content = content.encode("latin1") if isinstance(content, str) else content
+        self.value = _filled(content, dtype, shape, "F" if is_fortran else "C")
+
+
+class _ArrayWrapper(_Array):
+    """joblib's NumpyArrayWrapper: describes the array whose bytes follow it in the stream."""
+
+    def read(self, state: Any, stream: Any) -> None:
+        shape, dtype = tuple(state["shape"]), state["dtype"]
+        if state.get("numpy_array_alignment_bytes") is not None:
             stream.read(int.from_bytes(stream.read(1), "little"))
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        if size < 0 or size > MAX_BYTES:
+        size = math.prod(shape) * dtype.dtype().itemsize
+        if not 0 <= size <= MAX_BYTES:
             raise Refused(f"it claims an array of {size} bytes")
-        data = stream.read(size)
-        if len(data) != size:
-            raise Refused("it is cut short")
-        order = "F" if self.state.get("order") == "F" else "C"
-        return np.frombuffer(data, dtype).reshape(shape, order=order)
+        self.value = _filled(stream.read(size), dtype, shape, state.get("order", "C"))
 
 
-def _reconstruct(subtype: Any, shape: Any, kind: Any) -> np.ndarray:
+def _filled(data: bytes, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    """An array of a known type; raises where the bytes do not fill the shape."""
+    if not isinstance(dtype, _Dtype):
+        raise Refused("it holds an array without a type")
+    known = dtype.dtype()
+    if len(data) != math.prod(shape) * known.itemsize:
+        raise Refused("an array in it is cut short")
+    return np.frombuffer(data, known).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _reconstruct(subtype: Any, shape: Any, kind: Any) -> _Array:
     """An empty array, which the pickle's state then fills."""
     if subtype != _NDARRAY:
         raise Refused("it holds an unknown kind of array")
-    return np.ndarray.__new__(np.ndarray, (0,), "b")
+    return _Array()
 
 
-def _scalar(dtype: np.dtype, data: Any = None) -> Any:
-    if dtype.hasobject:
-        raise Refused("it holds a scalar of a Python object")
-    data = data.encode("latin1") if isinstance(data, str) else data
-    return np.frombuffer(data, dtype, count=1)[0]
+def _scalar(dtype: Any, data: Any) -> Any:
+    return _filled(data.encode("latin1") if isinstance(data, str) else data, dtype, (1,), "C")[0]
 
 
-def _from_buffer(data: Any, dtype: np.dtype, shape: Any, order: str) -> np.ndarray:
-    if dtype.hasobject:
-        raise Refused("it holds an array of Python objects")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if order == "F" else "C")
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    return _filled(bytes(data), dtype, shape, order)
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
@@ -126,7 +174,7 @@ def _bytes(*nothing: Any) -> bytes:
 def _known() -> dict[tuple[str, str], Any]:
     names: dict[tuple[str, str], Any] = {
         ("numpy", "ndarray"): _NDARRAY,
-        ("numpy", "dtype"): np.dtype,
+        ("numpy", "dtype"): _Dtype,
         ("joblib.numpy_pickle", "NumpyArrayWrapper"): _ArrayWrapper,
         ("collections", "OrderedDict"): dict,
         ("_codecs", "encode"): _encode,
@@ -161,24 +209,13 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined]  # the Python on
             ) from None
 
     def load_build(self) -> None:
-        """Set the state of an array, a dtype or joblib's wrapper; of nothing else, functions least of all."""
+        """Set the state of an array, a type or joblib's wrapper; of nothing else, functions least of all."""
         stack: list[Any] = self.stack  # type: ignore[attr-defined]
         state, target = stack.pop(), stack[-1]
         if isinstance(target, _ArrayWrapper):
-            if not isinstance(state, dict):
-                raise Refused("its array header is damaged")
-            target.state = state
-            stack[-1] = target.read(self._stream)
-        elif isinstance(target, np.dtype):
-            target.__setstate__(state)  # type: ignore[attr-defined]
-        elif type(target) is np.ndarray:
-            _, shape, dtype, _, content = state
-            if not dtype.hasobject:
-                target.__setstate__(state)
-            elif shape == () and isinstance(content, list):  # what np.save makes of a dict
-                stack[-1] = content[0]
-            else:
-                raise Refused("it holds an array of Python objects")
+            target.read(state, self._stream)
+        elif isinstance(target, _Array | _Dtype):
+            target.set_state(state)
         else:
             raise Refused(f"it sets the state of a {type(target).__name__}")
 
