@@ -10,9 +10,8 @@ A diverged environment (a value became non-finite or huge) does not disturb the 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import mujoco
 import numpy as np
@@ -29,24 +28,13 @@ from bridges.protocol import (
     PhysicsParams,
     Pose,
     SimState,
-    StalePhysicsError,
 )
+from bridges.stateful import Stateful, Token
 from holosoma_jax import machine
 
 if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
     from holosoma_jax.robots.robot import Robot
-
-_SERIAL = itertools.count(1)
-
-
-class Token(NamedTuple):
-    """Stands for the state that a `MujocoBridge` holds in place."""
-
-    bridge: int
-    """number of the bridge in this process"""
-    calls: int
-    """how many calls have changed that state"""
 
 
 def make(
@@ -56,7 +44,7 @@ def make(
     return MujocoBridge(cfg, robot, ground, num_envs, self_collisions=self_collisions)
 
 
-class MujocoBridge:
+class MujocoBridge(Stateful):
     """`bridges.protocol.Bridge` over `mujoco.batch.Batch`.
 
     Its `SimState`s are given, not lent (`bridges.exchange`): they stay valid for ever.
@@ -74,6 +62,7 @@ class MujocoBridge:
         *,
         self_collisions: bool = False,
     ):
+        super().__init__()
         if num_envs < 1:
             raise ValueError(f"num_envs: got {num_envs}, wanted 1 or more.")
         _keep_folders_clean()
@@ -90,8 +79,6 @@ class MujocoBridge:
         )
         self._robot = robot
         self._threads = settings.mujoco.num_threads or machine.usable_cores()
-        self._token = Token(next(_SERIAL), 0)
-        self._closed = False
         self._layout = readout.layout(self.model, robot)
         fixed = settings.mujoco.foot_friction == "fixed"
         self._targets = targets.targets(self.model, robot, fixed_foot_friction=fixed)
@@ -119,10 +106,9 @@ class MujocoBridge:
 
     def reset(self, physics: Physics, mask: Array, pose: Pose) -> tuple[Token, SimState]:
         """Start anew at `pose` where `mask`; contact forces read zero there until the next step."""
-        engine = self._use(physics)
+        engine = self._current(physics)
         ids = self._ids(mask)
         rows = self._rows("pose.", pose._asdict(), ids)
-        checks.unit("pose.root_quat", rows["root_quat"], ids)
         if ids.size:
             engine.place(ids, rows)
             force = self._latest.contact_force.copy()
@@ -134,7 +120,7 @@ class MujocoBridge:
         self, physics: Physics, targets: Array, torque_offset: Array | None = None
     ) -> tuple[Token, SimState]:
         """Advance one control step; see `bridges.protocol.Bridge.step`."""
-        engine = self._use(physics)
+        engine = self._current(physics)
         e, joints, decimation = self.spec.num_envs, len(self.spec.joint_names), self.spec.decimation
         wanted = checks.finite("targets", checks.array("targets", targets, (e, joints)))
         offset = None
@@ -147,7 +133,7 @@ class MujocoBridge:
 
     def randomize(self, physics: Physics, params: PhysicsParams, mask: Array) -> Token:
         """Set the given parameters where `mask`; MuJoCo can change all of them."""
-        engine = self._use(physics)
+        engine = self._current(physics)
         ids = self._ids(mask)
         given = engine.params.read(params, ids)
         if ids.size:
@@ -158,7 +144,7 @@ class MujocoBridge:
         self, physics: Physics, mask: Array, lin: Array, ang: Array
     ) -> tuple[Token, SimState]:
         """Replace the root's world velocity where `mask`."""
-        engine = self._use(physics)
+        engine = self._current(physics)
         ids = self._ids(mask)
         rows = self._rows("", {"lin": lin, "ang": ang}, ids)
         if ids.size:
@@ -174,7 +160,7 @@ class MujocoBridge:
         `PhysicsParams` that was ever set, ``params/<field>`` [E, ...] float32, NaN where it was not.
         The float64 must come back as float64: restore it as a NumPy array.
         """
-        engine = self._use(physics)
+        engine = self._current(physics)
         return {**engine.save(), "contact_force": self._latest.contact_force.copy()}
 
     def set_state(self, physics: Physics, state: Mapping[str, np.ndarray]) -> Token:
@@ -183,7 +169,7 @@ class MujocoBridge:
         Raises:
           ValueError: an array is missing, unknown, or has another shape or type; names it.
         """
-        required, extra = self._use(physics).formats()
+        required, extra = self._current(physics).formats()
         required["contact_force"] = (self._latest.contact_force.shape, np.dtype(np.float32))
         arrays = {name: np.asarray(value) for name, value in state.items()}
         checks.state(arrays, required, extra)
@@ -203,39 +189,10 @@ class MujocoBridge:
     def _fresh_engine(self) -> Engine:
         return Engine(self.model, self._layout, self._targets, self.spec.num_envs, threads=self._threads)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise RuntimeError("this MuJoCo bridge was closed; make a new one.")
-
-    def _use(self, physics: Physics) -> Engine:
+    def _current(self, physics: Physics) -> Engine:
         """The engine, if `physics` stands for its present state."""
-        self._check_open()
-        if not isinstance(physics, Token) or physics != self._token:
-            raise StalePhysicsError(
-                f"physics: got {physics}, the newest is {self._token}. MuJoCo keeps its state in place: pass "
-                "on what the last call returned, as in `physics, sim = bridge.step(physics, targets)`; "
-                "to go back to an earlier state, use get_state and set_state."
-            )
+        self._use(physics)
         return self._engine
-
-    def _next(self) -> Token:
-        self._token = self._token._replace(calls=self._token.calls + 1)
-        return self._token
-
-    def _ids(self, mask: Array) -> np.ndarray:
-        """Environments where `mask`, int32."""
-        return np.flatnonzero(checks.array("mask", mask, (self.spec.num_envs,), np.bool_)).astype(np.int32)
-
-    def _rows(self, prefix: str, fields: Mapping[str, Array], ids: np.ndarray) -> dict[str, np.ndarray]:
-        """Rows `ids` of the fields, checked; what the other rows hold does not matter."""
-        e, widths = self.spec.num_envs, {"root_quat": 4}
-        for name in ("joint_pos", "joint_vel"):
-            widths[name] = len(self.spec.joint_names)
-        rows = {}
-        for name, value in fields.items():
-            label = prefix + name
-            rows[name] = checks.finite(label, checks.array(label, value, (e, widths.get(name, 3)))[ids], ids)
-        return rows
 
     def _hand_over(self, latest: Coordinates) -> None:
         """Give `latest` away: from here on nobody writes it."""
