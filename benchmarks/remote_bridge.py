@@ -21,7 +21,8 @@ import bridges
 from benchmarks.machine import describe, interleave, report
 from bridges import remote
 from bridges.protocol import Bridge, Ground, Pose
-from bridges.remote.process import Program, Worker
+from bridges.remote.process import Worker
+from bridges.remote.program import Program
 from bridges.remote.unpack import unpacker
 from holosoma_jax import robots
 from holosoma_jax.config import compose
@@ -67,8 +68,8 @@ def control_step(bridge: Bridge, num_envs: int) -> Callable[[], float]:
     robot = robots.load("g1")
     zeros = np.zeros((num_envs, 3), np.float32)
     pose = Pose(
-        np.tile(np.float32(robot.init_pos), (num_envs, 1)),
-        np.tile(np.float32(robot.init_quat), (num_envs, 1)),
+        np.tile(np.asarray(robot.init_pos, np.float32), (num_envs, 1)),
+        np.tile(np.asarray(robot.init_quat, np.float32), (num_envs, 1)),
         zeros,
         zeros,
         np.tile(robot.default_joint_pos, (num_envs, 1)),

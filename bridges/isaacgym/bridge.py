@@ -9,7 +9,6 @@ as it must: a later one could undo an earlier one.
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 from collections.abc import Mapping
 from functools import partial
@@ -21,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridges import checks, exchange
-from bridges.isaacgym.asset import robot_urdf, triangles
+from bridges.isaacgym.asset import robot_urdf
 from bridges.isaacgym.install import interpreter
+from bridges.isaacgym.program import STATE, program
 from bridges.mujoco import model as mujoco_model
 from bridges.mujoco import readout, targets
 from bridges.protocol import (
@@ -35,7 +35,8 @@ from bridges.protocol import (
     SimState,
     SimulatorError,
 )
-from bridges.remote.process import Program, StartError, Worker
+from bridges.remote.process import Worker
+from bridges.remote.program import StartError
 from bridges.remote.unpack import split
 from bridges.stateful import Stateful, Token, param_shapes
 
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from holosoma_jax.robots.robot import Robot
 
 _LOG = logging.getLogger(__name__)
-STATE = ("state/root", "state/joint_pos", "state/joint_vel", "state/contact_force")
 OFFSET, WRITE = 1, 2
 LARGEST = 1e10
 """m, rad, m/s, rad/s; an environment beyond is taken to have diverged, as in MuJoCo"""
@@ -93,7 +93,7 @@ class IsaacGymBridge(Stateful):
         (Path(self._folder.name) / "robot.urdf").write_text(robot_urdf(robot))
         try:
             self.worker = Worker(
-                _program(cfg, robot, ground, self.spec, model, self._folder.name, python, self_collisions)
+                program(cfg, robot, ground, self.spec, model, self._folder.name, python, self_collisions)
             )
         except StartError:
             self._folder.cleanup()
@@ -186,10 +186,12 @@ class IsaacGymBridge(Stateful):
         ids = self._ids(mask)
         rows = self._rows("", {"lin": lin, "ang": ang}, ids)
         if ids.size:
-            self._arrays["state/root"][ids, 7:] = np.concatenate([rows["lin"], rows["ang"]], 1)
-            self._arrays["write_root"][ids] = True
-            # Faster than anything can be: PhysX would clip that and go on.
-            self._lost[ids] |= (np.abs(self._arrays["state/root"][ids, 7:]) > LARGEST).any(1)
+            velocity = np.concatenate([rows["lin"], rows["ang"]], 1)
+            # Faster than anything can be: the environment has diverged, and PhysX need not see that.
+            sane = (np.abs(velocity) < LARGEST).all(1)
+            self._arrays["state/root"][ids[sane], 7:] = velocity[sane]
+            self._arrays["write_root"][ids[sane]] = True
+            self._lost[ids] |= ~sane
             self._observe()
         return self._next(), self._given
 
@@ -321,74 +323,3 @@ def _to_body(quat: jax.Array, vector: jax.Array) -> jax.Array:
     w, axis = quat[:, :1], -quat[:, 1:]
     twice = 2.0 * jnp.cross(axis, vector)
     return vector + w * twice + jnp.cross(axis, twice)
-
-
-def _program(
-    cfg: SimulatorConfig,
-    robot: Robot,
-    ground: Ground,
-    spec: BridgeSpec,
-    model: Any,
-    folder: str,
-    python: str,
-    self_collisions: bool,
-) -> Program:
-    remote, physx = cfg.config.remote, cfg.config.sim.physx
-    e, joints, bodies = spec.num_envs, robot.num_joints, robot.num_bodies
-    dofs = [int(model.joint(name).dofadr[0]) for name in robot.joint_names]
-    settings: dict[str, Any] = {
-        "num_envs": e,
-        "dt": spec.physics_dt,
-        "decimation": spec.decimation,
-        "device": physx.device,
-        "physx": {
-            "solver_type": physx.solver_type,
-            "num_position_iterations": physx.num_position_iterations,
-            "num_velocity_iterations": physx.num_velocity_iterations,
-            "bounce_threshold_velocity": physx.bounce_threshold_velocity,
-            "num_threads": physx.num_threads,
-            "max_gpu_contact_pairs": physx.max_gpu_contact_pairs,
-        },
-        "asset_folder": folder,
-        "asset_file": "robot.urdf",
-        "joint_names": list(robot.joint_names),
-        "body_names": list(robot.body_names),
-        "root_body": robot.root_body,
-        "init_pos": list(robot.init_pos),
-        "self_collisions": self_collisions,
-        "joint_damping": [float(model.dof_damping[i]) for i in dofs],
-        "joint_friction": [float(model.dof_frictionloss[i]) for i in dofs],
-        "body_friction": {
-            model.body(int(model.geom_bodyid[g])).name: float(model.geom_friction[g, 0])
-            for g in range(model.ngeom)
-        },
-    }
-    for name in ("kp", "kd", "torque_limit", "velocity_limit", "armature"):
-        settings[name] = getattr(robot, name)
-    if ground.heights is not None:
-        settings["ground_vertices"], settings["ground_triangles"] = triangles(ground)
-    arrays: dict[str, tuple[tuple[int, ...], type]] = {
-        "state/root": ((e, 13), np.float32),
-        "state/joint_pos": ((e, joints), np.float32),
-        "state/joint_vel": ((e, joints), np.float32),
-        "state/contact_force": ((e, bodies, 3), np.float32),
-        "write_root": ((e,), np.bool_),
-        "write_dof": ((e,), np.bool_),
-        "targets": ((e, joints), np.float32),
-        "torque_offset": ((e, spec.decimation, joints), np.float32),
-        "mask": ((e,), np.bool_),
-    }
-    arrays |= {f"params/{name}": (shape, np.float32) for name, shape in param_shapes(spec).items()}
-    prefix = os.path.dirname(os.path.dirname(os.path.abspath(python)))
-    libraries = os.pathsep.join(filter(None, [f"{prefix}/lib", os.environ.get("LD_LIBRARY_PATH", "")]))
-    return Program(
-        title="isaacgym",
-        backend=str(Path(__file__).with_name("backend.py")),
-        calls=("step", "randomize", "body_positions"),
-        arrays=arrays,
-        settings=settings,
-        python=python,
-        environment={"LD_LIBRARY_PATH": libraries},  # the binaries look for libpython3.8 there
-        start_timeout_s=remote.start_timeout_s,
-        timeout_s=remote.timeout_s,
-    )

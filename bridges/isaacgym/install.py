@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,14 @@ def interpreter(cfg: SimulatorConfig) -> str:
     """
     named = cfg.config.remote.python
     python = named or os.environ.get(PYTHON, "")
+    python = os.path.abspath(shutil.which(python) or python) if python else ""
     origin = "simulator.config.remote.python" if named else PYTHON
     if not python:
         raise missing(f"neither simulator.config.remote.python nor {PYTHON} names a Python that has it")
     try:
-        code = subprocess.run([python, "-c", _PROBE], capture_output=True, timeout=_PROBE_S).returncode
+        # not from here, where a folder of that name may lie
+        probe = subprocess.run([python, "-c", _PROBE], capture_output=True, timeout=_PROBE_S, cwd="/")
+        code = probe.returncode
     except (OSError, subprocess.TimeoutExpired):
         code = 1
     if code:

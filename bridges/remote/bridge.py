@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 
 from bridges import checks
@@ -21,7 +20,8 @@ from bridges.protocol import (
     SimState,
 )
 from bridges.remote.adapter import settings_of
-from bridges.remote.process import Program, Worker
+from bridges.remote.process import Worker
+from bridges.remote.program import Program
 from bridges.remote.unpack import unpacker
 from bridges.stateful import Stateful, Token, param_shapes
 
@@ -200,7 +200,7 @@ def adapter_program(
         settings=settings_of(cfg, robot, ground, num_envs, self_collisions=self_collisions),
         python=remote.python or sys.executable,
         path=(str(Path(__file__).resolve().parents[2]),),
-        environment={"JAX_PLATFORMS": jax.default_backend() if cfg.name == "mjwarp" else "cpu"},
+        environment={} if cfg.name == "mjwarp" else {"JAX_PLATFORMS": "cpu"},  # leaves a GPU to this process
         start_timeout_s=remote.start_timeout_s,
         timeout_s=remote.timeout_s,
     )

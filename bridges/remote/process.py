@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import json
-import logging
 import math
 import mmap
 import os
-import select
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import numpy as np
 
 from bridges.protocol import CapacityError, SimulatorError, UnsupportedRandomization
 from bridges.remote import worker as wire
+from bridges.remote.child import SLICE_S, Child, anonymous_file
+from bridges.remote.program import Program, StartError
 
-_LOG = logging.getLogger(__name__)
-_KEPT_LINES = 50
-_SLICE_S = 1.0
-"""s between two looks at whether a silent worker is alive"""
 _CLOSE_S = 10.0
 """s that a worker has to end by itself"""
 _RAISED: Mapping[str, type[Exception]] = {
@@ -38,34 +27,6 @@ _RAISED: Mapping[str, type[Exception]] = {
     "CapacityError": CapacityError,
 }
 """Exceptions of a backend that are raised here as they are; every other one is a `SimulatorError`."""
-
-
-class StartError(SimulatorError):
-    """The worker could not be started."""
-
-
-@dataclass(frozen=True)
-class Program:
-    """What runs in the worker."""
-
-    title: str
-    """how errors call it, such as 'isaacgym'"""
-    backend: str
-    """path of a file or name of a module with ``create(settings, arrays)``; see `bridges.remote.worker`"""
-    calls: tuple[str, ...]
-    """names of the backend's methods"""
-    arrays: Mapping[str, tuple[tuple[int, ...], type]]
-    """name -> shape and type of each array in shared memory, in this order"""
-    settings: Mapping[str, Any]
-    """for the backend; NumPy arrays and JSON values"""
-    python: str = sys.executable
-    path: tuple[str, ...] = ()
-    """put in front of the worker's module search path"""
-    environment: Mapping[str, str | None] = field(default_factory=dict)
-    """changes to this process' environment; None removes a variable"""
-    start_timeout_s: float = 600.0
-    timeout_s: float = 120.0
-    worker: str = wire.__file__
 
 
 class Worker:
@@ -79,12 +40,12 @@ class Worker:
         self.described: Mapping[str, Any]
         """what the backend said of itself"""
         self._layout, size = _lay_out(program.arrays)
-        self._memory_fd = _anonymous_file(size)
+        self._memory_fd = anonymous_file(size)
         self._memory = mmap.mmap(self._memory_fd, size)
         self.arrays: dict[str, np.ndarray] = wire.views(self._memory, self._layout)
         """name -> view of shared memory, each at a 64-byte boundary"""
         self._words = wire.header(self._memory)
-        self._running: _Running | None = None
+        self._running: Child | None = None
         self._cause = "was not started"
         self.start()
 
@@ -117,7 +78,7 @@ class Worker:
         if self._running is not None:
             pid = self._running.process.pid
             raise StartError(f"{self._name} was started twice: process {pid} is running. Close it first.")
-        self._running = _Running(self.program, self._memory_fd)
+        self._running = Child(self.program, self._memory_fd)
         try:
             self._greet(self._running)
         except BaseException:
@@ -173,7 +134,7 @@ class Worker:
     def _name(self) -> str:
         return f"the {self.program.title} worker"
 
-    def _greet(self, running: _Running) -> None:
+    def _greet(self, running: Child) -> None:
         """Exchange greetings, send the settings, and take what the backend says of itself."""
         program = self.program
         running.connection.settimeout(program.start_timeout_s)
@@ -212,13 +173,13 @@ class Worker:
         running.connection.settimeout(program.timeout_s)
         self.described = answer["described"]
 
-    def _wait(self, running: _Running, name: str, deadline: float) -> None:
+    def _wait(self, running: Child, name: str, deadline: float) -> None:
         """Return once the worker has signalled; raises TimeoutError or EOFError."""
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
-            events = dict(running.poll.poll(1e3 * min(left, _SLICE_S)))
+            events = dict(running.poll.poll(1e3 * min(left, SLICE_S)))
             if running.reply in events:
                 os.read(running.reply, 8)
                 return
@@ -246,97 +207,8 @@ class Worker:
             running.end(wait_s)
 
 
-class _Running:
-    """A worker process, its signals and its socket."""
-
-    def __init__(self, program: Program, memory_fd: int):
-        (request_end, self.request), (self.reply, reply_end) = _signal(), _signal()
-        self.connection, other = socket.socketpair()
-        theirs = (memory_fd, request_end, reply_end, other.fileno())
-        try:
-            self.process = subprocess.Popen(
-                [program.python, "-u", program.worker, *map(str, theirs)],
-                pass_fds=theirs,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=_environment(program),
-                start_new_session=True,  # Ctrl-C is for the host, which may want to save first
-            )
-        except OSError as error:
-            self._ours = {self.request, self.reply}
-            self._close_ours()
-            raise StartError(
-                f"the {program.title} worker cannot be started: {program.python}: {error.strerror}; "
-                "simulator.config.remote.python names the interpreter."
-            ) from None
-        finally:
-            other.close()
-            for fd in {request_end, reply_end} - {self.request, self.reply}:
-                os.close(fd)
-        self._ours = {self.request, self.reply}
-        self.output = _Output(self.process, program.title)
-        self.poll = select.poll()
-        self.poll.register(self.reply, select.POLLIN)
-        self.poll.register(self.connection, select.POLLIN)
-
-    def ending(self) -> str:
-        """How the process ended, in words; it is waited for briefly."""
-        try:
-            code = self.process.wait(_SLICE_S)
-        except subprocess.TimeoutExpired:
-            return "closed its connection"
-        if code >= 0:
-            return f"ended with code {code}"
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        why = " (sent by the system when memory runs out)" if -code == signal.SIGKILL else ""
-        return f"was killed by {name}{why}"
-
-    def end(self, wait_s: float) -> None:
-        """Stop the process, by force if it has not ended after `wait_s`."""
-        try:
-            self.process.wait(wait_s)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.output.finish()
-        self._close_ours()
-
-    def _close_ours(self) -> None:
-        self.connection.close()
-        for fd in self._ours:
-            os.close(fd)
-        self._ours = set()
-
-
-class _Output:
-    """Reads what the worker prints, so that it never blocks, and keeps the end of it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], title: str):
-        self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
-        self._process, self._title = process, title
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def tail(self) -> str:
-        """The last line, as the end of a sentence; '' if there was none."""
-        self.finish()
-        last = next((line for line in reversed(self._lines) if line), "")
-        return f" Its last output: {last[-300:]}" if last else " It printed nothing."
-
-    def finish(self) -> None:
-        """Take what is still in the pipe, unless somebody else holds that open."""
-        if self._process.poll() is not None:
-            self._thread.join(_SLICE_S)
-
-    def _read(self) -> None:
-        stream = self._process.stdout
-        assert stream is not None
-        with stream:
-            for raw in stream:
-                line = raw.decode(errors="replace").rstrip()
-                self._lines.append(line)
-                _LOG.debug("%s worker: %s", self._title, line)
+def _one_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0]
 
 
 def _lay_out(arrays: Mapping[str, tuple[tuple[int, ...], type]]) -> tuple[wire.Layout, int]:
@@ -347,38 +219,3 @@ def _lay_out(arrays: Mapping[str, tuple[tuple[int, ...], type]]) -> tuple[wire.L
         layout.append((name, dtype.str, list(shape), at))
         at += -(-math.prod(shape) * dtype.itemsize // wire.ALIGNMENT) * wire.ALIGNMENT
     return layout, at
-
-
-def _anonymous_file(size: int) -> int:
-    """A descriptor of memory (Linux) or of an unlinked file (macOS): no name, so nothing is left behind."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("holosoma-bridge")
-    else:
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    os.ftruncate(fd, size)
-    return fd
-
-
-def _signal() -> tuple[int, int]:
-    """The end to read and the end to write: one eventfd, or a pipe where the system has none."""
-    if hasattr(os, "eventfd"):
-        fd = os.eventfd(0, os.EFD_CLOEXEC)
-        return fd, fd
-    return os.pipe()
-
-
-def _environment(program: Program) -> dict[str, str]:
-    environment = dict(os.environ)
-    if os.path.abspath(program.python) != os.path.abspath(sys.executable):  # links make a venv: not resolved
-        for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"):  # of this interpreter
-            environment.pop(name, None)
-    for name, value in program.environment.items():
-        environment.pop(name, None)
-        if value is not None:
-            environment[name] = value
-    return environment
-
-
-def _one_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[0]

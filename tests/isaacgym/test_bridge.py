@@ -19,7 +19,8 @@ from bridges.isaacgym import install
 from bridges.isaacgym.asset import robot_urdf
 from bridges.isaacgym.bridge import IsaacGymBridge
 from bridges.protocol import Ground, PhysicsParams, SimulatorError
-from bridges.remote.process import StartError, Worker
+from bridges.remote.process import Worker
+from bridges.remote.program import StartError
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.robots.robot import Robot
 from tests.support.biped import everyone, numpy, only, pose, random_pose

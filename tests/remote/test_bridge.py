@@ -15,7 +15,7 @@ import bridges
 from bridges import remote
 from bridges.mujoco import MujocoBridge
 from bridges.protocol import Bounded, BridgeSpec, Ground, PhysicsParams, SimulatorError, StalePhysicsError
-from bridges.remote.process import StartError
+from bridges.remote.program import StartError
 from holosoma_jax.config.schema import RemoteConfig
 from tests.support.biped import BIPED, config, everyone, numpy, only, pose, random_pose
 

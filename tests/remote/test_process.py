@@ -17,7 +17,8 @@ import pytest
 
 from bridges.protocol import SimulatorError
 from bridges.remote import worker as wire
-from bridges.remote.process import Program, StartError, Worker
+from bridges.remote.process import Worker
+from bridges.remote.program import Program, StartError
 from tests.support import python38
 
 PROGRAM = Program(
