@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
 import os
 import select
@@ -72,7 +73,9 @@ class Child:
         try:
             self.process.wait(wait_s)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            # The group: the interpreter may be a script that started another one.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         self.output.finish()
         self._close_ours()

@@ -14,6 +14,7 @@ class Backend:
 
     def describe(self):
         return {
+            "pid": os.getpid(),
             "python": list(sys.version_info[:2]),
             "aligned": [a.ctypes.data % 64 for a in self.arrays.values()],
         }

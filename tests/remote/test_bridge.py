@@ -169,3 +169,18 @@ def test_init_starts_another_worker_when_one_has_died():
 def test_the_config_chooses(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(StartError, match="/no/python"):
         bridges.make(remote_config(python="/no/python"), BIPED, Ground(), E)
+
+
+@pytest.mark.slow  # its kernels have to load
+def test_a_bridge_with_buffers_of_a_fixed_size_says_how_full_they_are():
+    pytest.importorskip("mujoco_warp")
+    cfg = replace(remote_config(), name="mjwarp")
+    bridge = remote.make(cfg, BIPED, Ground(), E)
+    assert isinstance(bridge, Bounded) and not bridge.spec.traceable
+    physics, _ = bridge.reset(bridge.init(), everyone(E), pose(E))
+    for _ in range(5):
+        physics, sim = bridge.step(physics, np.zeros((E, 5), np.float32))
+    assert numpy(sim).contact_force[..., 2].sum(-1).min() > 50
+    bridge.check(physics)
+    assert any(character.isdigit() for character in bridge.usage(physics))
+    bridge.close()

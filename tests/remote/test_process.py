@@ -128,6 +128,21 @@ def test_a_hung_worker_is_stopped():
     worker.close()
 
 
+def test_a_hung_worker_behind_a_script_is_stopped_too(tmp_path: Path):
+    script = tmp_path / "python"
+    script.write_text(f'#!/bin/sh\n{sys.executable} "$@"\nexit $?\n')
+    script.chmod(0o755)
+    worker = Worker(replace(PROGRAM, python=str(script), timeout_s=0.5))
+    pids = worker.pid, worker.described["pid"]
+    assert pids[0] != pids[1]
+    with pytest.raises(SimulatorError, match="'hang'"):
+        worker.call("hang")
+    until = time.monotonic() + 30
+    while any(map(exists, pids)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(exists, pids))
+
+
 def test_started_twice(worker: Worker):
     with pytest.raises(StartError, match=rf"started twice: process {worker.pid} "):
         worker.start()
