@@ -7,11 +7,13 @@ checkpoints and policies carry their step, and a run does not write one twice.
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +22,12 @@ from holosoma_jax import machine
 from holosoma_jax.config import extras
 from holosoma_jax.config.errors import ConfigError, nearest
 
+log = logging.getLogger(__name__)
+
 SCHEME = "wandb://"
 FORM = "wandb://ENTITY/PROJECT/RUN/FILE"
 TIMEOUT_S = 20
+_CHECKPOINT = re.compile(r"checkpoints/(0|[1-9][0-9]{0,18})(\.tar)?")
 
 
 class Address(NamedTuple):
@@ -54,7 +59,7 @@ def parse(uri: str) -> Address:
     parts = [part for part in uri.removeprefix(SCHEME).split("/") if part]
     if len(parts) > 2 and parts[2] == "runs":
         del parts[2]
-    if len(parts) < 3 or ".." in parts:
+    if len(parts) < 3 or {".", ".."} & set(parts):
         raise ConfigError(f"{uri}: wanted {FORM}; FILE is one of the run's, such as checkpoints/300.tar.")
     return Address(*parts[:3], file="/".join(parts[3:]))
 
@@ -67,12 +72,11 @@ def cache_folder() -> Path:
     return folder
 
 
-def fetch(uri: str, say: Callable[[str], None] | None = None, *, api: Any = None) -> Path:
+def fetch(uri: str, *, api: Any = None) -> Path:
     """The file that `uri` names, downloaded unless it is in the cache; a ``.tar`` as its folder.
 
     Args:
       uri: ``wandb://ENTITY/PROJECT/RUN/FILE``; without FILE, the run's newest checkpoint.
-      say: gets one line before a download.
       api: in place of ``wandb.Api()``.
 
     Raises:
@@ -91,8 +95,7 @@ def fetch(uri: str, say: Callable[[str], None] | None = None, *, api: Any = None
         raise ConfigError(f"{uri}: the run has no file '{name}'.{hint}")
     kept = _local(place, name)
     if not kept.exists():
-        if say is not None:
-            say(f"Downloading {name} of {address.run_path} ...")
+        log.info("Downloading %s of %s ...", name, address.run_path)
         _download(uri, run, name, kept)
     return kept
 
@@ -141,14 +144,10 @@ def _explained(error: Exception) -> str:
 
 
 def _newest(uri: str, names: list[str]) -> str:
-    steps = {int(stem): name for name in names if (stem := _checkpoint_step(name)).isdigit()}
+    steps = {int(found[1]): name for name in names if (found := _CHECKPOINT.fullmatch(name))}
     if not steps:
         raise ConfigError(f"{uri}: the run has no checkpoint; add the FILE. It holds: {_listed(names)}.")
     return steps[max(steps)]
-
-
-def _checkpoint_step(name: str) -> str:
-    return name.removeprefix("checkpoints/").removesuffix(".tar") if name.startswith("checkpoints/") else ""
 
 
 def _listed(names: list[str]) -> str:
@@ -161,8 +160,10 @@ def _download(uri: str, run: Any, name: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as folder:
             try:
-                stream = run.file(name).download(root=folder, replace=True)
-            except OSError:
+                file = run.file(name)
+                _require_room(uri, file.size, Path(folder))
+                stream = file.download(root=folder, replace=True)
+            except (OSError, ConfigError):
                 raise
             except Exception as error:
                 raise ConfigError(f"{uri}: {_explained(error)}") from None
@@ -181,13 +182,25 @@ def _download(uri: str, run: Any, name: str, target: Path) -> None:
     target.with_name(f".{target.name}.json").write_text(json.dumps(record) + "\n")
 
 
+def _require_room(uri: str, size: int, folder: Path) -> None:
+    """Raise ConfigError where a file of `size` bytes, unpacked beside itself, does not fit."""
+    free = shutil.disk_usage(folder).free
+    if 2 * size > free:
+        raise ConfigError(
+            f"{uri}: the file has {size / 1e9:.2f} GB, and {folder.parent} has {free / 1e9:.2f} GB free; twice the "
+            f"file is needed. Set {machine.CACHE_VARIABLE} to a folder with more room."
+        )
+
+
 def _unpacked(uri: str, archive: Path) -> Path:
     """The one folder that a checkpoint's archive holds."""
     folder = archive.with_name("unpacked")
     try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")  # nothing outside `folder`, no links out of it
-    except (tarfile.TarError, EOFError) as error:
+        with tarfile.open(archive, "r:") as tar:  # a compressed one could grow without limit
+            members = tar.getmembers()
+            _check_members(members, archive.stat().st_size)
+            tar.extractall(folder, members, filter="data")  # nothing outside of `folder`
+    except (tarfile.TarError, EOFError, ValueError) as error:
         raise ConfigError(f"{uri}: not a checkpoint's archive, or cut short ({error}).") from None
     finally:
         archive.unlink(missing_ok=True)
@@ -198,3 +211,13 @@ def _unpacked(uri: str, archive: Path) -> Path:
             f"{uri}: not a checkpoint's archive; it holds {len(inside)} entries, wanted one folder."
         )
     return inside[0]
+
+
+def _check_members(members: Sequence[tarfile.TarInfo], size: int) -> None:
+    """Raise ValueError for what no checkpoint's archive of `size` bytes holds."""
+    for member in members:
+        if not (member.isdir() or (member.isreg() and not member.issparse())):
+            raise ValueError(f"{member.name!r:.80} is neither a file nor a folder")
+    total = sum(member.size for member in members)
+    if not members or total > size:
+        raise ValueError(f"{len(members)} entries of {total} bytes in {size}")

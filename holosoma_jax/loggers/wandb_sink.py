@@ -3,17 +3,17 @@
 Curves carry the names of the other sinks, with the iteration as step and as ``global_step``. Files
 keep the names they have in the run's folder (``config.yaml``, ``policies/300.onnx``,
 ``videos/0000100.mp4``), and a checkpoint's folder becomes one file, ``checkpoints/300.tar``; so that
-``wandb://ENTITY/PROJECT/RUN/checkpoints/300.tar`` is the checkpoint again (`io.wandb_files`).
+``wandb://ENTITY/PROJECT/RUN/checkpoints/300.tar`` is the checkpoint again (`loggers.wandb_files`).
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import shutil
 import tarfile
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ from holosoma_jax.loggers.wandb_files import first_line, is_login
 
 if TYPE_CHECKING:
     import wandb
+
+log = logging.getLogger(__name__)
 
 STATE_FILE = "wandb.json"
 """In the run's folder: which wandb run it is, so that a resumed run goes on there."""
@@ -66,7 +68,6 @@ class WandbSink:
         *,
         project: str,
         completed: int = 0,
-        say: Callable[[str], None] = print,
     ):
         """Begin a run, or go on with the one that `folder` belongs to.
 
@@ -76,14 +77,13 @@ class WandbSink:
           config: the resolved config, shown beside the curves.
           project: where ``cfg.project`` is None.
           completed: iterations that are done; above 0, the wandb run of `folder` is continued.
-          say: gets the address of the run.
 
         Raises:
           ConfigError: no login, no network, or no such entity.
         """
         import wandb
 
-        self.folder, self._say, self._broken = folder, say, False
+        self.folder, self._broken = folder, False
         self._videos: list[Path] = []
         before = _read_state(folder) if completed else {}
         place = Path(cfg.dir) if cfg.dir else folder / ".wandb"
@@ -118,7 +118,7 @@ class WandbSink:
         self._attempt("step metric", lambda: self._run.define_metric("*", step_metric="global_step"))
         self._attempt(STATE_FILE, self._write_state)
         self.file(folder / "config.yaml")
-        say(f"wandb: {self._address()}")
+        log.info("wandb: %s", self._address())
 
     @property
     def run_path(self) -> str:
@@ -143,7 +143,7 @@ class WandbSink:
         offline, folder = self._run.offline, Path(self._run.dir).parent
         self._attempt("the end of the run", self._run.finish)
         if offline:
-            self._say(f"wandb: upload this run later with: wandb sync {folder}")
+            log.info("wandb: upload this run later with: wandb sync %s", folder)
 
     def _show(self, path: Path) -> None:
         import wandb
@@ -181,8 +181,11 @@ class WandbSink:
         except Exception as error:
             if not self._broken:
                 self._broken = True
-                text = f"wandb: {what} was not taken ({first_line(error)}). The run goes on; other sinks are complete."
-                warnings.warn(text, RuntimeWarning, stacklevel=3)
+                log.warning(
+                    "wandb: %s was not taken (%s). The run goes on; other sinks are complete.",
+                    what,
+                    first_line(error),
+                )
 
 
 def run_path(folder: Path) -> str | None:

@@ -75,7 +75,7 @@ def find(checkpoint_path: str) -> Source:
         )
     if wandb_files.is_uri(checkpoint_path):
         address = wandb_files.parse(checkpoint_path)
-        source = find(str(wandb_files.fetch(checkpoint_path, print)))
+        source = find(str(wandb_files.fetch(checkpoint_path)))
         return source._replace(folder=Path("logs", "wandb", *address[:3]))
     if checkpoint_path.endswith(".onnx"):
         return _from_onnx(Path(checkpoint_path))

@@ -27,8 +27,33 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 log = logging.getLogger(__name__)
 
 
+class Lock:
+    """The lock of a run's folder, held until `release`."""
+
+    def __init__(self, folder: Path):
+        """Take the lock; see `locked` for what this raises."""
+        self._file = folder / FILE
+        self._handle = _acquire(self._file)
+
+    def renew(self) -> None:
+        """Take the lock again where the folder was removed and made anew."""
+        if self._handle is not None and not _is_file(self._handle, self._file):
+            os.close(self._handle)
+            self._handle = None  # should the next line fail
+            self._handle = _acquire(self._file)
+
+    def release(self) -> None:
+        """Let others have it."""
+        if self._handle is not None:
+            # Removed while it is still held: whoever waits for this inode finds that it lost its name.
+            if _is_file(self._handle, self._file):
+                self._file.unlink(missing_ok=True)
+            os.close(self._handle)
+            self._handle = None
+
+
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[Lock]:
     """Within the context, no other process (and no other part of this one) can lock `folder`.
 
     A file system without locks costs a warning; then nothing is locked.
@@ -37,14 +62,11 @@ def locked(folder: Path) -> Iterator[None]:
       ConfigError: another process holds the lock; the message names it and its host.
       OSError: the folder cannot be written.
     """
-    handle = _acquire(folder / FILE)
+    lock = Lock(folder)
     try:
-        yield
+        yield lock
     finally:
-        if handle is not None:
-            # Removed while it is still held: whoever waits for this inode finds that it lost its name.
-            (folder / FILE).unlink(missing_ok=True)
-            os.close(handle)
+        lock.release()
 
 
 def _acquire(file: Path) -> int | None:

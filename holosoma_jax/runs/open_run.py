@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from holosoma_jax.config import compose, files, keys
@@ -20,7 +20,7 @@ from holosoma_jax.parallel import processes
 from holosoma_jax.runs import checkpoint, origin, run_dir
 from holosoma_jax.runs.checkpoint import DamagedCheckpoint, Meta
 from holosoma_jax.runs.lock import FILE as LOCK_FILE
-from holosoma_jax.runs.lock import locked
+from holosoma_jax.runs.lock import Lock, locked
 from holosoma_jax.runs.run_dir import RunDir
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,28 @@ class OpenedRun:
     """the checkpoint whose learner a beginning run takes over"""
     config: Config
     """the settings in force, as ``config.yaml`` records them: without the checkpoint they began with"""
+    lock: Lock | None = field(default=None, compare=False, repr=False)
+    """of `folder`; the main process has it"""
+
+    def restore(self) -> None:
+        """Make the folder and its ``config.yaml`` again if somebody removed them while the run goes on.
+
+        Raises:
+          OSError: they cannot be written.
+          ConfigError: another process has made and locked a run there.
+        """
+        if self.folder.config.exists():
+            return
+        log.warning(
+            "%s was removed while the run was going on; it is made again, without what it held.",
+            self.folder.path,
+        )
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        with replacing(self.folder.config) as hidden:
+            compose.save_yaml(self.config, hidden)
+        origin.mark(self.folder.path)
+        if self.lock is not None:
+            self.lock.renew()
 
 
 @contextlib.contextmanager
@@ -60,39 +82,43 @@ def open_run(cfg: Config) -> Iterator[OpenedRun]:
         writes into this run.
     """
     with contextlib.ExitStack() as stack:
+        locks: list[Lock] = []
 
         def find() -> str:
-            return json.dumps([path and str(path) for path in stack.enter_context(_opened(cfg))])
+            lock, *paths = stack.enter_context(_opened(cfg))
+            locks.append(lock)
+            return json.dumps([path and str(path) for path in paths])
 
         folder, *found = json.loads(processes.from_main(find))
         saved, warm = (path and Path(path) for path in found)
-        yield OpenedRun(RunDir(Path(folder)), saved, warm, _recorded(cfg))
+        yield OpenedRun(RunDir(Path(folder)), saved, warm, _recorded(cfg), *locks)
 
 
 @contextlib.contextmanager
-def _opened(cfg: Config) -> Iterator[tuple[Path, Path | None, Path | None]]:
-    """`open_run` in the main process: folder, checkpoint, warm start."""
+def _opened(cfg: Config) -> Iterator[tuple[Lock, Path, Path | None, Path | None]]:
+    """`open_run` in the main process: lock, folder, checkpoint, warm start."""
     wanted, found = cfg.training.checkpoint, None
     if wanted is not None:
-        wanted = str(wandb_files.fetch(wanted, log.info)) if wandb_files.is_uri(wanted) else wanted
+        wanted = str(wandb_files.fetch(wanted)) if wandb_files.is_uri(wanted) else wanted
         found = checkpoint.resolve(wanted)
         if found is None or found.resolve() != Path(wanted).resolve():
-            with _continued(cfg, run_dir.of(Path(wanted))) as (run, found):
-                yield run.path, found, None if found else _warm_start(cfg)
+            run = run_dir.of(Path(wanted))
+            with _continued(cfg, run) as (lock, found):
+                yield lock, run.path, found, None if found else _warm_start(cfg)
             return
         checkpoint.read_meta(found)
     warm = None if found else _warm_start(cfg)
-    with _created(cfg) as run:
-        yield run.path, found, warm
+    with _created(cfg) as (lock, run):
+        yield lock, run.path, found, warm
 
 
 @contextlib.contextmanager
-def _created(cfg: Config) -> Iterator[RunDir]:
+def _created(cfg: Config) -> Iterator[tuple[Lock, RunDir]]:
     """A new run; without it again if the body fails before it leaves anything there."""
     run = run_dir.create(_recorded(cfg))
     try:
-        with locked(run.path):
-            yield run
+        with locked(run.path) as lock:
+            yield lock, run
     except BaseException:
         if not any(_has_content(path) for path in run.path.iterdir()):
             shutil.rmtree(run.path, ignore_errors=True)
@@ -100,14 +126,14 @@ def _created(cfg: Config) -> Iterator[RunDir]:
 
 
 @contextlib.contextmanager
-def _continued(cfg: Config, run: RunDir) -> Iterator[tuple[RunDir, Path | None]]:
-    """The run `run` with the settings of `cfg`, and its newest sound checkpoint.
+def _continued(cfg: Config, run: RunDir) -> Iterator[tuple[Lock, Path | None]]:
+    """The run `run` with the settings of `cfg`: its lock, and its newest sound checkpoint.
 
     Damaged ones above that are set aside. All is put back if the body raises ConfigError.
     """
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(locked(run.path))
+            lock = held.enter_context(locked(run.path))
             undo = held.enter_context(contextlib.ExitStack())
             checkpoint.clean(run.checkpoints)
             found = _sound(run, undo)
@@ -118,7 +144,7 @@ def _continued(cfg: Config, run: RunDir) -> Iterator[tuple[RunDir, Path | None]]
                 f"elsewhere, pass one of its checkpoints/<step> folders and --training.output-dir."
             ) from None
         try:
-            yield run, found
+            yield lock, found
         except ConfigError:
             undo.close()
             raise
@@ -167,7 +193,7 @@ def _warm_start(cfg: Config) -> Path | None:
     wanted = cfg.training.warm_start
     if wanted is None:
         return None
-    path = wandb_files.fetch(wanted, log.info) if wandb_files.is_uri(wanted) else wanted
+    path = wandb_files.fetch(wanted) if wandb_files.is_uri(wanted) else wanted
     found = checkpoint.resolve(path, "training.warm_start")
     if found is None:
         raise ConfigError(f"training.warm_start: {wanted} has saved no checkpoint yet; name another run.")
@@ -185,7 +211,7 @@ def saved_config(path: str | Path) -> Saved:
       ConfigError: there is none.
     """
     if wandb_files.is_uri(path):
-        path = wandb_files.fetch(str(path), log.info)
+        path = wandb_files.fetch(str(path))
     found = checkpoint.resolve(path)
     run = run_dir.of(Path(path) if found is None else found.parent)
     if found is not None:

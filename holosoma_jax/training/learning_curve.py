@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from holosoma_jax.loggers.sinks import read_metrics
+from holosoma_jax.loggers.jsonl import read_metrics
 from holosoma_jax.render import axes
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def draw(
     """Draw the curves in the JSON lines `metrics` into the PNG `target`, atomically.
 
     Args:
-      metrics: as `loggers.JsonlSink` writes it.
+      metrics: as `loggers.jsonl.JsonlSink` writes it.
       target: replaced if it exists.
       title: default: the name of the run's folder.
       unit: what an iteration of this run is called.

@@ -13,7 +13,8 @@ from holosoma_jax.config import compose, trust
 from holosoma_jax.config.schema import Config
 from holosoma_jax.experiment import Setup, build, iteration_name
 from holosoma_jax.loggers.console import REWARD, ConsoleSink
-from holosoma_jax.loggers.sinks import Sink, make_sinks, read_metrics, share
+from holosoma_jax.loggers.jsonl import read_metrics
+from holosoma_jax.loggers.sinks import Sink, make_sinks, share
 from holosoma_jax.loggers.sinks import require as require_logger
 from holosoma_jax.parallel import processes
 from holosoma_jax.rollout import nan_guard
@@ -62,7 +63,7 @@ def _run(run: OpenedRun, setup: Setup, viewer: Viewer | None) -> int:
         _print(f"Continuing from {saved}: {state.iteration} of {total} {unit}s are done.")
     elif warm is not None:
         _print(f"Beginning with the policy of {warm}.")
-    console, files = _sinks(cfg, folder, state.iteration)
+    console, files = _sinks(run, state.iteration)
     main = processes.is_main()
     artifacts = Artifacts(setup, folder, console.note, lambda path: share(files, path)) if main else None
     try:
@@ -110,10 +111,10 @@ def _finish(cfg: Config, artifacts: Artifacts, learner: Any | None) -> None:
         _print("The last video is left out.")
 
 
-def _sinks(cfg: Config, folder: RunDir, completed: int) -> tuple[ConsoleSink, list[Sink]]:
+def _sinks(run: OpenedRun, completed: int) -> tuple[ConsoleSink, list[Sink]]:
     """The terminal, and the files; only the main process has either."""
-    main = processes.is_main()
-    files = _files(cfg, folder, completed) if main else []
+    cfg, folder, main = run.config, run.folder, processes.is_main()
+    files = _files(run, completed) if main else []
     rows = read_metrics(folder.metrics) if folder.metrics.exists() else []
     rewards = [row.get(REWARD, math.nan) for row in rows]
     best = max((reward for reward in rewards if math.isfinite(reward)), default=-math.inf)
@@ -130,14 +131,14 @@ def _sinks(cfg: Config, folder: RunDir, completed: int) -> tuple[ConsoleSink, li
     return console, files
 
 
-def _files(cfg: Config, folder: RunDir, completed: int) -> list[Sink]:
+def _files(run: OpenedRun, completed: int) -> list[Sink]:
     return make_sinks(
-        cfg.logger,
-        folder.path,
+        run.config.logger,
+        run.folder.path,
         completed=completed,
-        config=compose.to_mapping(cfg),
-        project=cfg.training.project,
-        say=_print,
+        config=compose.to_mapping(run.config),
+        project=run.config.training.project,
+        restore=run.restore,
     )
 
 

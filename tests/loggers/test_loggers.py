@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from holosoma_jax.config import extras
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import LoggerConfig
 from holosoma_jax.loggers import sinks
-from holosoma_jax.loggers.sinks import JsonlSink, TensorBoardSink, keep_steps, make_sinks, read_metrics
+from holosoma_jax.loggers.jsonl import JsonlSink, keep_steps, read_metrics
+from holosoma_jax.loggers.sinks import make_sinks
+from holosoma_jax.loggers.tensorboard import TensorBoardSink
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,7 +83,7 @@ def test_unchanged_file_is_not_rewritten(tmp_path: Path):
 def test_kill_at_any_moment_leaves_a_file_that_goes_on(tmp_path: Path):
     path = tmp_path / "metrics.jsonl"
     code = (
-        "import sys\nfrom holosoma_jax.loggers.sinks import JsonlSink\n"
+        "import sys\nfrom holosoma_jax.loggers.jsonl import JsonlSink\n"
         "sink, step = JsonlSink(sys.argv[1], int(sys.argv[2])), int(sys.argv[2])\n"
         "while True:\n    step += 1\n    sink.write(step, {f'k{i}': i + step for i in range(300)})\n"
     )
@@ -120,12 +123,12 @@ class _FullDisk:
         self.file.close()
 
 
-def test_full_disk_costs_a_line_not_the_run(tmp_path: Path):
+def test_full_disk_costs_a_line_not_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     path = tmp_path / "metrics.jsonl"
     sink = JsonlSink(path)
     sink._file = _FullDisk(sink._file)
-    with pytest.warns(RuntimeWarning, match="step 1 is lost \\(No space left on device\\)"):
-        sink.write(1, {"a": 1.0})
+    sink.write(1, {"a": 1.0})
+    assert "step 1 is lost (No space left on device)" in caplog.text
     sink.write(2, {"a": 2.0})
     sink.close()
     assert [row["step"] for row in read_metrics(path)] == [2]
@@ -154,15 +157,15 @@ def test_tensorboard_events_hold_the_finite_scalars(tmp_path: Path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
-def test_tensorboard_on_a_full_disk_loses_events_and_goes_on(tmp_path: Path):
+def test_tensorboard_on_a_full_disk_loses_events_and_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     sink = TensorBoardSink(tmp_path)
     sink.write(1, {"a": 1.0})
     sink._writer.close()
     sink._writer._writer, sink._flushed = open("/dev/full", "wb"), -math.inf  # noqa: SIM115  # the sink's
-    with pytest.warns(
-        RuntimeWarning, match=r"TensorBoard events of step 2 are lost \(No space left on device\)"
-    ):
-        sink.write(2, {f"k{i}": 2.0 for i in range(100)})
+    sink.write(2, {f"k{i}": 2.0 for i in range(100)})
+    assert "TensorBoard events of step 2 are lost (No space left on device)" in caplog.text
     assert len(list(tmp_path.iterdir())) == 1
     sink.write(3, {"a": 3.0})
     sink.close()
@@ -173,13 +176,41 @@ def test_tensorboard_on_a_full_disk_loses_events_and_goes_on(tmp_path: Path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
-def test_metrics_on_a_full_disk_can_be_closed(tmp_path: Path):
+def test_metrics_on_a_full_disk_can_be_closed(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     sink = JsonlSink(tmp_path / "metrics.jsonl")
     sink._file.close()
     sink._file = open("/dev/full", "w")  # noqa: SIM115  # the sink's
-    with pytest.warns(RuntimeWarning, match="step 1 is lost"):
-        sink.write(1, {"a": 1.0})
+    sink.write(1, {"a": 1.0})
+    assert "step 1 is lost" in caplog.text
     sink.close()
+
+
+def test_a_folder_that_is_removed_meanwhile_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    both = make_sinks(LoggerConfig(type="tensorboard"), folder, restore=folder.mkdir)
+    for step in (1, 2, 3):
+        if step == 2:
+            shutil.rmtree(folder)
+        for sink in both:
+            sink.write(step, {"a": float(step)})
+    for sink in both:
+        sink.close()
+    assert steps(folder / "metrics.jsonl") == [2, 3]
+    assert [e.step for e in events(folder) if e.summary.value] == [2, 3]
+    assert len([record for record in caplog.records if "removed" in record.getMessage()]) == 1
+
+
+def test_a_folder_that_cannot_be_made_again_costs_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    sink = JsonlSink(tmp_path / "metrics.jsonl")
+    (tmp_path / "metrics.jsonl").unlink()
+    tmp_path.rmdir()
+    sink.write(1, {"a": 1.0})
+    assert "step 1 is lost" in caplog.text
+    tmp_path.mkdir()
+    sink.write(2, {"a": 2.0})
+    sink.close()
+    assert steps(tmp_path / "metrics.jsonl") == [2]
 
 
 def test_resumed_tensorboard_hides_later_steps_of_older_files(tmp_path: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,19 +47,22 @@ def test_the_parts_of_an_address():
     assert parse(RUN).file == ""
 
 
-@pytest.mark.parametrize("uri", ["wandb://", "wandb://me/walks", "wandb://me/walks/run/../../x"])
+@pytest.mark.parametrize(
+    "uri",
+    ["wandb://", "wandb://me/walks", "wandb://me/walks/run/../../x", "wandb://me/./walks/run", f"{RUN}/./x"],
+)
 def test_an_address_that_lacks_a_part(uri: str):
     with pytest.raises(ConfigError, match="wanted wandb://ENTITY/PROJECT/RUN/FILE"):
         parse(uri)
 
 
-def test_a_file_is_downloaded_once(api: Api, cache: Path):
-    said: list[str] = []
-    path = fetch(f"{RUN}/policies/100.onnx", said.append, api=api)
+def test_a_file_is_downloaded_once(api: Api, cache: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO")
+    path = fetch(f"{RUN}/policies/100.onnx", api=api)
     assert path.read_bytes() == b"onnx" and path.is_relative_to(cache)
-    assert fetch(f"{RUN}/policies/100.onnx", said.append, api=Api(failure=OSError("no network"))) == path
+    assert fetch(f"{RUN}/policies/100.onnx", api=Api(failure=OSError("no network"))) == path
     assert api.downloads == ["policies/100.onnx"]
-    assert said == ["Downloading policies/100.onnx of me/walks/abc123 ..."]
+    assert caplog.messages == ["Downloading policies/100.onnx of me/walks/abc123 ..."]
     assert [p.name for p in path.parent.iterdir() if not p.name.startswith(".")] == ["100.onnx"]
 
 
@@ -125,6 +129,57 @@ def test_an_archive_cannot_write_elsewhere(cache: Path, tmp_path: Path):
         f"{RUN}/checkpoints/1.tar", Api({"checkpoints/1.tar": out.getvalue()})
     )
     assert not list(tmp_path.rglob("escaped"))
+
+
+def one(member: tarfile.TarInfo, content: bytes = b"", mode: str = "w") -> Api:
+    """A run whose checkpoint is an archive of one member."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode) as tar:
+        tar.addfile(member, io.BytesIO(content))
+    return Api({"checkpoints/1.tar": out.getvalue()})
+
+
+def test_a_compressed_archive_is_refused(cache: Path):
+    bomb = tarfile.TarInfo("1/zeros")
+    bomb.size = 10_000_000
+    api = one(bomb, bytes(bomb.size), "w:gz")  # 10 kB
+    assert "not a checkpoint's archive" in line(f"{RUN}/checkpoints/1.tar", api)
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_an_archive_of_links_or_devices_is_refused(kind: bytes):
+    member = tarfile.TarInfo("1/strange")
+    member.type, member.linkname = kind, "1/meta.json"
+    assert "1/strange" in line(f"{RUN}/checkpoints/1.tar", one(member))
+
+
+def test_a_sparse_archive_is_refused():
+    """Whose holes take no room in the archive: a terabyte would fit."""
+    member = tarfile.TarInfo("1/holes")
+    member.pax_headers = {
+        "GNU.sparse.major": "0",
+        "GNU.sparse.minor": "1",
+        "GNU.sparse.size": "1000000000000",
+    }
+    member.pax_headers["GNU.sparse.map"] = "999999999999,1"
+    member.size = 1
+    assert "1/holes" in line(f"{RUN}/checkpoints/1.tar", one(member, b"x"))
+
+
+def test_a_file_that_does_not_fit_is_not_downloaded(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1))
+    assert "GB free" in line(f"{RUN}/checkpoints/90.tar", api)
+    assert api.downloads == []
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoints/².tar", "checkpoints/-1.tar", "checkpoints/1.tar.tar", "checkpoints/07.tar"]
+)
+def test_other_files_beside_the_checkpoints_are_none(api: Api, name: str):
+    assert (
+        fetch(RUN, api=Api({name: b"", "checkpoints/3.tar": archive("3", weights=b"3")})) / "weights"
+    ).exists()
 
 
 def test_a_cache_that_cannot_be_written(api: Api, cache: Path):

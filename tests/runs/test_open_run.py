@@ -288,3 +288,18 @@ def test_a_run_cannot_claim_to_be_from_here(cfg, origin):
     run = opened(personal(cfg)).folder
     (run.path / ".origin").write_text(origin)
     assert saved_config(run.path).config["viewer"]["host"] == "127.0.0.1"
+
+
+def test_a_folder_that_is_removed_meanwhile_is_locked_again(cfg, caplog):
+    with open_run(cfg) as run:
+        shutil.rmtree(run.folder.path)
+        run.restore()
+        assert str(run.folder.path) in caplog.text
+        assert compose.load(["--config", str(run.folder.config)]) == cfg
+        assert saved_config(run.folder.path).config == compose.to_mapping(cfg)  # which is from here
+        with pytest.raises(ConfigError, match=str(os.getpid())):
+            opened(resuming(cfg, run.folder.path))
+        caplog.clear()
+        run.restore()
+        assert caplog.text == ""
+    assert not (run.folder.path / ".lock").exists()

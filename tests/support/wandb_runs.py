@@ -91,7 +91,7 @@ class Api:
 
         class File:
             def __init__(self) -> None:
-                self.name = name
+                self.name, self.size = name, len(content)
 
             def download(self, root: str, replace: bool) -> io.IOBase:
                 api.downloads.append(name)

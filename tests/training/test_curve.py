@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holosoma_jax.loggers.sinks import JsonlSink
+from holosoma_jax.loggers.jsonl import JsonlSink
 from holosoma_jax.training import learning_curve
 
 
