@@ -37,8 +37,8 @@ class Actor(nn.Module):
     def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """A drawn action for each row of `obs`, its log density, and the logarithm of the spread."""
         z = self.trunk(obs)
-        log_std = -5.0 + 2.5 * (torch.tanh(self.log_std(z)) + 1.0)
-        mean = self.mean(z)
+        log_std = -5.0 + 2.5 * (torch.tanh(self.log_std(z).float()) + 1.0)
+        mean = self.mean(z).float()
         noise = torch.randn_like(mean)
         squashed = torch.tanh(mean + log_std.exp() * noise)
         log_prob = -0.5 * noise**2 - log_std - 0.5 * math.log(2 * math.pi)
@@ -46,8 +46,14 @@ class Actor(nn.Module):
         return squashed * self.scale, log_prob.sum(-1), log_std
 
 
-def make(sizes: Any, batch: dict[str, torch.Tensor], device: str, compiled: bool) -> Callable[[], None]:
-    """One call of the peer: `sizes.updates` updates on `batch` [U, B, ...], one actor step every fourth."""
+def make(
+    sizes: Any, batch: dict[str, torch.Tensor], device: str, compiled: bool, autocast: bool
+) -> Callable[[], None]:
+    """One call of the peer: `sizes.updates` updates on `batch` [U, B, ...], one actor step every fourth.
+
+    With `autocast` the losses are computed under PyTorch's autocast to bfloat16, as holosoma trains:
+    linear layers in bfloat16; layer norms, softmax and logarithms in float32.
+    """
     torch.manual_seed(0)
     actor = Actor(sizes.actor_obs, sizes.actions, sizes.actor_hidden, torch.full((sizes.actions,), 4.0))
     inputs = sizes.critic_obs + sizes.actions
@@ -82,6 +88,7 @@ def make(sizes: Any, batch: dict[str, torch.Tensor], device: str, compiled: bool
         out.scatter_add_(1, low, probs * (1.0 - share))
         return out.scatter_add_(1, low + 1, probs * share)
 
+    @torch.autocast(device, torch.bfloat16, enabled=autocast)
     def critic_loss(rows: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         with torch.no_grad():
             following, log_prob, _ = actor(rows["next_actor_obs"])
@@ -89,19 +96,21 @@ def make(sizes: Any, batch: dict[str, torch.Tensor], device: str, compiled: bool
             atoms = (reward[:, None] + rows["discount"][:, None] * support).clamp(-20.0, 20.0)
             position = (atoms + 20.0) / spacing
             x = torch.cat([rows["next_critic_obs"], following], -1)
-            wanted = [project(net(x).softmax(-1), position) for net in target]
+            wanted = [project(net(x).float().softmax(-1), position) for net in target]
             values = torch.stack([(probs * support).sum(-1) for probs in wanted])
             logged = values.max(), values.min(), rows["reward"].mean(), log_alpha.exp()
         x = torch.cat([rows["critic_obs"], rows["action"]], -1)
         losses = [
-            -(w * F.log_softmax(net(x), -1)).sum(-1).mean() for w, net in zip(wanted, critics, strict=True)
+            -(w * F.log_softmax(net(x).float(), -1)).sum(-1).mean()
+            for w, net in zip(wanted, critics, strict=True)
         ]
         return losses[0] + losses[1], log_prob, *logged
 
+    @torch.autocast(device, torch.bfloat16, enabled=autocast)
     def actor_loss(rows: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         action, log_prob, log_std = actor(rows["actor_obs"])
         x = torch.cat([rows["critic_obs"], action], -1)
-        value = torch.stack([(net(x).softmax(-1) * support).sum(-1) for net in critics]).mean(0)
+        value = torch.stack([(net(x).float().softmax(-1) * support).sum(-1) for net in critics]).mean(0)
         loss = (log_alpha.exp().detach() * log_prob - value).mean()
         return loss, -log_prob.detach().mean(), log_std.detach().exp().mean()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,15 @@ def usable_cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return min([cores, *(max(1, math.ceil(quota)) for quota in _cpu_quotas())])
+
+
+def has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 factors itself: AVX512-BF16 or AMX, as Linux states it."""
+    try:
+        flags = re.search(r"^flags\s*:(.*)$", (_PROC / "cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return False
+    return flags is not None and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags[1].split())
 
 
 def total_memory() -> int | None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from holosoma_jax.learn.pooling import total
+from holosoma_jax.learn.pooling import psum
 from holosoma_jax.learn.symmetry import Reflection, reflect
 
 EPS = 0.01
@@ -69,18 +69,18 @@ def update(
       reflection: count the mirror image of every row too. Its moments are those of the rows, mirrored,
         so no image is made.
       merge: 'reference' takes d from the mean that has already moved, which scales the last term by
-        (1 - w)^2 and underestimates the variance early in a run (PPO spec, P-4).
+        (1 - w)^2 and underestimates the variance early in a run, as holosoma does.
       axis_name: devices whose rows are pooled, or None.
     """
     if valid is None:
         valid = jnp.ones(x.shape[:1], bool)
     keep = valid[:, None]
-    rows = total(jnp.sum(valid, dtype=jnp.int32), axis_name)
+    rows = psum(jnp.sum(valid, dtype=jnp.int32), axis_name)
     divisor = jnp.maximum(rows, 1).astype(x.dtype)
     # Two passes: the variance of raw moments cancels where the mean is large.
-    batch_mean = total(jnp.sum(jnp.where(keep, x, 0.0), axis=0), axis_name) / divisor
+    batch_mean = psum(jnp.sum(jnp.where(keep, x, 0.0), axis=0), axis_name) / divisor
     deviation = jnp.where(keep, x - batch_mean[None], 0.0)
-    batch_var = total(jnp.sum(deviation * deviation, axis=0), axis_name) / divisor
+    batch_var = psum(jnp.sum(deviation * deviation, axis=0), axis_name) / divisor
     if reflection is not None:
         half = 0.5 * (batch_mean - reflect(batch_mean, reflection))  # how far the two means lie apart
         batch_mean, rows = batch_mean - half, 2 * rows

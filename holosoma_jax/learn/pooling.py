@@ -10,7 +10,7 @@ import jax.numpy as jnp
 Tree = TypeVar("Tree")
 
 
-def total(tree: Tree, axis_name: str | None) -> Tree:
+def psum(tree: Tree, axis_name: str | None) -> Tree:
     """The sum of `tree` over the devices of `axis_name`; `tree` itself where that is None."""
     return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
@@ -26,14 +26,14 @@ def weighted_mean(x: jax.Array, weight: jax.Array, axis_name: str | None = None)
     Returns:
       A scalar.
     """
-    weighted, weights = total((jnp.sum(weight * x), jnp.sum(weight)), axis_name)
+    weighted, weights = psum((jnp.sum(weight * x), jnp.sum(weight)), axis_name)
     return jnp.where(weights > 0, weighted / jnp.where(weights > 0, weights, 1.0), 0.0)
 
 
-def device_share(weight: jax.Array, axis_name: str | None) -> jax.Array:
+def device_weight(weight: jax.Array, axis_name: str | None) -> jax.Array:
     """By how much this device's weighted mean counts, times the number of devices.
 
-    The average over devices of `share * mean` is then the mean over the rows of all devices, also
+    The average over devices of `weight * mean` is then the mean over the rows of all devices, also
     where devices hold different amounts of valid data. Without other devices it is 1.
     """
     if axis_name is None:
@@ -41,3 +41,11 @@ def device_share(weight: jax.Array, axis_name: str | None) -> jax.Array:
     here = jnp.sum(weight)
     everywhere = jax.lax.pmean(here, axis_name)
     return jnp.where(everywhere > 0, here / jnp.where(everywhere > 0, everywhere, 1.0), 1.0)
+
+
+def pmean_weighted(means: Tree, weight: jax.Array, axis_name: str | None) -> Tree:
+    """Means over this device's rows, which weigh `weight`, -> means over the rows of all devices."""
+    if axis_name is None:
+        return means
+    share = device_weight(weight, axis_name)
+    return jax.lax.pmean(jax.tree.map(lambda x: share * x, means), axis_name)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from holosoma_jax.config.schema import FastSacConfig
+from holosoma_jax.learn.arrays import zero_invalid
 from holosoma_jax.learn.checks import check_arrays
 from holosoma_jax.learn.fast_sac.batch import FastSacBatch
 from holosoma_jax.learn.fast_sac.state import FastSacSpec
@@ -93,18 +94,17 @@ def write(replay: Replay, transition: Transition) -> Replay:
     slot = replay.ptr % replay.data.reward.shape[0]
 
     def put(ring: jax.Array, x: jax.Array) -> jax.Array:
-        keep = transition.valid.reshape(transition.valid.shape + (1,) * (x.ndim - 1))
-        kept = jnp.where(keep, x, jnp.zeros((), x.dtype)).astype(ring.dtype)  # no NaN gets in
-        return jax.lax.dynamic_update_index_in_dim(ring, kept, slot, axis=0)
+        return jax.lax.dynamic_update_index_in_dim(ring, x.astype(ring.dtype), slot, axis=0)
 
-    return Replay(data=jax.tree.map(put, replay.data, transition), ptr=replay.ptr + 1)
+    finite = zero_invalid(transition, transition.valid)
+    return Replay(data=jax.tree.map(put, replay.data, finite), ptr=replay.ptr + 1)
 
 
 def sample(replay: Replay, key: jax.Array, cfg: FastSacConfig, axis_size: int = 1) -> FastSacBatch:
     """Transitions for `cfg.num_updates` updates of `cfg.batch_size / axis_size` rows each.
 
     Within an update every environment is drawn equally often, or, where the rows do not divide by the
-    environments, once more for some at random (FastSAC spec, F-1 and F-10); the control step of each
+    environments, once more for some at random; the control step of each
     row is drawn uniformly from those that are kept, with replacement.
 
     Args:
@@ -146,7 +146,7 @@ def gather(replay: Replay, steps: jax.Array, envs: jax.Array, cfg: FastSacConfig
         reward = sum_i gamma^i r_i      discount = gamma^k, or 0 if the last step failed
 
     A truncated step is bootstrapped from the observation before its reset; a step that failed is not,
-    also where its time ran out (FastSAC spec, F-11 and F-12).
+    also where its time ran out.
 
     Args:
       replay: the buffer.

@@ -11,7 +11,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from holosoma_jax.learn.pooling import total, weighted_mean
+from holosoma_jax.learn.pooling import psum, weighted_mean
 
 AdvantageStd = Literal["biased", "reference"]
 
@@ -66,20 +66,20 @@ def gae(
     return jax.lax.scan(back, jnp.zeros_like(delta[0]), (delta, decay), reverse=True)[1]
 
 
-def usable(valid: jax.Array, ended: jax.Array) -> jax.Array:
+def valid_steps(valid: jax.Array, ended: jax.Array) -> jax.Array:
     """Which steps [T, N] can be learnt from: valid ones whose successor, if any, is valid too.
 
     A step before an invalid one has no trustworthy value to bootstrap from.
     """
-    return valid & (ended | following(valid))
+    return valid & (ended | shift_left(valid))
 
 
-def following(flags: jax.Array) -> jax.Array:
+def shift_left(flags: jax.Array) -> jax.Array:
     """`flags` [T, N] of the step after each; True after the last."""
     return jnp.concatenate([flags[1:], jnp.ones_like(flags[:1])])
 
 
-def standardize(
+def normalize_advantages(
     advantages: jax.Array,
     weight: jax.Array,
     form: AdvantageStd = "biased",
@@ -91,12 +91,12 @@ def standardize(
       advantages: [T, N], finite.
       weight: [T, N] float, 0 for steps that do not count.
       form: 'biased' divides by sqrt(variance + 1e-8); 'reference' by the root with Bessel's
-        correction, plus 1e-8 (what the reference does on one device).
+        correction, plus 1e-8 (what holosoma does on one device).
       axis_name: devices to pool, or None.
     """
     centred = advantages - weighted_mean(advantages, weight, axis_name)
     variance = weighted_mean(centred * centred, weight, axis_name)
     if form == "biased":
         return centred / jnp.sqrt(variance + 1e-8)
-    rows = total(jnp.sum(weight), axis_name)
+    rows = psum(jnp.sum(weight), axis_name)
     return centred / (jnp.sqrt(variance * rows / jnp.maximum(rows - 1.0, 1.0)) + 1e-8)

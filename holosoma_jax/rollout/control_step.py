@@ -153,7 +153,7 @@ def close_window(carry: Carry, axis_name: str | None = None) -> tuple[Carry, dic
     What an environment state holds as one float for all environments (the averages of a curriculum)
     becomes the mean over the devices.
     """
-    window = pooling.total({**carry.window, **metrics.recent(carry.episodes)}, axis_name)
+    window = pooling.psum({**carry.window, **metrics.recent(carry.episodes)}, axis_name)
     carry = carry.replace(window=metrics.window(carry.window))
     if axis_name is None:
         return carry, window

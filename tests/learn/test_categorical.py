@@ -41,7 +41,7 @@ def by_hand(probs: np.ndarray, reward: float, discount: float) -> np.ndarray:
 )
 def test_against_the_definition(form: str, reward: float, discount: float) -> None:
     probs = np.random.default_rng(0).dirichlet(np.ones(9), size=3).astype(np.float32)
-    positions = categorical.positions(jnp.full(3, reward), jnp.full(3, discount), SUPPORT)
+    positions = categorical.atom_positions(jnp.full(3, reward), jnp.full(3, discount), SUPPORT)
     found = FORMS[form](jnp.asarray(probs), positions)
     np.testing.assert_allclose(found, [by_hand(p, reward, discount) for p in probs], atol=1e-6)
 
@@ -51,7 +51,7 @@ def test_both_forms_agree_and_keep_mass_and_mean() -> None:
     support = categorical.Support(-20.0, 20.0, 101)
     probs = jnp.asarray(rng.dirichlet(np.full(101, 0.1), size=200).astype(np.float32))
     reward, discount = jnp.asarray(rng.uniform(-0.4, 0.4, 200), jnp.float32), jnp.full(200, 0.97)
-    positions = categorical.positions(reward, discount, support)
+    positions = categorical.atom_positions(reward, discount, support)
     found = {name: form(probs, positions) for name, form in FORMS.items()}
     np.testing.assert_allclose(found["dense"], found["scatter"], atol=2e-6)
     np.testing.assert_allclose(jnp.sum(found["scatter"], axis=-1), 1.0, atol=1e-5)
@@ -62,8 +62,8 @@ def test_both_forms_agree_and_keep_mass_and_mean() -> None:
 
 def test_what_runs_here_is_the_scatter() -> None:
     probs = jnp.full((2, 9), 1 / 9)
-    positions = categorical.positions(jnp.ones(2), jnp.full(2, 0.5), SUPPORT)
-    assert "scatter" in jax.jit(categorical.project).lower(probs, positions).as_text()
+    positions = categorical.atom_positions(jnp.ones(2), jnp.full(2, 0.5), SUPPORT)
+    assert "scatter" in jax.jit(categorical.project_distribution).lower(probs, positions).as_text()
     np.testing.assert_array_equal(
-        categorical.project(probs, positions), categorical.project_scatter(probs, positions)
+        categorical.project_distribution(probs, positions), categorical.project_scatter(probs, positions)
     )

@@ -49,8 +49,8 @@ def test_it_starts_at_the_default_pose_with_the_middle_of_the_spreads() -> None:
 
 def test_actions_stay_within_their_scale_unless_tanh_is_off() -> None:
     def wide(state: fast_sac.FastSacState) -> jax.Array:
-        head = state.actor.params.mean._replace(bias=jnp.array([30.0, -30.0]))
-        params = state.actor.params._replace(mean=head)
+        head = state.actor.params["mean_head"] | {"bias": jnp.array([30.0, -30.0])}
+        params = state.actor.params | {"mean_head": head}
         return fast_sac.mode(state.replace(actor=state.actor.replace(params=params)), jnp.ones((1, 3)))
 
     np.testing.assert_allclose(wide(small_sac.learner()), [[2.0, -2.0]])
@@ -193,10 +193,9 @@ def test_gradients_by_chunks_are_the_same() -> None:
 def test_critics_may_see_actions_in_units_of_their_scale() -> None:
     """Halving the first layer's weights of the actions is the same as showing them half as large."""
     from holosoma_jax.learn.fast_sac import loss
-    from holosoma_jax.learn.fast_sac.networks import ready
 
     state = small_sac.learner(unit_actions=True)
-    critics, obs, action = ready(state.critics.params), jnp.ones((5, 4)), jnp.ones((5, 2))
+    critics, obs, action = state.critics.params, jnp.ones((5, 4)), jnp.ones((5, 2))
     shown = loss.logits(critics, obs, action, state.static)
     plain = small_sac.learner().static
     chex.assert_trees_all_close(shown, loss.logits(critics, obs, action / 2, plain), rtol=1e-6)

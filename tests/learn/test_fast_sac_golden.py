@@ -5,6 +5,8 @@ Where the reference has a behaviour that the defaults correct, its coefficient i
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,33 +23,37 @@ from tests.support import golden
 A101 = categorical.Support(-20.0, 20.0, 101)
 
 
-def linear(data: dict[str, np.ndarray], name: str) -> networks.Linear:
-    return networks.Linear(jnp.asarray(data[f"{name}.weight"].T), jnp.asarray(data[f"{name}.bias"]))
+def linear(data: dict[str, np.ndarray], name: str) -> dict[str, jax.Array]:
+    return {"kernel": jnp.asarray(data[f"{name}.weight"].T), "bias": jnp.asarray(data[f"{name}.bias"])}
 
 
-def trunk(data: dict[str, np.ndarray], stem: str) -> networks.Trunk:
-    def hidden(i: int) -> networks.Hidden:
+def trunk(data: dict[str, np.ndarray], stem: str) -> dict[str, Any]:
+    layers = {f"Dense_{i}": linear(data, f"{stem}net.{3 * i}") for i in range(3)}
+    for i in range(3):
         norm = f"{stem}net.{3 * i + 1}"
-        scale, offset = jnp.asarray(data[f"{norm}.weight"]), jnp.asarray(data[f"{norm}.bias"])
-        return networks.Hidden(linear(data, f"{stem}net.{3 * i}"), scale, offset)
-
-    return tuple(hidden(i) for i in range(3))
-
-
-def actor(data: dict[str, np.ndarray], stem: str) -> networks.Actor:
-    heads = linear(data, f"{stem}fc_mu.0"), linear(data, f"{stem}fc_logstd")
-    return networks.Actor(trunk(data, stem), *heads)
+        layers[f"LayerNorm_{i}"] = {
+            "scale": jnp.asarray(data[f"{norm}.weight"]),
+            "bias": jnp.asarray(data[f"{norm}.bias"]),
+        }
+    return layers
 
 
-def critics(data: dict[str, np.ndarray], stem: str) -> networks.Critics:
+def actor(data: dict[str, np.ndarray], stem: str) -> dict[str, Any]:
+    mean, log_std = linear(data, f"{stem}fc_mu.0"), linear(data, f"{stem}fc_logstd")
+    return {"trunk": trunk(data, stem), "mean_head": mean, "log_std_head": log_std}
+
+
+def critics(data: dict[str, np.ndarray], stem: str) -> tuple[dict[str, Any], ...]:
     names = (f"{stem}qnets.{i}." for i in range(2))
-    return tuple(networks.Critic(trunk(data, name), linear(data, f"{name}net.9")) for name in names)
+    return tuple({"trunk": trunk(data, name), "head": linear(data, f"{name}net.9")} for name in names)
 
 
 def test_actor() -> None:
     data = golden.load("sac_actor")
     obs, scale = jnp.asarray(data["obs"]), data["w/action_scale"]
-    mean, log_std = networks.actor(networks.ready(actor(data, "w/")), obs, (-5.0, 0.0), bf16=False)
+    params = actor(data, "w/")
+    net = networks.Actor(4 * len(params["mean_head"]["kernel"]), len(scale), (-5.0, 0.0))
+    mean, log_std = networks.actor(net, params, obs)
     np.testing.assert_allclose(mean, data["mean"], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(log_std, data["log_std"], rtol=1e-5, atol=1e-6)
     action, log_prob = squashed.sample(mean, log_std, jnp.asarray(data["noise"]), scale)
@@ -71,8 +77,8 @@ def test_saturated_actions() -> None:
 
 def test_projection() -> None:
     data = {name: jnp.asarray(x) for name, x in golden.load("sac_projection_a101").items()}
-    positions = categorical.positions(data["rewards"], data["bootstrap"] * data["discount"], A101)
-    ours = categorical.project(jax.nn.softmax(data["logits"]), positions)
+    positions = categorical.atom_positions(data["rewards"], data["bootstrap"] * data["discount"], A101)
+    ours = categorical.project_distribution(jax.nn.softmax(data["logits"]), positions)
     np.testing.assert_allclose(A101.values, data["support"], atol=2e-6)
     # positions are float32 numbers up to 100: 2e-4 is what the recorded ones are worth
     np.testing.assert_allclose(ours, data["projected"], atol=2e-4)
@@ -95,6 +101,7 @@ def test_two_updates() -> None:
         alpha_optimizer=OptimizerConfig(weight_decay=0.01, b1=0.9, b2=0.95),  # F-4
         target_entropy_ratio=0.5,
         use_symmetry=False,
+        bf16=False,
     )
     scale = tuple(map(float, data["before/actor/action_scale"]))
     state = fast_sac.init(jax.random.key(0), fast_sac.FastSacSpec(7, 9, 4, scale), cfg)
@@ -113,7 +120,7 @@ def test_two_updates() -> None:
     ) -> tuple[updates.Learner, updates.Metrics]:
         learner, metrics = updates.critic_step(learner, rows, noise["next"], hyper, state.static)
         learner = updates.actor_step(learner, rows, noise["policy"], hyper, state.static)
-        return updates.follow(learner, hyper), metrics
+        return updates.polyak_update(learner, hyper), metrics
 
     for u in ("0", "1"):
         batch = {k.rpartition("/")[2]: jnp.asarray(v) for k, v in data.items() if k.startswith(f"u{u}/batch")}

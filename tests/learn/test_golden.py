@@ -35,10 +35,10 @@ def test_gae() -> None:
     np.testing.assert_allclose(advantages + values, data["returns"], rtol=1e-5, atol=2e-6)
 
     one = jnp.ones_like(advantages)
-    reference = returns.standardize(advantages, one, "reference")
+    reference = returns.normalize_advantages(advantages, one, "reference")
     np.testing.assert_allclose(reference, data["advantages_normalized"], rtol=1e-5, atol=2e-6)
     # the default differs by the square root of 768 / 767 only
-    biased = returns.standardize(advantages, one)
+    biased = returns.normalize_advantages(advantages, one)
     np.testing.assert_allclose(biased, reference * (768 / 767) ** 0.5, rtol=1e-5, atol=2e-6)
 
 

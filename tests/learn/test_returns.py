@@ -73,28 +73,30 @@ def test_next_values() -> None:
     assert found[:, 0].tolist() == [2.0, 8.0, 4.0]
 
 
-def test_usable_leaves_out_invalid_steps_and_those_that_lead_into_them() -> None:
+def test_valid_steps_leaves_out_invalid_steps_and_those_that_lead_into_them() -> None:
     valid = jnp.array([[1], [1], [0], [1], [1], [0]], bool)
     ended = jnp.array([[0], [0], [0], [0], [1], [0]], bool)
     # 1 leads into 2; 4 ended before 5; a last step leads to the value after the rollout
-    assert returns.usable(valid, ended)[:, 0].tolist() == [True, False, False, True, True, False]
+    assert returns.valid_steps(valid, ended)[:, 0].tolist() == [True, False, False, True, True, False]
 
 
 @pytest.mark.parametrize("form", ["biased", "reference"])
-def test_standardize(form: returns.AdvantageStd) -> None:
+def test_normalize_advantages(form: returns.AdvantageStd) -> None:
     x = 100.0 + jnp.asarray(np.random.default_rng(0).normal(size=(9, 7)).astype(np.float32))
-    found = returns.standardize(x, jnp.ones_like(x), form)
+    found = returns.normalize_advantages(x, jnp.ones_like(x), form)
     assert abs(float(jnp.mean(found))) < 1e-5
     np.testing.assert_allclose(np.std(found, ddof=int(form == "reference")), 1.0, rtol=1e-5)
     # rows without weight change nothing, and equal advantages are no reason to divide by zero
     more = jnp.concatenate([x, jnp.full((3, 7), 1e6)])
     weight = jnp.concatenate([jnp.ones_like(x), jnp.zeros((3, 7))])
-    np.testing.assert_allclose(returns.standardize(more, weight, form)[:9], found, atol=1e-6)
-    assert jnp.all(returns.standardize(jnp.full((3, 7), 2.0), jnp.ones((3, 7)), form) == 0)
+    np.testing.assert_allclose(returns.normalize_advantages(more, weight, form)[:9], found, atol=1e-6)
+    assert jnp.all(returns.normalize_advantages(jnp.full((3, 7), 2.0), jnp.ones((3, 7)), form) == 0)
 
 
-def test_standardize_pools_devices() -> None:
+def test_normalize_advantages_pools_devices() -> None:
     x = jnp.asarray(np.random.default_rng(1).normal(size=(4, 5, 6)).astype(np.float32))
     weight = jnp.ones_like(x).at[2, :, :3].set(0.0)
-    pooled = jax.vmap(lambda x, w: returns.standardize(x, w, axis_name="d"), axis_name="d")(x, weight)
-    np.testing.assert_allclose(pooled, returns.standardize(x, weight), atol=2e-6)
+    pooled = jax.vmap(lambda x, w: returns.normalize_advantages(x, w, axis_name="d"), axis_name="d")(
+        x, weight
+    )
+    np.testing.assert_allclose(pooled, returns.normalize_advantages(x, weight), atol=2e-6)

@@ -39,20 +39,16 @@ def test_the_deployment_program_takes_it(exported: Path):
 
 
 def test_what_is_exported_is_the_mean_of_what_acts():
-    params = shaken_actor()
-    seen = jnp.asarray(parity_observations(10, 64))
-    acting, _ = networks.actor(networks.ready(params), seen, (-5.0, 0.0), bf16=False)
-    np.testing.assert_allclose(networks.plain_mean(params, seen), acting, atol=2e-5)
-    assert float(jnp.abs(acting).max()) > 0.5
-
-
-def shaken_actor() -> networks.Actor:
-    """Parameters of which none is what it starts from."""
-    actor = networks.init_actor(jax.random.key(0), 10, 3, 16, layer_norm=True)
-    leaves, tree = jax.tree.flatten(actor)
+    net = networks.Actor(16, 3, (-5.0, 0.0))
+    leaves, tree = jax.tree.flatten(networks.init(net, jax.random.key(0), 10))
     keys = jax.random.split(jax.random.key(1), len(leaves))
     noisy = [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(tree, noisy)
+    params, seen = jax.tree.unflatten(tree, noisy), jnp.asarray(parity_observations(10, 64))
+    acting, _ = networks.actor(net, params, seen)
+    np.testing.assert_allclose(networks.float32_mean(net, params, seen), acting, atol=2e-5)
+    assert float(jnp.abs(acting).max()) > 0.5
+    rounded, _ = networks.actor(net.clone(bf16=True), params, seen)
+    assert float(jnp.abs(rounded - acting).max()) > 1e-3
 
 
 def test_only_what_the_deterministic_policy_needs_is_in_the_file(exported: Path):

@@ -34,6 +34,7 @@ def config(**changes: Any) -> FastSacConfig:
         "batch_size": 16,
         "buffer_size": 8,
         "alpha_init": 0.1,
+        "bf16": False,
     }
     return FastSacConfig(**(defaults | changes))
 

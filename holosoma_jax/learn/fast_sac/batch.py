@@ -8,8 +8,9 @@ from typing import NamedTuple
 import chex
 import jax
 
+from holosoma_jax.learn.arrays import ACTOR_OBS
 from holosoma_jax.learn.checks import check_arrays
-from holosoma_jax.learn.fast_sac.state import ACTOR_OBS, FastSacSpec, FastSacStatic
+from holosoma_jax.learn.fast_sac.state import FastSacSpec, FastSacStatic
 
 
 class FastSacBatch(NamedTuple):

@@ -35,7 +35,7 @@ def expectation(probs: jax.Array, support: Support) -> jax.Array:
     return probs @ support.values
 
 
-def positions(reward: jax.Array, discount: jax.Array, support: Support) -> jax.Array:
+def atom_positions(reward: jax.Array, discount: jax.Array, support: Support) -> jax.Array:
     """Where each atom goes under z -> clip(reward + discount z), counted in atoms: [..., atoms].
 
     Args:
@@ -47,7 +47,7 @@ def positions(reward: jax.Array, discount: jax.Array, support: Support) -> jax.A
     return (jnp.clip(moved, support.v_min, support.v_max) - support.v_min) / support.step
 
 
-def project(probs: jax.Array, positions: jax.Array) -> jax.Array:
+def project_distribution(probs: jax.Array, positions: jax.Array) -> jax.Array:
     """`probs` [..., atoms] with atom i moved to `positions[..., i]`, shared out among grid points.
 
     An atom between two grid points is split between them in proportion to its nearness; on a grid
@@ -60,14 +60,14 @@ def project(probs: jax.Array, positions: jax.Array) -> jax.Array:
 
 
 def project_dense(probs: jax.Array, positions: jax.Array) -> jax.Array:
-    """`project` as the sum that it is, atoms^2 terms a row."""
+    """`project_distribution` as the sum that it is, atoms^2 terms a row."""
     grid = np.arange(probs.shape[-1], dtype=np.float32)
     distance = jnp.abs(positions[..., :, None] - grid.reshape((1,) * positions.ndim + (-1,)))
     return jnp.sum(probs[..., :, None] * jnp.maximum(0.0, 1.0 - distance), axis=-2)
 
 
 def project_scatter(probs: jax.Array, positions: jax.Array) -> jax.Array:
-    """`project` as two additions for every atom, to its lower and its upper neighbour."""
+    """`project_distribution` as two additions for every atom, to its lower and its upper neighbour."""
     atoms = probs.shape[-1]
     below = jnp.clip(jnp.floor(positions), 0.0, atoms - 2.0)  # the last atom belongs to the last pair
     share = positions - below

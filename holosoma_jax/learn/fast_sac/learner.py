@@ -26,12 +26,12 @@ from typing import NamedTuple
 import jax
 
 from holosoma_jax.learn import normalizer
+from holosoma_jax.learn.arrays import ACTOR_OBS
 from holosoma_jax.learn.fast_sac import loss, networks, squashed
 from holosoma_jax.learn.fast_sac.batch import FastSacBatch, check_batch, check_obs
 from holosoma_jax.learn.fast_sac.loss import Losses, Metrics, actor_loss, critic_loss
 from holosoma_jax.learn.fast_sac.optimize import update
 from holosoma_jax.learn.fast_sac.state import (
-    ACTOR_OBS,
     FastSacHyper,
     FastSacSpec,
     FastSacState,
@@ -70,7 +70,7 @@ def act(state: FastSacState, obs: Observations, key: jax.Array) -> tuple[jax.Arr
     check_obs(obs, state.static.spec)
     seen = _normalized(state, obs[ACTOR_OBS])
     noise = jax.random.normal(key, (seen.shape[0], state.static.spec.action_dim))
-    return loss.draw(networks.ready(state.actor.params), seen, noise, state.static).action, FastSacExtras()
+    return loss.draw(state.actor.params, seen, noise, state.static).action, FastSacExtras()
 
 
 def mode(state: FastSacState, actor_obs: jax.Array) -> jax.Array:
@@ -80,7 +80,7 @@ def mode(state: FastSacState, actor_obs: jax.Array) -> jax.Array:
     """
     static = state.static
     seen = _normalized(state, actor_obs)
-    return squashed.mode(networks.plain_mean(state.actor.params, seen), static.scale)
+    return squashed.mode(networks.float32_mean(static.actor_net, state.actor.params, seen), static.scale)
 
 
 def policy_fn(state: FastSacState) -> Callable[[jax.Array], jax.Array]:

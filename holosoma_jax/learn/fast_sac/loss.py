@@ -1,7 +1,6 @@
 """The losses of FastSAC: plain functions of parameters, rows and noise, free of devices and keys.
 
-R = rows, A = actions, Da and Dc = entries of the two observation vectors, n = atoms. Sections are
-those of the FastSAC spec.
+R = rows, A = actions, Da and Dc = entries of the two observation vectors, n = atoms.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from holosoma_jax.learn.fast_sac import categorical, networks, squashed
-from holosoma_jax.learn.fast_sac.networks import Actor, Critics, Ready
+from holosoma_jax.learn.fast_sac.networks import CriticParams
 from holosoma_jax.learn.fast_sac.state import FastSacStatic
+from holosoma_jax.learn.networks import Params
 from holosoma_jax.learn.pooling import weighted_mean
 
 Metrics: TypeAlias = dict[str, jax.Array]
@@ -52,29 +52,29 @@ class Draw(NamedTuple):
     """[R, A] before squashing"""
 
 
-def draw(params: Ready[Actor], obs: jax.Array, noise: jax.Array, static: FastSacStatic) -> Draw:
+def draw(params: Params, obs: jax.Array, noise: jax.Array, static: FastSacStatic) -> Draw:
     """One action for each row of normalised `obs` [R, Da], from standard normal `noise` [R, A]."""
-    mean, log_std = networks.actor(params, obs, static.log_std_range, static.bf16)
+    mean, log_std = networks.actor(static.actor_net, params, obs)
     action, log_prob = squashed.sample(mean, log_std, noise, static.scale, static.log_det)
     return Draw(action, log_prob, log_std)
 
 
 def logits(
-    params: Ready[Critics], critic_obs: jax.Array, action: jax.Array, static: FastSacStatic
+    params: CriticParams, critic_obs: jax.Array, action: jax.Array, static: FastSacStatic
 ) -> tuple[jax.Array, ...]:
     """Logits [R, n] of every critic, for normalised `critic_obs` [R, Dc] and `action` [R, A]."""
     if static.unit_actions and static.scale is not None:
         action = action / static.scale[None]
-    return networks.critics(params, jnp.concatenate([critic_obs, action], axis=-1), static.bf16)
+    return networks.critics(static.critic_net, params, jnp.concatenate([critic_obs, action], axis=-1))
 
 
 def critic_targets(
-    target: Ready[Critics], rows: Rows, following: Draw, alpha: jax.Array, static: FastSacStatic
+    target: CriticParams, rows: Rows, following: Draw, alpha: jax.Array, static: FastSacStatic
 ) -> tuple[jax.Array, ...]:
-    """The distribution [R, n] that each critic should predict (section 7).
+    """The distribution [R, n] that each critic should predict (Bellemare et al. 2017, algorithm 1).
 
-    Every target network's own distribution of the successor's value, moved by the soft reward: there
-    is no minimum over the ensemble.
+    Every target network's own distribution of the successor's value, moved by the soft reward (Haarnoja
+    et al. 2018): there is no minimum over the ensemble.
 
     Args:
       target: the slow critics.
@@ -84,13 +84,13 @@ def critic_targets(
       static: support and switches.
     """
     soft_reward = rows.reward - rows.discount * alpha * following.log_prob
-    positions = categorical.positions(soft_reward, rows.discount, static.support)
+    positions = categorical.atom_positions(soft_reward, rows.discount, static.support)
     values = logits(target, rows.next_critic_obs, following.action, static)
-    return tuple(categorical.project(jax.nn.softmax(v, axis=-1), positions) for v in values)
+    return tuple(categorical.project_distribution(jax.nn.softmax(v, axis=-1), positions) for v in values)
 
 
 def critic_loss(
-    params: Ready[Critics], rows: Rows, targets: tuple[jax.Array, ...], static: FastSacStatic
+    params: CriticParams, rows: Rows, targets: tuple[jax.Array, ...], static: FastSacStatic
 ) -> tuple[jax.Array, Metrics]:
     """Sum over critics of the mean cross-entropy with their targets [R, n], and the same as a metric."""
     values = logits(params, rows.critic_obs, rows.action, static)
@@ -108,8 +108,8 @@ def alpha_loss(log_alpha: jax.Array, log_prob: jax.Array, target_entropy: jax.Ar
 
 
 def actor_loss(
-    params: Ready[Actor],
-    critics: Ready[Critics],
+    params: Params,
+    critics: CriticParams,
     rows: Rows,
     noise: jax.Array,
     alpha: jax.Array,
@@ -129,7 +129,7 @@ class CriticLoss(Protocol):
     """A replaceable loss of the critics, such as `critic_loss`: means over the rows by `Rows.weight`."""
 
     def __call__(
-        self, params: Ready[Critics], rows: Rows, targets: tuple[jax.Array, ...], static: FastSacStatic
+        self, params: CriticParams, rows: Rows, targets: tuple[jax.Array, ...], static: FastSacStatic
     ) -> tuple[jax.Array, Metrics]:
         """The scalar to minimise, and metrics."""
         ...
@@ -140,8 +140,8 @@ class ActorLoss(Protocol):
 
     def __call__(
         self,
-        params: Ready[Actor],
-        critics: Ready[Critics],
+        params: Params,
+        critics: CriticParams,
         rows: Rows,
         noise: jax.Array,
         alpha: jax.Array,

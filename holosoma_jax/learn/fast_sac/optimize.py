@@ -12,21 +12,20 @@ import numpy as np
 import optax
 
 from holosoma_jax.learn import normalizer
-from holosoma_jax.learn.fast_sac import categorical, networks
+from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS, zero_invalid
+from holosoma_jax.learn.fast_sac import categorical
 from holosoma_jax.learn.fast_sac import loss as losses
 from holosoma_jax.learn.fast_sac.batch import FastSacBatch, check_batch
 from holosoma_jax.learn.fast_sac.loss import ActorLoss, CriticLoss, Losses, Metrics, Rows
-from holosoma_jax.learn.fast_sac.networks import Critics
+from holosoma_jax.learn.fast_sac.networks import CriticParams
 from holosoma_jax.learn.fast_sac.state import (
-    ACTOR_OBS,
-    CRITIC_OBS,
     ActorMetrics,
     FastSacHyper,
     FastSacState,
     FastSacStatic,
 )
 from holosoma_jax.learn.optim import TrainState
-from holosoma_jax.learn.pooling import device_share, weighted_mean
+from holosoma_jax.learn.pooling import pmean_weighted, weighted_mean
 from holosoma_jax.learn.symmetry import Reflection, reflect
 
 
@@ -36,7 +35,7 @@ class Learner(NamedTuple):
     actor: TrainState
     critics: TrainState
     log_alpha: TrainState
-    target: Critics
+    target: CriticParams
     actor_metrics: ActorMetrics
 
 
@@ -49,7 +48,7 @@ def update(
 ) -> tuple[FastSacState, Metrics]:
     """Learn from one batch: `num_updates` updates of critics and temperature, some of the actor.
 
-    In this order (FastSAC spec, section 6): the normaliser's statistics move once, by the states and
+    In this order: the normaliser's statistics move once, by the states and
     successors of the whole batch; then each update takes its rows, adds their mirror images,
     normalises both, and steps critics, temperature, actor if it is its turn, and target.
 
@@ -74,7 +73,7 @@ def update(
 
     def one(learner: Learner, inputs: tuple[FastSacBatch, jax.Array, jax.Array]) -> tuple[Learner, Metrics]:
         part, key, turn = inputs
-        rows = prepare(state, _blanked(part))
+        rows = prepare(state, zero_invalid(part, part.valid))
         return step(learner, rows, key, turn, state.hyper, static, axis_name, loss)
 
     learner = Learner(state.actor, state.critics, state.log_alpha, state.target, state.actor_metrics)
@@ -94,7 +93,7 @@ def actor_turns(static: FastSacStatic, updates: jax.Array) -> jax.Array:
 def observe(state: FastSacState, batch: FastSacBatch, axis_name: str | None = None) -> FastSacState:
     """Move the normaliser's statistics by all states and successors of `batch`, and their images.
 
-    Both are normalised with the same statistics afterwards (FastSAC spec, F-13).
+    Both are normalised with the same statistics afterwards.
     """
     static = state.static
     if not static.normalize:
@@ -170,7 +169,7 @@ def step(
         "Loss/policy_entropy": last.entropy,
         "Loss/action_std": last.std,
     }
-    return follow(learner, hyper), metrics
+    return polyak_update(learner, hyper), metrics
 
 
 def critic_step(
@@ -194,8 +193,7 @@ def critic_step(
       loss: of the critics.
     """
     log_alpha = learner.log_alpha
-    actor, target = networks.ready(learner.actor.params), networks.ready(learner.target)
-    critics, pullback = jax.vjp(_ready, learner.critics.params)
+    actor, target, critics = learner.actor.params, learner.target, learner.critics.params
 
     def part(rows: Rows, noise: jax.Array) -> tuple[Any, tuple[jax.Array, jax.Array]]:
         following = losses.draw(actor, rows.next_actor_obs, noise, static)
@@ -208,8 +206,7 @@ def critic_step(
         return (metrics, grads, log_prob, reward), _range(targets, rows.weight, static.support)
 
     means, (low, high) = _mean_of_chunks(part, rows, noise, static.chunk)
-    metrics, grads, log_prob, reward = _pooled(means, rows.weight, axis_name)
-    (grads,) = pullback(grads)
+    metrics, grads, log_prob, reward = pmean_weighted(means, rows.weight, axis_name)
     if axis_name is not None:
         low, high = jax.lax.pmin(low, axis_name), jax.lax.pmax(high, axis_name)
     moved = learner.critics.apply_gradients(grads)
@@ -239,8 +236,7 @@ def actor_step(
 ) -> Learner:
     """A step of the actor, from `noise` [R, A], with the critics and the temperature as they are now."""
     alpha = jnp.exp(learner.log_alpha.params)
-    actor, pullback = jax.vjp(_ready, learner.actor.params)
-    critics = networks.ready(learner.critics.params)
+    actor, critics = learner.actor.params, learner.critics.params
 
     def part(rows: Rows, noise: jax.Array) -> tuple[Any, None]:
         gradient = jax.value_and_grad(loss, has_aux=True)
@@ -250,19 +246,14 @@ def actor_step(
         return (value, grads, entropy, std), None
 
     means, _ = _mean_of_chunks(part, rows, noise, static.chunk)
-    value, grads, entropy, std = _pooled(means, rows.weight, axis_name)
-    (grads,) = pullback(grads)
+    value, grads, entropy, std = pmean_weighted(means, rows.weight, axis_name)
     metrics = ActorMetrics(loss=value, grad_norm=optax.tree.norm(grads), entropy=entropy, std=std)
     return learner._replace(actor=learner.actor.apply_gradients(grads), actor_metrics=metrics)
 
 
-_ready = partial(networks.ready, turn=True)
-"""For networks that gradients are taken of."""
-
-
-def follow(learner: Learner, hyper: FastSacHyper) -> Learner:
-    """The target moved towards the critics by the share tau."""
-    target = jax.tree.map(lambda t, q: t + hyper.tau * (q - t), learner.target, learner.critics.params)
+def polyak_update(learner: Learner, hyper: FastSacHyper) -> Learner:
+    """The target moved towards the critics by the share tau (Lillicrap et al. 2016)."""
+    target = optax.incremental_update(learner.critics.params, learner.target, hyper.tau)
     return learner._replace(target=target)
 
 
@@ -295,14 +286,6 @@ def _mean_of_chunks(
     return means, extremes and (jnp.min(extremes[0]), jnp.max(extremes[1]))
 
 
-def _pooled(tree: Any, weight: jax.Array, axis_name: str | None) -> Any:
-    """Means over this device's rows -> means over the rows of all devices."""
-    if axis_name is None:
-        return tree
-    share = device_share(weight, axis_name)
-    return jax.lax.pmean(jax.tree.map(lambda x: share * x, tree), axis_name)
-
-
 def _range(
     targets: tuple[jax.Array, ...], weight: jax.Array, support: categorical.Support
 ) -> tuple[jax.Array, jax.Array]:
@@ -323,13 +306,3 @@ def _noise(key: jax.Array, rows: Rows, static: FastSacStatic, axis_name: str | N
     everywhere = jax.random.normal(key, (copies, share * jax.lax.axis_size(axis_name), actions))
     start = share * jax.lax.axis_index(axis_name)
     return jax.lax.dynamic_slice_in_dim(everywhere, start, share, axis=1).reshape(count, actions)
-
-
-def _blanked(batch: FastSacBatch) -> FastSacBatch:
-    """`batch` with zeros for invalid rows: they may hold NaN, which no weight of 0 removes."""
-
-    def blank(x: jax.Array) -> jax.Array:
-        keep = batch.valid.reshape(batch.valid.shape + (1,) * (x.ndim - batch.valid.ndim))
-        return jnp.where(keep, x, jnp.zeros((), x.dtype))
-
-    return jax.tree.map(blank, batch)

@@ -14,14 +14,13 @@ from flax import struct
 from holosoma_jax import machine
 from holosoma_jax.config.schema import FastSacConfig
 from holosoma_jax.learn import normalizer, optim
+from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS, f32
 from holosoma_jax.learn.checks import check_dims
+from holosoma_jax.learn.fast_sac import compiling, networks
 from holosoma_jax.learn.fast_sac.categorical import Support
-from holosoma_jax.learn.fast_sac.networks import Critics, init_actor, init_critic
+from holosoma_jax.learn.fast_sac.networks import Actor, Critic, CriticParams
 from holosoma_jax.learn.fast_sac.squashed import LogDet
 from holosoma_jax.learn.symmetry import Mirror, check_mirror
-
-ACTOR_OBS, CRITIC_OBS = "actor_obs", "critic_obs"
-"""The observation groups that the networks read."""
 
 CPU_CHUNKS = {"one core": 256, "more": 1024}
 """Rows at a time on a processor: few stay in a core's cache, more can be shared out among cores."""
@@ -45,12 +44,13 @@ class FastSacStatic:
     """What decides the compiled program: shapes, counts and switches. Hashable."""
 
     spec: FastSacSpec
+    actor_net: Actor
+    critic_net: Critic
     mirror: Mirror | None
     """None: no symmetry"""
     support: Support
     num_updates: int
     policy_frequency: int
-    log_std_range: tuple[float, float]
     action_scale: tuple[float, ...] | None
     """[A] largest action of each joint; None: actions are not squashed"""
     log_det: LogDet
@@ -58,7 +58,6 @@ class FastSacStatic:
     autotune: bool
     normalize: bool
     variance_merge: normalizer.VarianceMerge
-    bf16: bool
     chunk: int | None
     """rows whose gradients are taken at once; None: all. Their mean is the same"""
 
@@ -99,7 +98,7 @@ class FastSacState(struct.PyTreeNode):
     critics: optim.TrainState
     log_alpha: optim.TrainState
     """[] logarithm of the temperature"""
-    target: Critics
+    target: CriticParams
     """slow copy of the critics"""
     # statistics of raw observations; applied only if the configuration asks for it
     actor_stats: normalizer.RunningStats
@@ -135,26 +134,16 @@ def init(key: jax.Array, spec: FastSacSpec, cfg: FastSacConfig, tx: Optimizers |
     """
     static = _static(spec, cfg)
     actor_key, *critic_keys = jax.random.split(key, 1 + cfg.num_critics)
-    actor = init_actor(
-        actor_key, spec.actor_obs_dim, spec.action_dim, cfg.actor_hidden_dim, cfg.use_layer_norm
-    )
-    critics = tuple(
-        init_critic(
-            k,
-            spec.critic_obs_dim + spec.action_dim,
-            cfg.num_atoms,
-            cfg.critic_hidden_dim,
-            cfg.use_layer_norm,
-        )
-        for k in critic_keys
-    )
+    actor = networks.init(static.actor_net, actor_key, spec.actor_obs_dim)
+    inputs = spec.critic_obs_dim + spec.action_dim
+    critics = tuple(networks.init(static.critic_net, critic_key, inputs) for critic_key in critic_keys)
     return FastSacState(
         **_train_states(actor, critics, cfg, Optimizers() if tx is None else tx),
         target=jax.tree.map(jnp.copy, critics),  # apart, so that both can be donated
         actor_stats=normalizer.init(spec.actor_obs_dim),
         critic_stats=normalizer.init(spec.critic_obs_dim),
         updates=jnp.zeros((), jnp.int32),
-        actor_metrics=ActorMetrics(*(_f32(0.0) for _ in ActorMetrics._fields)),
+        actor_metrics=ActorMetrics(*(f32(0.0) for _ in ActorMetrics._fields)),
         hyper=hyper_from(spec, cfg),
         static=static,
     )
@@ -163,8 +152,8 @@ def init(key: jax.Array, spec: FastSacSpec, cfg: FastSacConfig, tx: Optimizers |
 def hyper_from(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacHyper:
     """The coefficients of `cfg` as arrays."""
     return FastSacHyper(
-        tau=_f32(cfg.tau),
-        target_entropy=_f32(-cfg.target_entropy_ratio * spec.action_dim),
+        tau=f32(cfg.tau),
+        target_entropy=f32(-cfg.target_entropy_ratio * spec.action_dim),
     )
 
 
@@ -178,16 +167,12 @@ def apply_new_hyperparams(saved: FastSacState, fresh: FastSacState) -> FastSacSt
     )
 
 
-def _f32(x: float) -> jax.Array:
-    return jnp.asarray(x, jnp.float32)
-
-
 def _train_states(
     actor: Any, critics: Any, cfg: FastSacConfig, tx: Optimizers
 ) -> dict[str, optim.TrainState]:
     """What is learnt, before its first step."""
     limit = cfg.max_grad_norm or optim.NO_LIMIT
-    log_alpha = jnp.log(_f32(cfg.alpha_init))
+    log_alpha = jnp.log(f32(cfg.alpha_init))
     adamw = {
         "actor": (actor, cfg.actor_optimizer, cfg.actor_learning_rate, limit),
         "critics": (critics, cfg.critic_optimizer, cfg.critic_learning_rate, limit),
@@ -218,13 +203,16 @@ def _static(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacStatic:
         )
     if cfg.use_symmetry:
         check_mirror(spec.mirror, dims, "FastSacSpec")
+    bf16 = compiling.quick_bf16() if cfg.bf16 is None else cfg.bf16
+    log_std_range = cfg.log_std_min, cfg.log_std_max
     return FastSacStatic(
         spec=spec,
+        actor_net=Actor(cfg.actor_hidden_dim, spec.action_dim, log_std_range, cfg.use_layer_norm, bf16),
+        critic_net=Critic(cfg.critic_hidden_dim, cfg.num_atoms, cfg.use_layer_norm, bf16),
         mirror=spec.mirror if cfg.use_symmetry else None,
         support=Support(cfg.v_min, cfg.v_max, cfg.num_atoms),
         num_updates=cfg.num_updates,
         policy_frequency=cfg.policy_frequency,
-        log_std_range=(cfg.log_std_min, cfg.log_std_max),
         action_scale=tuple(scale) if cfg.use_tanh else None,
         log_det=cfg.tanh_log_det,
         unit_actions=cfg.unit_actions,
@@ -232,7 +220,6 @@ def _static(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacStatic:
         normalize=cfg.obs_normalization,
         variance_merge=cfg.variance_merge,
         chunk=_cpu_chunk() if jax.default_backend() == "cpu" else None,
-        bf16=jax.default_backend() != "cpu" if cfg.bf16 is None else cfg.bf16,
     )
 
 

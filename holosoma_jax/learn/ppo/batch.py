@@ -8,8 +8,9 @@ from typing import NamedTuple
 import chex
 import jax
 
+from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS
 from holosoma_jax.learn.checks import Shape, check_arrays
-from holosoma_jax.learn.ppo.state import ACTOR_OBS, CRITIC_OBS, PpoStatic
+from holosoma_jax.learn.ppo.state import PpoStatic
 
 
 class PpoBatch(NamedTuple):

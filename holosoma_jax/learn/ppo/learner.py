@@ -24,14 +24,13 @@ import jax
 import jax.numpy as jnp
 
 from holosoma_jax.learn import normalizer
+from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS
 from holosoma_jax.learn.ppo import gaussian
 from holosoma_jax.learn.ppo import loss as losses
 from holosoma_jax.learn.ppo.batch import PpoBatch, check_batch, check_obs
 from holosoma_jax.learn.ppo.loss import KL, Loss, Metrics, Minibatch, ppo_loss
 from holosoma_jax.learn.ppo.optimize import optimize, prepare
 from holosoma_jax.learn.ppo.state import (
-    ACTOR_OBS,
-    CRITIC_OBS,
     Pair,
     PpoHyper,
     PpoSpec,

@@ -10,10 +10,11 @@ from typing import NamedTuple, Protocol, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS
 from holosoma_jax.learn.networks import ActorParams, Params, forward, noise_std
 from holosoma_jax.learn.pooling import weighted_mean
 from holosoma_jax.learn.ppo import gaussian
-from holosoma_jax.learn.ppo.state import ACTOR_OBS, CRITIC_OBS, Pair, PpoHyper, PpoStatic
+from holosoma_jax.learn.ppo.state import Pair, PpoHyper, PpoStatic
 from holosoma_jax.learn.symmetry import reflect
 
 Metrics: TypeAlias = dict[str, jax.Array]

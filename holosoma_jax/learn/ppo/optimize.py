@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from holosoma_jax.learn import optim, returns
+from holosoma_jax.learn.arrays import zero_invalid
 from holosoma_jax.learn.networks import noise_std
-from holosoma_jax.learn.pooling import device_share
+from holosoma_jax.learn.pooling import pmean_weighted
 from holosoma_jax.learn.ppo.batch import PpoBatch
 from holosoma_jax.learn.ppo.loss import KL, Loss, Metrics, Minibatch, ppo_loss
 from holosoma_jax.learn.ppo.state import Pair, PpoHyper, PpoState, PpoStatic
@@ -22,9 +23,11 @@ KL_ROUNDING = 1e-8
 def prepare(state: PpoState, batch: PpoBatch, axis_name: str | None = None) -> Minibatch:
     """The rollout as T * N rows (time-major), with advantages and targets; `update`'s first half."""
     hyper, static = state.hyper, state.static
-    batch = _blanked(batch)
+    last_value = zero_invalid(batch.last_value, batch.valid[-1])
+    steps = batch._replace(last_value=batch.value)  # all [T, N, ...]
+    batch = zero_invalid(steps, batch.valid)._replace(last_value=last_value)
     ended = batch.terminated | batch.truncated
-    usable = returns.usable(batch.valid, ended)
+    usable = returns.valid_steps(batch.valid, ended)
     weight = usable.astype(batch.value.dtype)
     bootstrap_failures = static.timeout_bootstrap == "reference"
     terminated = batch.terminated & ~batch.truncated if bootstrap_failures else batch.terminated
@@ -34,7 +37,7 @@ def prepare(state: PpoState, batch: PpoBatch, axis_name: str | None = None) -> M
         returns.next_values(batch.value, batch.last_value, batch.final_value, ended),
         terminated,
         # the advantage of a step that cannot be learnt from reaches no other
-        batch.truncated | ~returns.following(usable),
+        batch.truncated | ~returns.shift_left(usable),
         gamma=hyper.gamma,
         lam=hyper.lam,
     )
@@ -46,7 +49,7 @@ def prepare(state: PpoState, batch: PpoBatch, axis_name: str | None = None) -> M
         mean=batch.mean,
         std=noise_std(state.actor.params.std, hyper.min_noise_std)[None, None],
         value=batch.value,
-        advantage=returns.standardize(advantage, weight, static.advantage_std, axis_name),
+        advantage=returns.normalize_advantages(advantage, weight, static.advantage_std, axis_name),
         target=advantage + batch.value,
         weight=weight,
     )
@@ -63,7 +66,7 @@ def optimize(
     """Epochs of steps on `rows` [T * N, ...]; `update`'s second half."""
     static = state.static
     keys = jax.random.split(key, static.epochs)
-    # One permutation for all epochs (PPO spec, P-6) also means one gather.
+    # One permutation for all epochs also means one gather.
     fixed = None if static.reshuffle else _mini_batches(rows, keys[0], static.mini_batches)
 
     def epoch(carry: _Learner, key: jax.Array) -> tuple[_Learner, Metrics]:
@@ -104,9 +107,7 @@ def _step(
     actor, critic = learner.actor, learner.critic
     gradient = jax.value_and_grad(loss, has_aux=True)
     (_, metrics), grads = gradient(Pair(actor.params, critic.params), minibatch, hyper, static)
-    if axis_name is not None:
-        share = device_share(minibatch.weight, axis_name)
-        grads, metrics = jax.lax.pmean(jax.tree.map(lambda x: share * x, (grads, metrics)), axis_name)
+    grads, metrics = pmean_weighted((grads, metrics), minibatch.weight, axis_name)
     if static.adaptive_lr:
         if KL not in metrics:
             raise ValueError(
@@ -142,7 +143,7 @@ def _first_kl(kl: jax.Array, steps: jax.Array) -> jax.Array:
     Before the first step of an iteration the policy is the one that acted, so its KL is 0 but for
     rounding. The rule leaves the rates alone at exactly 0 and raises them at any tiny positive value:
     which it is would depend on the build. So the first one is always read as tiny and positive, as it
-    nearly always was in the reference (PPO spec, section 10).
+    nearly always was in holosoma.
     """
     return jnp.where((steps == 0) & (kl < KL_ROUNDING), KL_ROUNDING, kl)
 
@@ -155,15 +156,3 @@ def _mini_batches(rows: Minibatch, key: jax.Array, count: int) -> Minibatch:
     std = jnp.broadcast_to(rows.std[None], (count, *rows.std.shape))
     batches = jax.tree.map(lambda x: x[order], rows._replace(std=rows.weight))
     return batches._replace(std=std)
-
-
-def _blanked(batch: PpoBatch) -> PpoBatch:
-    """`batch` with zeros for invalid transitions: they may hold NaN, which no weight of 0 removes."""
-    everywhere = PpoBatch(*[batch.valid] * len(PpoBatch._fields))
-    keep = everywhere._replace(last_value=batch.valid[-1])
-    return jax.tree.map(_where, keep, batch)
-
-
-def _where(keep: jax.Array, x: jax.Array) -> jax.Array:
-    """`x` [..., any] where `keep` [...], else 0."""
-    return jnp.where(keep.reshape(keep.shape + (1,) * (x.ndim - keep.ndim)), x, jnp.zeros((), x.dtype))

@@ -12,12 +12,10 @@ from flax import struct
 
 from holosoma_jax.config.schema import OptimizerConfig, PpoConfig
 from holosoma_jax.learn import normalizer, optim, returns
+from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS, f32
 from holosoma_jax.learn.checks import check_dims
 from holosoma_jax.learn.networks import ActorParams, Mlp, Params
 from holosoma_jax.learn.symmetry import Mirror, check_mirror
-
-ACTOR_OBS, CRITIC_OBS = "actor_obs", "critic_obs"
-"""The observation groups that the two networks read."""
 
 
 class Pair(NamedTuple):
@@ -136,19 +134,19 @@ def hyper_from(cfg: PpoConfig) -> PpoHyper:
         cfg.critic_learning_rate, cfg.min_critic_learning_rate, cfg.max_critic_learning_rate
     )
     return PpoHyper(
-        gamma=_f32(cfg.gamma),
-        lam=_f32(cfg.lam),
-        clip_param=_f32(cfg.clip_param),
-        value_loss_coef=_f32(cfg.value_loss_coef),
-        entropy_coef=_f32(cfg.entropy_coef),
-        symmetry_actor_coef=_f32(cfg.symmetry_actor_coef),
-        symmetry_critic_coef=_f32(cfg.symmetry_critic_coef),
-        desired_kl=_f32(cfg.desired_kl),
+        gamma=f32(cfg.gamma),
+        lam=f32(cfg.lam),
+        clip_param=f32(cfg.clip_param),
+        value_loss_coef=f32(cfg.value_loss_coef),
+        entropy_coef=f32(cfg.entropy_coef),
+        symmetry_actor_coef=f32(cfg.symmetry_actor_coef),
+        symmetry_critic_coef=f32(cfg.symmetry_critic_coef),
+        desired_kl=f32(cfg.desired_kl),
         min_actor_learning_rate=actor_bounds[0],
         max_actor_learning_rate=actor_bounds[1],
         min_critic_learning_rate=critic_bounds[0],
         max_critic_learning_rate=critic_bounds[1],
-        min_noise_std=_f32(float("-inf") if cfg.min_noise_std is None else cfg.min_noise_std),
+        min_noise_std=f32(float("-inf") if cfg.min_noise_std is None else cfg.min_noise_std),
     )
 
 
@@ -169,14 +167,10 @@ def apply_new_hyperparams(saved: PpoState, fresh: PpoState) -> PpoState:
     )
 
 
-def _f32(x: float) -> jax.Array:
-    return jnp.asarray(x, jnp.float32)
-
-
 def _bounds(lr: float, lr_min: float | None, lr_max: float | None) -> tuple[jax.Array, jax.Array]:
     """Lowest and highest learning rate of the KL rule."""
     lowest = min(lr, 1e-5) if lr_min is None else lr_min
-    return _f32(lowest), _f32(max(lr, 1e-2) if lr_max is None else lr_max)
+    return f32(lowest), f32(max(lr, 1e-2) if lr_max is None else lr_max)
 
 
 def _train_state(
