@@ -2,11 +2,10 @@
 
 Every comparison is made in one run, in turns. At the sizes of the G1 preset:
 
-- ensemble: loss and gradients of two critics as a tuple (used), as one batched network by `jax.vmap`, and
-  as a tuple whose first layers are one wide product;
-- layer: loss and gradients of one critic with the hidden layer's written-out derivative (used), and with
-  the one that JAX derives from the plain formula;
-- kernel gradient, row gradient: the two products of a layer's derivative, by the order of their axes;
+- ensemble: loss and gradients of two critics as a tuple (used), and as one batched network by `jax.vmap`;
+- products: loss and gradients of one critic with bfloat16 factors (used where the processor has them), with
+  float32 ones by Eigen (used elsewhere) and by XLA's YNN library;
+- kernel gradient: the bfloat16 product for it, from a copied transpose (used), and from a plain one;
 - projection: two targets by scatter (used on a CPU), by the sum over all pairs of atoms (used elsewhere),
   by that sum as a batched matrix product, and by a scan over source atoms.
 
@@ -28,88 +27,66 @@ import numpy as np
 from benchmarks.machine import describe, interleave, report
 from benchmarks.ppo_update import Clock
 from holosoma_jax.learn.fast_sac import categorical, networks
-from holosoma_jax.learn.fast_sac.compiling import compiler_options
+from holosoma_jax.learn.fast_sac.compiling import compiler_options, quick_bf16
+from holosoma_jax.learn.products import transposed
 
 INPUTS, HIDDEN, ATOMS = 132, 768, 101
-NARROWING = ((768, 384), (384, 192), (192, 101))
-"""Inputs and outputs of a critic's layers after the first."""
+LAYERS = ((132, 768), (768, 384), (384, 192), (192, 101))
+"""Inputs and outputs of a critic's layers."""
 SUPPORT = categorical.Support(-20.0, 20.0, ATOMS)
+BF16 = quick_bf16()
 Alternatives = dict[str, Callable[[], Any]]
 
 
 def ensemble(rows: int) -> Alternatives:
-    """Two critics, three layouts."""
-    keys = jax.random.split(jax.random.key(0), 2)
-    nets = tuple(networks.init_critic(key, INPUTS, ATOMS, HIDDEN, layer_norm=True) for key in keys)
+    """Two critics, two layouts."""
+    net = networks.Critic(HIDDEN, ATOMS, bf16=BF16)
+    params = tuple(networks.init(net, key, INPUTS) for key in jax.random.split(jax.random.key(0), 2))
     x, wanted = _rows(rows)
 
-    def separate(nets: networks.Critics) -> jax.Array:
-        ready = networks.ready(nets, turn=True)
-        losses = [_cross_entropy(logits, wanted) for logits in networks.critics(ready, x, bf16=False)]
+    def separate(params: networks.CriticParams) -> jax.Array:
+        losses = [_cross_entropy(logits, wanted) for logits in networks.critics(net, params, x)]
         return jnp.sum(jnp.stack(losses))
 
-    def batched(stacked: networks.Critic) -> jax.Array:
-        logits = jax.vmap(lambda net: _logits(net, x))(stacked)
-        return jnp.sum(jax.vmap(lambda one: _cross_entropy(one, wanted))(logits))
+    def batched(stacked: Any) -> jax.Array:
+        return jnp.sum(jax.vmap(lambda one: _loss(net, one, x, wanted))(stacked))
 
-    def wide(nets: networks.Critics) -> jax.Array:
-        """The first product of both at once."""
-        ready = networks.ready(nets, turn=True).net
-        first = [net.trunk[0] for net in ready]
-        parts = jnp.split(x @ jnp.concatenate([f.linear.kernel for f in first], axis=1), len(ready), axis=1)
-        loss = jnp.zeros(())
-        for net, layer, part in zip(ready, first, parts, strict=True):
-            assert layer.scale is not None and layer.offset is not None
-            h = networks.norm_silu(part, layer.linear.bias[None], layer.scale[None], layer.offset[None])
-            for hidden in net.trunk[1:]:
-                h = networks.hidden(hidden, h, bf16=False)
-            loss += _cross_entropy(networks.linear(net.head, h, bf16=False), wanted)
-        return loss
-
-    stacked = jax.tree.map(lambda *x: jnp.stack(x), *nets)
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *params)
     return {
-        "tuple": _compiled(jax.value_and_grad(separate), nets),
+        "tuple": _compiled(jax.value_and_grad(separate), params),
         "vmapped": _compiled(jax.value_and_grad(batched), stacked),
-        "wide first layer": _compiled(jax.value_and_grad(wide), nets),
     }
 
 
-def layer(rows: int) -> Alternatives:
-    """One critic, two ways to its hidden layers' derivative."""
-    net = networks.init_critic(jax.random.key(0), INPUTS, ATOMS, HIDDEN, layer_norm=True)
+def products(rows: int) -> Alternatives:
+    """One critic, by precision and library of its products."""
+    params = networks.init(networks.Critic(HIDDEN, ATOMS), jax.random.key(0), INPUTS)
     x, wanted = _rows(rows)
 
-    def plain(net: networks.Critic) -> jax.Array:
-        h = x
-        for hidden in net.trunk:
-            h = _plain_norm_silu(h @ hidden.linear.kernel + hidden.linear.bias[None], hidden)
-        return _cross_entropy(h @ net.head.kernel + net.head.bias[None], wanted)
-
-    def used(net: networks.Critic) -> jax.Array:
-        return _cross_entropy(_logits(net, x), wanted)
+    def gradient(bf16: bool) -> Callable[[Any], Any]:
+        net = networks.Critic(HIDDEN, ATOMS, bf16=bf16)
+        return jax.value_and_grad(lambda params: _loss(net, params, x, wanted))
 
     return {
-        "written out": _compiled(jax.value_and_grad(used), net),
-        "derived": _compiled(jax.value_and_grad(plain), net),
+        "bfloat16": _compiled(gradient(True), params, options=compiler_options(bf16=True)),
+        "float32 by Eigen": _compiled(gradient(False), params, options=compiler_options(bf16=False)),
+        "float32 by YNN": _compiled(gradient(False), params, options=compiler_options(bf16=True)),
     }
 
 
 def kernel_gradient(rows: int) -> Alternatives:
-    """The gradients by the kernels of layers that narrow, two ways round."""
-    pairs = [(_normal(rows, wide), _normal(rows, narrow)) for wide, narrow in NARROWING]
-    return {
-        "long axis last": _compiled(lambda pairs: [slope.T @ x for x, slope in pairs], pairs),
-        "short axis last": _compiled(lambda pairs: [x.T @ slope for x, slope in pairs], pairs),
-    }
+    """The bfloat16 products for the gradients by the kernels, from two kinds of transpose."""
 
+    def short(*shape: int) -> jax.Array:
+        return _normal(*shape).astype(jnp.bfloat16)
 
-def row_gradient(rows: int) -> Alternatives:
-    """The gradients by the rows that the same layers are given, from kernels in two orders."""
-    turned = [(_normal(rows, narrow), _normal(narrow, wide)) for wide, narrow in NARROWING]
-    plain = [(slope, kernel.T) for slope, kernel in turned]
+    def product(left: jax.Array, right: jax.Array) -> jax.Array:
+        return jnp.matmul(left, right, preferred_element_type=jnp.float32)
+
+    pairs = [(short(rows, wide), short(rows, out)) for wide, out in LAYERS]
     return {
-        "[out, in]": _compiled(lambda pairs: [slope @ kernel for slope, kernel in pairs], turned),
-        "[in, out]": _compiled(lambda pairs: [slope @ kernel.T for slope, kernel in pairs], plain),
+        "copied": _compiled(lambda pairs: [product(transposed(x), slope) for x, slope in pairs], pairs),
+        "plain": _compiled(lambda pairs: [product(x.T, slope) for x, slope in pairs], pairs),
     }
 
 
@@ -118,7 +95,7 @@ def projection(rows: int) -> Alternatives:
     rng = np.random.default_rng(0)
     probs = tuple(jnp.asarray(rng.dirichlet(np.ones(ATOMS), rows), jnp.float32) for _ in range(2))
     reward = jnp.asarray(rng.normal(size=rows), jnp.float32)
-    positions = categorical.positions(reward, jnp.full(rows, 0.97), SUPPORT)
+    positions = categorical.atom_positions(reward, jnp.full(rows, 0.97), SUPPORT)
     grid = np.arange(ATOMS, dtype=np.float32)
 
     def product(probs: tuple[jax.Array, ...], positions: jax.Array) -> Any:
@@ -149,29 +126,25 @@ def _normal(*shape: int) -> jax.Array:
     return jnp.asarray(np.random.default_rng(0).standard_normal(shape, np.float32))
 
 
-def _logits(net: networks.Critic, x: jax.Array) -> jax.Array:
-    return networks.critics(networks.ready((net,), turn=True), x, bf16=False)[0]
-
-
 def _rows(rows: int) -> tuple[jax.Array, jax.Array]:
     rng = np.random.default_rng(0)
     wanted = rng.dirichlet(np.ones(ATOMS), rows).astype(np.float32)
     return jnp.asarray(rng.standard_normal((rows, INPUTS), np.float32)), jnp.asarray(wanted)
 
 
+def _loss(net: networks.Critic, params: Any, x: jax.Array, wanted: jax.Array) -> jax.Array:
+    return _cross_entropy(networks.critics(net, (params,), x)[0], wanted)
+
+
 def _cross_entropy(logits: jax.Array, wanted: jax.Array) -> jax.Array:
     return -jnp.mean(jnp.sum(wanted * jax.nn.log_softmax(logits, axis=-1), axis=-1))
 
 
-def _plain_norm_silu(x: jax.Array, layer: networks.Hidden) -> jax.Array:
-    assert layer.scale is not None and layer.offset is not None
-    centred = x - jnp.mean(x, axis=-1, keepdims=True)
-    rate = jax.lax.rsqrt(jnp.mean(centred * centred, axis=-1, keepdims=True) + networks.NORM_EPS)
-    return jax.nn.silu(centred * rate * layer.scale[None] + layer.offset[None])
-
-
-def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-    compiled = jax.jit(function, compiler_options=compiler_options()).lower(*arguments).compile()
+def _compiled(
+    function: Callable[..., Any], *arguments: Any, options: dict[str, str] | None = None
+) -> Callable[[], Any]:
+    options = compiler_options() if options is None else options
+    compiled = jax.jit(function, compiler_options=options).lower(*arguments).compile()
     return lambda: jax.block_until_ready(compiled(*arguments))
 
 
@@ -214,12 +187,12 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
     parts = {
         "ensemble": ensemble,
-        "layer": layer,
+        "products": products,
         "kernel gradient": kernel_gradient,
-        "row gradient": row_gradient,
         "projection": projection,
     }
     result = {"benchmark": "fast_sac_parts", "rows": args.rows, "threads": args.threads}
+    result |= {"load": os.getloadavg()}
     result |= {name: compare(make(args.rows), args.rounds) for name, make in parts.items()} | describe()
     report(result, args.out)
 

@@ -1,9 +1,11 @@
 """The FastSAC update against PyTorch's, at the same sizes and settings, in one process and in turns.
 
 One measurement is what follows sampling: four updates of critics and temperature, one of them with a
-step of the actor, in float32, without mirror images. Both have the networks of the G1 preset, the same
-losses and AdamW, and log the same; ours is compiled with the options that the training loop gives to XLA.
-The peer (`fast_sac_peer.py`) runs eagerly, or compiled with `--peer-compile`.
+step of the actor, without mirror images. Both have the networks of the G1 preset, the same losses and
+AdamW, and log the same; ours is compiled with the options that the training loop gives to XLA.
+`--precision bfloat16` multiplies matrices in bfloat16 on both sides, for the peer by PyTorch's autocast,
+which is how holosoma trains; `--peer-precision` gives the peer another one. The peer (`fast_sac_peer.py`)
+runs eagerly, or compiled with `--peer-compile` (needs a C++ compiler).
 Compilation is reported apart. On a machine that does other things too, use `--threads 1` and read the
 processor seconds: threads that wait for each other inflate everything else.
 
@@ -32,7 +34,7 @@ from benchmarks.machine import describe, interleave, report
 from benchmarks.ppo_update import Clock
 from holosoma_jax.config.schema import FastSacConfig
 from holosoma_jax.learn import fast_sac
-from holosoma_jax.learn.fast_sac.compiling import compiler_options
+from holosoma_jax.learn.fast_sac.compiling import compiler_options, quick_bf16
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Sizes:
     critic_hidden: int = 768
     atoms: int = 101
     threads: int = 1
+    precision: str = "float32"
+    peer_precision: str = "float32"
 
 
 def transitions(sizes: Sizes) -> dict[str, np.ndarray]:
@@ -78,7 +82,7 @@ def ours(sizes: Sizes, clock: Clock) -> tuple[Callable[[], float], float]:
         num_atoms=sizes.atoms,
         use_symmetry=False,
         obs_normalization=False,
-        bf16=False,
+        bf16=sizes.precision == "bfloat16",
     )
     scale = (4.0,) * sizes.actions
     spec = fast_sac.FastSacSpec(sizes.actor_obs, sizes.critic_obs, sizes.actions, scale)
@@ -86,7 +90,7 @@ def ours(sizes: Sizes, clock: Clock) -> tuple[Callable[[], float], float]:
     valid = jnp.ones((sizes.updates, sizes.batch), bool)
     batch = fast_sac.FastSacBatch(**jax.tree.map(jnp.asarray, transitions(sizes)), valid=valid)
     began = time.perf_counter()
-    options = compiler_options()
+    options = compiler_options(bf16=sizes.precision == "bfloat16")
     update = jax.jit(fast_sac.update, donate_argnums=0, compiler_options=options)
     update = update.lower(state, batch, jax.random.key(0)).compile()
     compilation = time.perf_counter() - began
@@ -115,7 +119,8 @@ def theirs(sizes: Sizes, clock: Clock, device: str, compiled: bool) -> Callable[
     torch.set_num_threads(sizes.threads)
     torch.set_float32_matmul_precision("high")
     batch = {name: torch.from_numpy(x).to(device) for name, x in transitions(sizes).items()}
-    call = fast_sac_peer.make(sizes, batch, device, compiled)
+    autocast = sizes.peer_precision == "bfloat16"
+    call = fast_sac_peer.make(sizes, batch, device, compiled, autocast)
 
     def measure() -> float:
         with clock:
@@ -140,10 +145,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8192)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="cores that both may use")
     parser.add_argument("--rounds", type=int, default=7)
+    precisions = ("float32", "bfloat16")
+    chosen = precisions[quick_bf16()]
+    parser.add_argument("--precision", choices=precisions, default=chosen, help=f"of products; here {chosen}")
+    parser.add_argument("--peer-precision", choices=precisions, help="the peer's, if it shall differ")
     parser.add_argument("--peer-compile", action="store_true", help="torch.compile the peer's losses")
     parser.add_argument("--out", help="also write the figures to this JSON file")
     args = parser.parse_args()
-    sizes = Sizes(args.batch, threads=args.threads)
+    peer_precision = args.peer_precision or args.precision
+    sizes = Sizes(args.batch, threads=args.threads, precision=args.precision, peer_precision=peer_precision)
     if hasattr(os, "sched_setaffinity"):  # JAX makes as many threads as it may use cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
 
@@ -162,6 +172,7 @@ def main() -> None:
         "times_faster_than_torch": {"wall": _ratio(wall), "cpu": _ratio(cpu)},
         "compile_seconds": compilation,
         "peer": {"torch": importlib.metadata.version("torch"), "compiled": args.peer_compile},
+        "load": os.getloadavg(),
         **describe(),
     }
     report(result, args.out)

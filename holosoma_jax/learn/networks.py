@@ -46,7 +46,7 @@ class Mlp(nn.Module):
     """Linear layers with an activation between them and a linear output: [..., in] -> [..., out].
 
     Weights and biases start as U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of PyTorch's linear
-    layer and so of the reference (PPO spec, section 2).
+    layer and so of holosoma.
     """
 
     hidden: tuple[int, ...]
@@ -79,7 +79,7 @@ class ActorParams(NamedTuple):
 def noise_std(std: jax.Array, floor: jax.Array) -> jax.Array:
     """The standard deviation that is used, max(std, floor) element by element.
 
-    A raw spread can drift below zero, where densities are NaN; the floor is the reference's own
+    A raw spread can drift below zero, where densities are NaN; the floor is holosoma's own
     option (`min_noise_std`), and minus infinity switches it off. Where it acts, the gradient is 0.
     """
     return jnp.maximum(std, floor)

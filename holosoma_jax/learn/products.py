@@ -37,7 +37,7 @@ def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Arra
 def _backward(saved: tuple[jax.Array, jax.Array], slope: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
     short = slope.astype(jnp.bfloat16)
-    return _matmul(short, _transposed(kernel)), _matmul(_transposed(x), short)
+    return _matmul(short, transposed(kernel)), _matmul(transposed(x), short)
 
 
 _product.defvjp(_forward, _backward)
@@ -47,7 +47,7 @@ def _matmul(left: jax.Array, right: jax.Array) -> jax.Array:
     return jnp.matmul(left, right, preferred_element_type=jnp.float32)
 
 
-def _transposed(x: jax.Array) -> jax.Array:
+def transposed(x: jax.Array) -> jax.Array:
     """`x` [a, b] -> [b, a]; on a CPU as a copy in memory.
 
     XLA's bfloat16 products on a CPU take row-major factors only. From a transpose that it may fold into

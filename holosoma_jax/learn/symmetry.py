@@ -97,15 +97,15 @@ def mirror_from(
     """The mirror of an environment, from the layout of its observations.
 
     Terms are laid out one after the other, each as [history][dim], so every frame of a term is
-    reflected by itself (PPO spec, P-2).
+    reflected by itself.
 
     Args:
       layout: the terms of all groups, in the order of concatenation.
       action_index: [A] entry i of the mirrored action is entry action_index[i] ...
       action_sign: [A] ... times action_sign[i].
       phase_mirror: what becomes of `sin_phase` and `cos_phase`. 'swap' exchanges left and right,
-        the true mirror image. 'reference' negates the left entry only, as the reference does, which
-        is right while the legs are half a period apart and wrong in standing (PPO spec, P-1).
+        the true mirror image. 'reference' negates the left entry only, as holosoma does, which
+        is right while the legs are half a period apart and wrong in standing.
 
     Raises:
       ValueError: a term without a mirror, a table that is no mirror, or a layout with gaps.

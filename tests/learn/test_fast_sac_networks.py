@@ -102,7 +102,7 @@ def test_bf16_product_maps_and_refuses_other_contractions() -> None:
 
 
 def test_gradients_of_the_kernel_are_bf16_products_in_the_compiled_function() -> None:
-    """XLA turns a bfloat16 product of a transposed factor into a float32 one; see `products._transposed`."""
+    """XLA turns a bfloat16 product of a transposed factor into a float32 one; see `products.transposed`."""
     x, kernel = jnp.ones((64, 32)), jnp.ones((32, 16))
 
     def gradient(x: jax.Array, kernel: jax.Array) -> Any:

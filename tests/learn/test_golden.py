@@ -5,10 +5,13 @@ Where the reference has a behaviour that the defaults correct, its named field i
 
 from __future__ import annotations
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from holosoma_jax.config.schema import OptimizerConfig, PpoConfig
@@ -152,7 +155,22 @@ def test_update(name: str, symmetric: bool, lr: float, entropy: float, decay: fl
                 np.testing.assert_allclose(metrics[ours], expected, rtol=1e-5, atol=5e-6, err_msg=ours)
         np.testing.assert_allclose([state.actor.lr, state.critic.lr], data[f"u{u}/lr_after_kl"], rtol=1e-6)
         if u in (0, 2):
-            chex.assert_trees_all_close(state.params, golden.parameters(data, f"after{u}"), rtol=0, atol=1e-6)
+            wanted = golden.parameters(data, f"after{u}")
+            for role in ("actor", "critic"):
+                net, expected = getattr(state, role), getattr(wanted, role)
+                errors = jax.tree.map(lambda a, b: np.abs(a - b), net.params, expected)
+                assert jax.tree.all(jax.tree.map(lambda e, s: np.all(e <= s), errors, _slack(net, u + 1)))
+
+
+def _slack(net: optim.TrainState, steps: int) -> Any:
+    """How far each parameter may be off: 1e-6, and more where gradients are rounding errors.
+
+    Gradients sum to a norm of 1 and carry errors of some 4e-9. Adam divides by their size, so that such
+    an error moves a parameter whose gradient is 1e-7 by 4 % of the learning rate a step.
+    """
+    variance = jax.tree.map(lambda v: v / (1.0 - 0.999**steps), optax.tree.get(net.opt_state, "nu"))
+    size = jax.tree.map(lambda v: np.sqrt(v) + 1e-12, variance)
+    return jax.tree.map(lambda s: 1e-6 + steps * float(net.lr) * np.minimum(1.0, 4e-9 / s), size)
 
 
 def _rows(data: dict[str, np.ndarray], u: int) -> ppo.Minibatch:

@@ -94,7 +94,8 @@ class FastSacConfig:
     use_symmetry: bool = True
     """Learn from every transition and its left-right mirror image."""
     bf16: bool | None = None
-    """Multiply matrices in bfloat16, accumulate in float32; null: on accelerators only."""
+    """Multiply matrices in bfloat16, accumulate in float32; null: on accelerators and on processors
+    with AVX512-BF16 or AMX."""
     init_at_random_ep_len: bool = True
     """Start episodes at random clock values, so that time-outs do not coincide."""
     save_interval: PositiveInt = 1000

@@ -92,7 +92,7 @@ def value_loss(
 def ppo_loss(
     params: Pair, minibatch: Minibatch, hyper: PpoHyper, static: PpoStatic
 ) -> tuple[jax.Array, Metrics]:
-    """The loss of actor and critic (PPO spec, sections 8 and 9).
+    """The loss of actor and critic (Schulman et al. 2017, equation 9, each network with its own part).
 
     With symmetry, every row counts a second time as its mirror image, with the log-probability, value,
     advantage and target of the original; entropy and KL are those of the original rows.
@@ -105,7 +105,7 @@ def ppo_loss(
 
     Returns:
       The sum of the two losses (their parameters are disjoint, so its gradient is both gradients), and
-      metrics under the reference's names.
+      metrics under holosoma's names.
     """
     rows, mirror = minibatch, static.mirror
     mean, std = policy(params.actor, rows.actor_obs, hyper, static)
