@@ -30,6 +30,9 @@ class Measure(NamedTuple):
 
     label: str
     unit: str
+    magnitude: bool = False
+    """True: reported is the mean over environments of the magnitude of each one's mean, so that opposite signs of
+    two environments do not cancel, while those within one (a gait's sway) do"""
 
 
 class Build(Protocol):

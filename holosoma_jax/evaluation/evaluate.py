@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ from holosoma_jax.rollout.control_step import respond
 from holosoma_jax.rollout.seeding import stream
 
 
-class Moment(NamedTuple):
+class StepInfo(NamedTuple):
     """A control step as an onlooker sees it, before the simulator resets anything.
 
     Arrays are borrowed: what outlives the call is to be copied.
@@ -44,7 +44,7 @@ class Moment(NamedTuple):
     """[E, 3] what each environment was told: m/s forward, m/s left, rad/s yaw rate; None: nothing"""
 
 
-OnStep = Callable[[Moment], None]
+OnStep = Callable[[StepInfo], None]
 
 
 class LiveCommand(Protocol):
@@ -67,6 +67,7 @@ def run(
     key: jax.Array,
     on_step: OnStep | None = None,
     live: LiveCommand | None = None,
+    groups: Mapping[str, np.ndarray] | None = None,
 ) -> Scores:
     """Let `policy` act in every environment for `steps` control steps, and score what it does.
 
@@ -81,25 +82,26 @@ def run(
       key: start poses, noise and randomisation follow from it.
       on_step: an onlooker, called after each control step.
       live: may change the commands, and end the evaluation early.
+      groups: name -> [E] bool, environments that are scored apart as well (`Scores.groups`).
 
     Raises:
       ConfigError: the policy's action is not finite.
     """
     env, bridge = setup.env, setup.bridge
-    observe, decide = jax.jit(env.observe), jax.jit(partial(_decide, setup))
-    judge = jax.jit(partial(_judge, setup), donate_argnums=(0, 1))
+    observe, pre_step = jax.jit(env.observe), jax.jit(partial(_pre_step, setup))
+    process_env_step = jax.jit(partial(_process_env_step, setup), donate_argnums=(0, 1))
     state, reset = jax.jit(env.init)(stream(key, "init"))
     physics, sim = respond(bridge, bridge.init(), None, reset, resets=True, pushes=False)
     if command is not None:
         state = steering(setup).begin(env, state, jnp.asarray(command, jnp.float32))
-    tally = scores.tally(env.spec.num_envs, env.spec.reward_names, env.task.measures)
+    accumulator = scores.empty_accumulator(env.spec.num_envs, env.spec.reward_names, env.task.measures)
     done = 0
     while done < steps and not (done and live is not None and live.ended()):
         if live is not None and (wanted := live.command()) is not None:
             state = steering(setup).set(env, state, jnp.asarray(wanted, jnp.float32))
         state, obs = observe(state, sim)
         action = jnp.asarray(policy.act(obs[GROUP]))
-        state, actuator_command, finite = decide(state, action)
+        state, actuator_command, finite = pre_step(state, action)
         if not finite:  # waits: from here on nothing reads the borrowed state
             raise ConfigError(
                 f"{policy.name}: its action is not finite at control step {done}; it cannot be scored."
@@ -107,43 +109,47 @@ def run(
         physics, sim = bridge.step(physics, *actuator_command)
         if on_step is not None:
             starts = np.asarray(state.episode_step) == 0
-            standing = ~np.asarray(tally.over)
+            standing = ~np.asarray(accumulator.over)
             on_step(
-                Moment(
+                StepInfo(
                     done, sim, action, actuator_command.targets, standing, starts, env.velocity_command(state)
                 )
             )
-        tally, state, reset, due = judge(tally, state, sim, actuator_command.targets)
+        accumulator, state, reset, due = process_env_step(accumulator, state, sim, actuator_command.targets)
         resets, pushes = np.asarray(due)
         physics, sim = respond(bridge, physics, sim, reset, resets, pushes)
         done += 1
     running = dict(zip(env.spec.reward_names, jax.device_get(state.reward_sums).T, strict=True))
-    return scores.summarize(tally, done, env.spec.control_dt, running, state.episode_step)
+    return scores.summarize(
+        accumulator, done, env.spec.control_dt, running, state.episode_step, env.task.measures, groups
+    )
 
 
-def _decide(setup: Setup, state: EnvState, action: jax.Array) -> tuple[EnvState, ActuatorCommand, jax.Array]:
+def _pre_step(
+    setup: Setup, state: EnvState, action: jax.Array
+) -> tuple[EnvState, ActuatorCommand, jax.Array]:
     """What an action asks of the simulator, and whether it is finite in every environment, [] bool."""
     state, actuator_command = setup.env.pre_step(state, action)
     return state, actuator_command, jnp.isfinite(action).all()
 
 
-def _judge(
-    setup: Setup, tally: scores.Tally, state: EnvState, sim: SimState, targets: jax.Array
-) -> tuple[scores.Tally, EnvState, Any, jax.Array]:
+def _process_env_step(
+    setup: Setup, accumulator: scores.EvalAccumulator, state: EnvState, sim: SimState, targets: jax.Array
+) -> tuple[scores.EvalAccumulator, EnvState, Any, jax.Array]:
     """One control step's samples, ends and resets; and whether there are resets, pushes [2] bool."""
     samples = setup.env.task.measure(setup.env, state, sim, targets)
     state, result = setup.env.post_step(state, sim)
     due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any()])
-    return scores.count(tally, samples, result), state, result.reset, due
+    return scores.accumulate(accumulator, samples, result), state, result.reset, due
 
 
-def steering(setup: Setup) -> Steering:
-    """How the task of `setup` is told what to do.
+def steering(setup: Setup, *, flag: str = "--velocity") -> Steering:
+    """How the task of `setup` is told what to do; `flag` asks for it.
 
     Raises:
       ConfigError: nobody can tell it.
     """
     task = setup.env.task
     if task.steering is None:
-        raise ConfigError(f"task '{task.name}' takes no velocity commands; leave out --velocity.")
+        raise ConfigError(f"task '{task.name}' takes no velocity commands; leave out {flag}.")
     return task.steering

@@ -14,14 +14,14 @@ from bridges.protocol import SimState
 from holosoma_jax import rotations
 from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.evaluation import tracking_plot
-from holosoma_jax.evaluation.evaluate import Moment
+from holosoma_jax.evaluation.evaluate import StepInfo
 from holosoma_jax.experiment import Setup
 from holosoma_jax.render import video, video_job
 from holosoma_jax.render.recording import Recorder
 from holosoma_jax.render.video_job import Trajectory, VideoUnavailable
 
 
-class Watch:
+class EvalRecorder:
     """An `evaluate.OnStep` that keeps what is to be shown afterwards; nothing it cannot show is fatal."""
 
     def __init__(
@@ -60,25 +60,23 @@ class Watch:
         if args.video:
             self._video.start(target.stem)
 
-    def __call__(self, moment: Moment) -> None:
+    def __call__(self, info: StepInfo) -> None:
         """Copy what is wanted of one control step."""
-        sim = moment.sim
-        self._video.add(sim, moment.command)
+        sim = info.sim
+        self._video.add(sim, info.command)
         if self._args.record:
             self._recorder.add(
                 sim,
-                np.full((len(moment.first), 3), np.nan)
-                if moment.command is None
-                else np.asarray(moment.command),
-                moment.action,
-                moment.targets,
-                episode_start=bool(moment.starts[0]),
+                np.full((len(info.first), 3), np.nan) if info.command is None else np.asarray(info.command),
+                info.action,
+                info.targets,
+                episode_start=bool(info.starts[0]),
             )
         if not self._args.pictures:
             return
         self._measured.append(np.asarray(self._velocity(sim)))
-        self._first.append(moment.first)
-        if moment.first[0]:
+        self._first.append(info.first)
+        if info.first[0]:
             self._frames.append(video_job.frame_of(sim, 0, self._host_command))
 
     def finish(self, title: str, **facts: object) -> list[Path]:

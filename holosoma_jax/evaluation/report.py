@@ -27,9 +27,9 @@ def tables(scores: Scores, names: Mapping[str, Measure]) -> Group:
     if scores.nonfinite:
         life.add_row("non-finite simulator states", str(scores.nonfinite))
     measures = Table("", "unit", "mean", *(["after a fall"] if fell else []), box=None)
-    for name, (label, unit) in names.items():
+    for name, measure in names.items():
         later = [_number(scores.later[name])] if fell else []
-        measures.add_row(label, unit, _number(scores.first[name]), *later)
+        measures.add_row(measure.label, measure.unit, _number(scores.first[name]), *later)
     rewards = Table("reward term", "per second", box=None)
     for name, value in scores.rewards_per_second.items():
         rewards.add_row(name, _number(value))
@@ -47,6 +47,7 @@ def record(
     steps: int,
     control_dt: float,
     velocity: tuple[float, float, float] | None,
+    commands: Mapping[str, tuple[float, float, float]] | None = None,
 ) -> dict[str, Any]:
     """Scores with all that is needed to get them again, ready for JSON (None for 'never measured')."""
     return {
@@ -60,6 +61,7 @@ def record(
         "control_dt": control_dt,
         "seed": cfg.training.seed,
         "velocity": velocity,
+        "commands": commands,
         "conditions": dataclasses.asdict(conditions),
         "scores": _rounded(dataclasses.asdict(scores)),
         "units": {name: measure.unit for name, measure in names.items()},

@@ -1,12 +1,12 @@
-"""How well a policy does: the running totals of what its task measures in each control step.
+"""The scores of a policy: totals of what its task measures in each control step, and the means of them.
 
-Pure functions of arrays; `evaluate.py` drives them. E environments, J joints, B bodies.
+Pure functions of arrays; `evaluate.py` drives them. E environments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,12 @@ import numpy as np
 from flax import struct
 
 from holosoma_jax.envs.env import StepResult
-from holosoma_jax.envs.task import Measurement
+from holosoma_jax.envs.task import Measure, Measurement
 
 _PER_SECOND = "PerSecond/rew_"
 
 
-class Tally(struct.PyTreeNode):
+class EvalAccumulator(struct.PyTreeNode):
     """Running totals of an evaluation. Index 0 of a pair: first episodes; 1: the ones after a fall."""
 
     over: jax.Array
@@ -42,10 +42,12 @@ class Tally(struct.PyTreeNode):
     """[] s, their length"""
 
 
-def tally(num_envs: int, reward_names: tuple[str, ...], measures: Iterable[str]) -> Tally:
+def empty_accumulator(
+    num_envs: int, reward_names: tuple[str, ...], measures: Iterable[str]
+) -> EvalAccumulator:
     """Nothing measured yet."""
     measures = tuple(measures)
-    return Tally(  # no two leaves share an array: the tally is donated
+    return EvalAccumulator(  # no two leaves share an array: the accumulator is donated
         over=jnp.zeros(num_envs, bool),
         failed=jnp.zeros(num_envs, bool),
         life=jnp.zeros(num_envs, jnp.int32),
@@ -58,7 +60,9 @@ def tally(num_envs: int, reward_names: tuple[str, ...], measures: Iterable[str])
     )
 
 
-def count(state: Tally, samples: Mapping[str, Measurement], result: StepResult) -> Tally:
+def accumulate(
+    state: EvalAccumulator, samples: Mapping[str, Measurement], result: StepResult
+) -> EvalAccumulator:
     """Add one control step: its samples, and what `result` says of ends and rewards."""
     later = state.over
     place = jnp.stack([~later, later]) & ~result.nonfinite[None]  # [2, E]
@@ -87,29 +91,43 @@ def count(state: Tally, samples: Mapping[str, Measurement], result: StepResult) 
 
 
 @dataclass(frozen=True)
-class Scores:
-    """The outcome of an evaluation of E environments over some control steps."""
+class GroupScores:
+    """The first episodes of some environments."""
 
     survival_rate: float
     """share of environments whose first episode did not fail"""
     episode_length_s: float
     """s, mean length of the first episodes; those that survived count as the whole evaluation"""
+    first: Mapping[str, float | None]
+    """measure -> mean over the control steps of first episodes; None: never measured"""
+
+
+@dataclass(frozen=True)
+class Scores(GroupScores):
+    """The outcome of an evaluation of E environments over some control steps."""
+
     falls: int
     """failures in all episodes"""
     falls_per_minute: float
     """falls over the time that all environments lived together"""
     nonfinite: int
     """control steps lost to non-finite simulator states"""
-    first: Mapping[str, float | None]
-    """measure -> mean over the control steps of first episodes; None: never measured"""
     later: Mapping[str, float | None]
-    """the same for the episodes that followed a failure"""
+    """`first` for the episodes that followed a failure"""
     rewards_per_second: Mapping[str, float]
     """reward term -> weighted sum over seconds lived, all episodes"""
+    groups: Mapping[str, GroupScores] = field(default_factory=dict)
+    """name -> first episodes of the environments of that group"""
 
 
 def summarize(
-    state: Tally, steps: int, control_dt: float, running: Mapping[str, jax.Array], running_steps: jax.Array
+    state: EvalAccumulator,
+    steps: int,
+    control_dt: float,
+    running: Mapping[str, jax.Array],
+    running_steps: jax.Array,
+    measures: Mapping[str, Measure] | None = None,
+    groups: Mapping[str, np.ndarray] | None = None,
 ) -> Scores:
     """Scores on the host, in float64.
 
@@ -119,25 +137,37 @@ def summarize(
       control_dt: s.
       running: reward term -> [E] weighted sum of the episodes that were not over at the end.
       running_steps: [E] int32, their control steps.
+      measures: of the task; None: all are averaged as they are.
+      groups: name -> [E] bool, environments whose first episodes are summarised apart.
     """
-    host: Tally = jax.device_get(state)
+    host: EvalAccumulator = jax.device_get(state)
+    everyone = np.ones(host.life.shape, bool)
     seconds = float(host.reward_seconds) + control_dt * float(np.sum(np.asarray(running_steps)))
 
-    def mean(name: str, pair: int) -> float | None:
-        weight = np.sum(host.weights[name][pair], dtype=np.float64)
-        return float(np.sum(host.totals[name][pair], dtype=np.float64) / weight) if weight > 0 else None
+    def mean(name: str, pair: int, rows: np.ndarray) -> float | None:
+        weight = np.sum(host.weights[name][pair][rows], dtype=np.float64)
+        total = host.totals[name][pair][rows]
+        if measures and measures[name].magnitude:
+            total = np.abs(total)
+        return float(np.sum(total, dtype=np.float64) / weight) if weight > 0 else None
+
+    def first_episodes(rows: np.ndarray) -> GroupScores:
+        return GroupScores(
+            survival_rate=float(1.0 - host.failed[rows].mean()),
+            episode_length_s=float(host.life[rows].mean() * control_dt),
+            first={name: mean(name, 0, rows) for name in host.totals},
+        )
 
     def reward(name: str) -> float:
         over, unfinished = float(host.rewards[name]), np.sum(np.asarray(running[name]), dtype=np.float64)
         return (over + float(unfinished)) / max(seconds, control_dt)
 
     return Scores(
-        survival_rate=float(1.0 - host.failed.mean()),
-        episode_length_s=float(host.life.mean() * control_dt),
+        **vars(first_episodes(everyone)),
         falls=int(host.falls),
         falls_per_minute=60.0 * int(host.falls) / (control_dt * steps * host.life.size),
         nonfinite=int(host.nonfinite),
-        first={name: mean(name, 0) for name in host.totals},
-        later={name: mean(name, 1) for name in host.totals},
+        later={name: mean(name, 1, everyone) for name in host.totals},
         rewards_per_second={name: reward(name) for name in host.rewards},
+        groups={name: first_episodes(rows) for name, rows in (groups or {}).items()},
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
@@ -21,9 +22,9 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config, ViewerConfig
 from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.config.trust import Saved
-from holosoma_jax.evaluation import evaluate, perturbations, report
-from holosoma_jax.evaluation.evaluate import Moment
-from holosoma_jax.evaluation.recorder import Watch
+from holosoma_jax.evaluation import evaluate, perturbations, report, sweep
+from holosoma_jax.evaluation.evaluate import StepInfo
+from holosoma_jax.evaluation.recorder import EvalRecorder
 from holosoma_jax.evaluation.scores import Scores
 from holosoma_jax.evaluation.teleop import Teleop, command_limits
 from holosoma_jax.experiment import Setup
@@ -98,16 +99,17 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
         print_line = partial(console.print, soft_wrap=True)
         with viewer_session(parts, title, print_line, command=first, limits=limits) as viewer:
             if viewer is not None:  # steered as the user likes: there is no one command to compare with
-                args = replace(args, velocity=None if limits is None else first, pictures=False)
-            command = _command(parts, args)
+                velocity = None if limits is None else first
+                args = replace(args, velocity=velocity, commands="drawn", pictures=False)
+            command, groups = _command(parts, args)
             _note_unknown_commands(parts, args, console)
-            watch = Watch(parts, command, args, target, console.print)
+            recorder = EvalRecorder(parts, command, args, target, console.print)
             if viewer is None:
-                scores = _scores(parts, policy, command, steps, watch)
+                scores = _scores(parts, policy, command, steps, recorder, groups)
             else:
                 with on_signal(lambda text: None) as stop:  # Ctrl-C ends it as closing the viewer does
                     teleop = Teleop(viewer, spec.num_envs, spec.control_dt, stop)
-                    scores = _with_live_command(parts, policy, command, steps, watch, teleop)
+                    scores = _with_live_command(parts, policy, command, steps, recorder, teleop)
     finally:
         parts.bridge.close()
     measures = parts.env.task.measures
@@ -121,8 +123,11 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
         steps=steps,
         control_dt=spec.control_dt,
         velocity=args.velocity,
+        commands=sweep.COMMANDS if groups else None,
     )
     console.print(report.tables(scores, measures))
+    if groups:
+        console.print("", sweep.table(scores))
     files = []
     if cfg.training.headless:
         try:
@@ -132,7 +137,7 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
             raise _unwritten(target, error) from None
         files.append(target)
     try:
-        shown = watch.finish(
+        shown = recorder.finish(
             f"{policy.name}: {parts.robot.name} on {cfg.simulator.name}, {args.mode}, survival "
             f"{scores.survival_rate:.1%}",
             policy=policy.name,
@@ -155,16 +160,24 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
     return record
 
 
-def _command(parts: Setup, args: EvalArgs) -> jax.Array | None:
-    """[E, 3]: what the user forces on all environments, or one draw each; None for a task without commands."""
+def _command(parts: Setup, args: EvalArgs) -> tuple[jax.Array | None, dict[str, np.ndarray]]:
+    """Commands [E, 3] (None for a task without commands), and the environments of each command of a sweep.
+
+    Raises:
+      ConfigError: the task takes no commands although some are asked for; too few environments for a sweep.
+    """
     num_envs = parts.env.spec.num_envs
     if args.velocity is not None:
         evaluate.steering(parts)
-        return jnp.tile(jnp.asarray(args.velocity, jnp.float32)[None], (num_envs, 1))
+        return jnp.tile(jnp.asarray(args.velocity, jnp.float32)[None], (num_envs, 1)), {}
+    if args.commands == "sweep":
+        evaluate.steering(parts, flag="--commands sweep")
+        command, groups = sweep.commands(num_envs)
+        return jnp.asarray(command), groups
     if parts.env.task.steering is None:
-        return None
+        return None, {}
     key = seeding.stream(jax.random.key(parts.cfg.training.seed), "command")
-    return parts.env.task.steering.sample(parts.env, key)
+    return parts.env.task.steering.sample(parts.env, key), {}
 
 
 def _note_unknown_commands(parts: Setup, args: EvalArgs, console: Console) -> None:
@@ -183,26 +196,39 @@ def _note_unknown_commands(parts: Setup, args: EvalArgs, console: Console) -> No
             )
 
 
-def _scores(parts: Setup, policy: Policy, command: jax.Array | None, steps: int, watch: Watch) -> Scores:
+def _scores(
+    parts: Setup,
+    policy: Policy,
+    command: jax.Array | None,
+    steps: int,
+    recorder: EvalRecorder,
+    groups: Mapping[str, np.ndarray],
+) -> Scores:
     """Run the evaluation under a progress bar."""
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("evaluating", total=steps)
 
-        def on_step(moment: Moment) -> None:
-            watch(moment)
-            progress.update(task, completed=moment.step + 1)
+        def on_step(info: StepInfo) -> None:
+            recorder(info)
+            progress.update(task, completed=info.step + 1)
 
-        return evaluate.run(parts, policy, command, steps, jax.random.key(parts.cfg.training.seed), on_step)
+        key = jax.random.key(parts.cfg.training.seed)
+        return evaluate.run(parts, policy, command, steps, key, on_step, groups=groups)
 
 
 def _with_live_command(
-    parts: Setup, policy: Policy, command: jax.Array | None, steps: int, watch: Watch, teleop: Teleop
+    parts: Setup,
+    policy: Policy,
+    command: jax.Array | None,
+    steps: int,
+    recorder: EvalRecorder,
+    teleop: Teleop,
 ) -> Scores:
     """Run it with the commands that the user of the viewer gives."""
 
-    def on_step(moment: Moment) -> None:
-        watch(moment)
-        teleop(moment)
+    def on_step(info: StepInfo) -> None:
+        recorder(info)
+        teleop(info)
 
     key = jax.random.key(parts.cfg.training.seed)
     return evaluate.run(parts, policy, command, steps, key, on_step, teleop)
@@ -221,7 +247,9 @@ def _checkpoint(args: EvalArgs) -> str:
 
 
 def _require_writable(cfg: Config, args: EvalArgs, source: policies.Source) -> None:
-    """Raise ConfigError for outputs that cannot be made, before the work."""
+    """Raise ConfigError for outputs that cannot be made and flags that contradict, before the work."""
+    if args.commands == "sweep" and args.velocity is not None:
+        raise ConfigError("--commands sweep: --velocity gives another command; leave one of them out.")
     if args.record and not args.record.endswith(".npz"):
         raise ConfigError(f"--record: got '{args.record}'; wanted a file that ends in .npz.")
     if args.record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from holosoma_jax.evaluation.evaluate import Moment, steering
+from holosoma_jax.evaluation.evaluate import StepInfo, steering
 from holosoma_jax.experiment import Setup
 from holosoma_jax.signals import Stop
 from holosoma_jax.viewer.controls import Command, CommandLimits
@@ -40,11 +40,11 @@ class Teleop:
         """Whether the user has closed the viewer, or asked to stop."""
         return self._viewer.closed or self._stop.requested
 
-    def __call__(self, moment: Moment) -> None:
+    def __call__(self, info: StepInfo) -> None:
         """Show a control step, and wait until the user's clock lets the next one begin."""
 
         def show() -> None:
-            self._viewer.show(moment.sim, moment.command)
+            self._viewer.show(info.sim, info.command)
 
         show()
         self._pacer.wait(show, self.ended)

@@ -13,7 +13,7 @@ from holosoma_jax import eval as command
 from holosoma_jax import experiment
 from holosoma_jax.config import compose
 from holosoma_jax.config.schema.evaluation import EvalArgs
-from holosoma_jax.evaluation import session
+from holosoma_jax.evaluation import session, sweep
 from holosoma_jax.learn import ppo
 from holosoma_jax.policy import onnx, onnx_metadata
 from holosoma_jax.render import recording
@@ -138,6 +138,25 @@ def test_a_policy_of_the_reference_is_scored(
     assert record["scores"]["survival_rate"] == 1.0
     assert record["scores"]["episode_length_s"] == pytest.approx(0.2)
     assert set(record["scores"]["first"]) == set(record["units"])
+
+
+def test_a_sweep_scores_eight_commands_apart(
+    capsys: pytest.CaptureFixture[str], policy_file: PolicyFile
+) -> None:
+    file = policy_file()
+    assert "leave one of them out" in failure(
+        capsys, f"--checkpoint={file}", "--commands=sweep", "--velocity=[1,0,0]"
+    )
+    argv = [f"--checkpoint={file}", "--commands=sweep", "--training.num-envs=8", *SMALL[1:]]
+    assert command.main(argv) == 0
+    out = capsys.readouterr().out
+    record = json.loads((file.parent / "eval" / "policy.json").read_text())
+    groups = record["scores"]["groups"]
+    assert list(groups) == list(sweep.COMMANDS) == list(record["commands"])
+    assert all(name in out for name in sweep.COMMANDS)
+    assert groups["stand"]["first"]["drift_x"] is not None
+    assert groups["forward 1.0"]["first"]["drift_x"] is None
+    assert groups["forward 1.0"]["first"]["lin_vel_error"] > groups["stand"]["first"]["lin_vel_error"]
 
 
 @pytest.mark.slow

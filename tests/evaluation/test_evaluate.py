@@ -16,7 +16,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.envs.perturbations import apply_perturbations
 from holosoma_jax.evaluation import evaluate, perturbations
-from holosoma_jax.evaluation.evaluate import Moment
+from holosoma_jax.evaluation.evaluate import StepInfo
 from holosoma_jax.experiment import Setup
 from holosoma_jax.policy.policies import Policy
 from tests.envs.test_overrides import make_robot
@@ -66,9 +66,9 @@ def test_the_policy_is_told_the_command_from_the_first_step_and_through_falls(
     heights: list[np.ndarray] = []
     first: list[np.ndarray] = []
 
-    def on_step(moment: Moment) -> None:
-        heights.append(np.array(moment.sim.root_pos[:, 2]))
-        first.append(moment.first)
+    def on_step(info: StepInfo) -> None:
+        heights.append(np.array(info.sim.root_pos[:, 2]))
+        first.append(info.first)
 
     result = evaluate.run(clean, Policy("flail", watched), WALK, 120, key, on_step)
     np.testing.assert_allclose(watched.commands, np.broadcast_to(WALK, (120, ENVS, 3)), rtol=1e-6)
@@ -108,8 +108,8 @@ def test_tracking_reward_follows_from_the_states(clean: Setup, key: jax.Array) -
     # The reference's kernel, weight * exp(-|v - command|^2 / 0.25), from the states that the run hands out.
     errors: list[np.ndarray] = []
 
-    def on_step(moment: Moment) -> None:
-        sim = moment.sim
+    def on_step(info: StepInfo) -> None:
+        sim = info.sim
         velocity = np.array(rotations.rotate_inverse(sim.root_quat, sim.root_lin_vel))
         errors.append(np.linalg.norm(velocity[:, :2] - WALK[:, :2], axis=-1))
 
@@ -136,7 +136,7 @@ def test_pushes_happen_where_they_are_switched_on(key: jax.Array) -> None:
                 WALK,
                 20,
                 key,
-                lambda moment: out.append(np.array(moment.sim.root_lin_vel)),
+                lambda info: out.append(np.array(info.sim.root_lin_vel)),
             )
         finally:
             parts.bridge.close()

@@ -7,14 +7,16 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from bridges.protocol import SimState
 from holosoma_jax import robots
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import StepResult
 from holosoma_jax.envs.task import Measurement
 from holosoma_jax.envs.tasks import locomotion_metrics
-from holosoma_jax.evaluation import scores
+from holosoma_jax.evaluation import scores, sweep
 from holosoma_jax.robots.robot import Robot
 
 DT = 0.02
@@ -137,22 +139,24 @@ def samples(value: list[float]) -> dict[str, Measurement]:
     return {name: Measurement(jnp.array(value), weight) for name in locomotion_metrics.MEASURES}
 
 
-def fresh(num_envs: int) -> scores.Tally:
-    return scores.tally(num_envs, REWARDS, locomotion_metrics.MEASURES)
+def fresh(num_envs: int) -> scores.EvalAccumulator:
+    return scores.empty_accumulator(num_envs, REWARDS, locomotion_metrics.MEASURES)
 
 
-def summary(tally: scores.Tally, steps: int, running: list[float], running_steps: list[int]) -> scores.Scores:
-    return scores.summarize(tally, steps, DT, {"alive": jnp.array(running)}, jnp.array(running_steps))
+def summary(
+    totals: scores.EvalAccumulator, steps: int, running: list[float], running_steps: list[int]
+) -> scores.Scores:
+    return scores.summarize(totals, steps, DT, {"alive": jnp.array(running)}, jnp.array(running_steps))
 
 
 def test_a_fall_ends_the_first_episode_and_what_follows_counts_apart() -> None:
-    tally = fresh(2)
-    count = jax.jit(scores.count)
-    tally = count(tally, samples([1.0, 3.0]), step_result([0, 0]))
-    tally = count(tally, samples([1.0, 5.0]), step_result([0, 1]))  # the second falls in step 2
-    tally = count(tally, samples([1.0, 7.0]), step_result([0, 0]))
-    tally = count(tally, samples([1.0, 9.0]), step_result([0, 1]))  # and again in step 4
-    result = summary(tally, 4, [0.0, 0.0], [4, 0])
+    totals = fresh(2)
+    count = jax.jit(scores.accumulate)
+    totals = count(totals, samples([1.0, 3.0]), step_result([0, 0]))
+    totals = count(totals, samples([1.0, 5.0]), step_result([0, 1]))  # the second falls in step 2
+    totals = count(totals, samples([1.0, 7.0]), step_result([0, 0]))
+    totals = count(totals, samples([1.0, 9.0]), step_result([0, 1]))  # and again in step 4
+    result = summary(totals, 4, [0.0, 0.0], [4, 0])
     assert result.survival_rate == 0.5
     assert result.episode_length_s == pytest.approx((4 + 2) / 2 * DT)
     assert result.falls == 2
@@ -164,29 +168,29 @@ def test_a_fall_ends_the_first_episode_and_what_follows_counts_apart() -> None:
 
 
 def test_survivors_leave_no_later_episodes() -> None:
-    tally = scores.count(fresh(2), samples([1.0, 1.0]), step_result([0, 0]))
-    result = summary(tally, 1, [0.0, 0.0], [1, 1])
+    totals = scores.accumulate(fresh(2), samples([1.0, 1.0]), step_result([0, 0]))
+    result = summary(totals, 1, [0.0, 0.0], [1, 1])
     assert result.survival_rate == 1.0 and result.falls == 0
     assert set(result.later.values()) == {None}
 
 
 def test_a_non_finite_state_is_a_failure_and_no_measurement() -> None:
-    tally = fresh(1)
-    tally = scores.count(tally, samples([2.0]), step_result([0]))
-    tally = scores.count(tally, samples([math.nan]), step_result([0], bad=[1]))
-    result = summary(tally, 2, [0.0], [0])
+    totals = fresh(1)
+    totals = scores.accumulate(totals, samples([2.0]), step_result([0]))
+    totals = scores.accumulate(totals, samples([math.nan]), step_result([0], bad=[1]))
+    result = summary(totals, 2, [0.0], [0])
     assert result.survival_rate == 0.0 and result.nonfinite == 1 and result.falls == 0
     assert set(result.first.values()) == {2.0}
 
 
 def test_rewards_count_ended_and_running_episodes() -> None:
     # One episode of 1 s ended with 3 in sum; one is running since 25 steps (0.5 s) and has 1.5.
-    tally = scores.count(
+    totals = scores.accumulate(
         fresh(2),
         samples([0.0, 0.0]),
         step_result([1, 0], reward=3.0),
     )
-    result = summary(tally, 1, [0.0, 1.5], [0, 25])
+    result = summary(totals, 1, [0.0, 1.5], [0, 25])
     assert result.rewards_per_second == {"alive": pytest.approx((3.0 + 1.5) / (1.0 + 0.5))}
 
 
@@ -202,7 +206,7 @@ def test_order_of_environments_does_not_matter(g1: Robot, key: jax.Array) -> Non
         first = jnp.zeros(3, bool)
         taken = locomotion_metrics.measure(g1, DT, sim, command, sim.joint_pos, change, first)
         return summary(
-            scores.count(fresh(3), taken, step_result(fallen)),
+            scores.accumulate(fresh(3), taken, step_result(fallen)),
             1,
             [0.0] * 3,
             [1] * 3,
@@ -213,3 +217,46 @@ def test_order_of_environments_does_not_matter(g1: Robot, key: jax.Array) -> Non
     for name in ("lin_vel_error", "yaw_rate_error", "action_rate"):
         assert a.first[name] == pytest.approx(b.first[name], rel=1e-6)
     assert dataclasses.replace(a, first={}) == dataclasses.replace(b, first={})
+
+
+def test_velocity_reached_and_drift_off_the_asked_axes(g1: Robot) -> None:
+    # Told 0.5 forward and nothing else: 0.4 forward is no drift, 0.3 to the right and 0.2 rad/s are.
+    sim = at_rest(g1)._replace(
+        root_lin_vel=jnp.array([[0.4, -0.3, 9.0]]), root_ang_vel=jnp.array([[7.0, 7.0, 0.2]])
+    )
+    taken = measured(g1, sim, command=jnp.array([[0.5, 0.0, 0.0]]))
+    names = ("lin_vel_x", "lin_vel_y", "yaw_rate", "drift_x", "drift_y", "drift_yaw")
+    assert [taken[name][0] for name in names[:3]] == pytest.approx([0.4, -0.3, 0.2])
+    assert [taken[name][0] * taken[name][1] for name in names[3:]] == pytest.approx([0.0, -0.3, 0.2])
+    assert taken["drift_x"][1] == 0.0
+
+
+def test_drift_cancels_within_an_environment_and_not_between_two() -> None:
+    totals = fresh(4)
+    for sway in (1.0, -1.0):  # environments 0, 1 drift by +0.3 and -0.3 beside it; 2 and 3 do not
+        totals = scores.accumulate(
+            totals, samples([0.3 + sway, -0.3 + sway, sway, sway]), step_result([0, 0, 0, 0])
+        )
+    result = scores.summarize(
+        totals,
+        2,
+        DT,
+        {"alive": jnp.zeros(4)},
+        jnp.full(4, 2),
+        locomotion_metrics.MEASURES,
+        {"drifting": np.array([True, True, False, False]), "straight": np.array([False, False, True, True])},
+    )
+    assert result.first["drift_y"] == pytest.approx(0.15)
+    assert result.first["lin_vel_y"] == pytest.approx(0.0, abs=1e-6)
+    drift = {name: group.first["drift_y"] for name, group in result.groups.items()}
+    assert drift == pytest.approx({"drifting": 0.3, "straight": 0.0}, abs=1e-6)
+
+
+def test_a_sweep_gives_every_command_its_share() -> None:
+    command, groups = sweep.commands(19)
+    assert sum(rows.sum() for rows in groups.values()) == 19
+    for name, rows in groups.items():
+        assert rows.sum() in (2, 3)
+        assert (command[rows] == np.asarray(sweep.COMMANDS[name], np.float32)).all()
+    with pytest.raises(ConfigError, match="num-envs 7"):
+        sweep.commands(7)

@@ -19,7 +19,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config, ViewerConfig
 from holosoma_jax.envs.terms import gait
 from holosoma_jax.evaluation import evaluate
-from holosoma_jax.evaluation.evaluate import Moment
+from holosoma_jax.evaluation.evaluate import StepInfo
 from holosoma_jax.evaluation.teleop import Teleop, command_limits
 from holosoma_jax.experiment import Setup
 from holosoma_jax.policy.policies import Policy
@@ -115,14 +115,14 @@ def test_teleop_tells_every_robot_once():
 def test_a_stopped_clock_shows_the_step_until_the_next_one_is_asked_for():
     viewer = FakeViewer()
     viewer.paused = True
-    moment = cast(Moment, SimpleNamespace(sim="sim", command="command"))
+    info = cast(StepInfo, SimpleNamespace(sim="sim", command="command"))
 
     def show(sim: Any, command: Any = None) -> None:
         viewer.shown.append((sim, command))
         viewer.steps = int(len(viewer.shown) == 3)
 
     viewer.show = show  # type: ignore[method-assign]
-    Teleop(cast(Viewer, viewer), 1, 0.02)(moment)
+    Teleop(cast(Viewer, viewer), 1, 0.02)(info)
     assert viewer.shown == [("sim", "command")] * 3
 
 
@@ -185,7 +185,7 @@ def test_an_evaluation_follows_live_commands(robots_alone: Setup):
         jnp.zeros((2, 3)),
         100,
         jax.random.key(0),
-        lambda moment: moments.append(np.array(moment.command)),
+        lambda info: moments.append(np.array(info.command)),
         WalksFromStep3(),
     )
     told = np.stack(moments)

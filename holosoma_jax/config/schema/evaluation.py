@@ -18,6 +18,9 @@ class EvalArgs:
     velocity: tuple[float, float, float] | None = None
     """Command of every environment: m/s forward, m/s left, rad/s yaw rate; default: drawn as in
     training, one for each environment."""
+    commands: Literal["drawn", "sweep"] = "drawn"
+    """Where --velocity says nothing: drawn as in training; or the eight standard commands, each for an eighth of
+    the environments, and a table of them."""
     mode: Literal["clean", "train_like", "stress"] = "clean"
     """Disturbances: none; noise, pushes, delay and randomisation as trained; or half as strong again."""
     noise: bool | None = None

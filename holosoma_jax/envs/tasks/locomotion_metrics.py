@@ -22,6 +22,12 @@ CONTACT = 1.0
 MEASURES: Mapping[str, Measure] = {
     "lin_vel_error": Measure("velocity error, horizontal", "m/s"),
     "yaw_rate_error": Measure("yaw rate error", "rad/s"),
+    "lin_vel_x": Measure("forward velocity", "m/s"),
+    "lin_vel_y": Measure("left velocity", "m/s"),
+    "yaw_rate": Measure("yaw rate", "rad/s"),
+    "drift_x": Measure("drift forward or back, where not asked", "m/s", magnitude=True),
+    "drift_y": Measure("drift sideways, where not asked", "m/s", magnitude=True),
+    "drift_yaw": Measure("turning, where not asked", "rad/s", magnitude=True),
     "action_rate": Measure("action rate, mean over joints", "rad/s"),
     "power": Measure("mechanical power", "W"),
     "foot_slip": Measure("foot slip, while in contact", "m/s"),
@@ -42,6 +48,8 @@ def measure(
 
     - ``lin_vel_error``: length of (v - command) in the horizontal plane of the base frame.
     - ``yaw_rate_error``: |w_z - command|, base frame.
+    - ``lin_vel_x``, ``lin_vel_y``, ``yaw_rate``: the velocity reached, base frame.
+    - ``drift_x``, ``drift_y``, ``drift_yaw``: the same, of the environments that are told 0 on that axis.
     - ``action_rate``: mean over joints of |a_t - a_(t-1)| * action_scale / dt, the speed at which the
       policy moves its joint targets, before delay. Not counted in the first step of an episode.
     - ``power``: sum over joints of |tau * qd|, mechanical, braking counted as work. tau is the PD law
@@ -71,10 +79,18 @@ def measure(
     touching = (_length(force) > CONTACT).astype(jnp.float32)
     sole_velocity = sim.body_lin_vel[:, robot.body_index(*robot.foot_height_bodies), :2]
     feet_down = touching.sum(-1)
+    reached = jnp.stack([lin_vel[:, 0], lin_vel[:, 1], ang_vel[:, 2]], axis=-1)
+    idle = (command == 0.0).astype(jnp.float32)  # [E, 3] axes on which nothing is asked
     slip = (touching * _length(sole_velocity)).sum(-1) / jnp.maximum(feet_down, 1.0)
     return {
         "lin_vel_error": Measurement(_length(lin_vel[:, :2] - command[:, :2]), always),
         "yaw_rate_error": Measurement(jnp.abs(ang_vel[:, 2] - command[:, 2]), always),
+        "lin_vel_x": Measurement(reached[:, 0], always),
+        "lin_vel_y": Measurement(reached[:, 1], always),
+        "yaw_rate": Measurement(reached[:, 2], always),
+        "drift_x": Measurement(reached[:, 0], idle[:, 0]),
+        "drift_y": Measurement(reached[:, 1], idle[:, 1]),
+        "drift_yaw": Measurement(reached[:, 2], idle[:, 2]),
         "action_rate": Measurement(target_speed.mean(-1), jnp.where(first_step, 0.0, always)),
         "power": Measurement(jnp.abs(torque * sim.joint_vel).sum(-1), always),
         "foot_slip": Measurement(slip, feet_down),
