@@ -26,7 +26,7 @@ def make(cfg: Config, robot: Robot, terrain: Terrain, bridge: BridgeSpec, *, eva
         nominal gait clock that starts the same everywhere. Noise and randomisation stay as configured.
 
     Raises:
-      ConfigError: see `task_of`, `mdp.bind` and the task's `build`.
+      ConfigError: see `task_of`, `bind.bind` and the task's `build`.
     """
     task = task_of(cfg)
     return task.build(cfg, robot, terrain, bridge, evaluation=evaluation)._replace(task=task)

@@ -10,7 +10,8 @@ import numpy as np
 
 from bridges.protocol import BridgeSpec
 from holosoma_jax.config.schema import Config
-from holosoma_jax.envs import mdp, step
+from holosoma_jax.envs import step
+from holosoma_jax.envs.bind import bind
 from holosoma_jax.envs.env import Env, EnvSpec, EnvState
 from holosoma_jax.envs.scene import Scene
 from holosoma_jax.envs.terrain import Terrain
@@ -38,7 +39,7 @@ def compose(
       assets: see `Scene.assets`.
 
     Raises:
-      ConfigError: see `mdp.bind`.
+      ConfigError: see `bind.bind`.
     """
     seconds = cfg.simulator.config.sim.max_episode_length_s
     scene = Scene(
@@ -51,7 +52,7 @@ def compose(
         evaluation=evaluation,
         assets=assets or {},
     )
-    bound = mdp.bind(cfg, scene, bridge)
+    bound = bind(cfg, scene, bridge)
     clip = cfg.observation.clip_observations
     ranges = {
         axis: pair for command in bound.commands.values() for axis, pair in (command.ranges or {}).items()

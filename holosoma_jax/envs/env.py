@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from bridges.protocol import Array, PhysicsParams, Pose, SimState
 
 EnvState: TypeAlias = Any
-"""A frozen pytree: clocks, commands, delay queue, curriculum, histories, keys. Checkpointed whole."""
+"""A frozen pytree: clocks, states of all terms, histories, keys. Checkpointed whole."""
 
 Observations: TypeAlias = Mapping[str, Array]
 """Observation group -> [E, dim] float32; always 'actor_obs' and 'critic_obs'."""
@@ -67,10 +67,10 @@ class ActuatorCommand(NamedTuple):
 
 
 class Reset(NamedTuple):
-    """What the environment asks of the bridge after a control step."""
+    """What the bridge has to reset after a control step."""
 
     mask: Array
-    """[E] bool: environments that start a new episode"""
+    """[E] bool: environments that are placed anew: an episode begins, or the task places them within one"""
     pose: Pose
     params: PhysicsParams
     """parameters redrawn for the environments in ``mask``"""

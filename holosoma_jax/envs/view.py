@@ -42,6 +42,14 @@ class Values(Mapping[str, Any]):
             )
         return self._values[name]
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a term."""
+        return name in self._values
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of term `name`, or `default`."""
+        return self._values.get(name, default)
+
     def __iter__(self) -> Iterator[str]:
         """Names, in the order of the config."""
         return iter(self._values)
@@ -167,7 +175,7 @@ class View:
         """[E] m, height of the root above the ground around it.
 
         The ground is the mean of the middle five of nine heights, on a grid of 0.1 m that turns with
-        the robot's heading, so that one pit does not count (as in the reference).
+        the robot's heading, so that one pit does not count (as in holosoma).
         """
         if self.terrain.ground.heights is None:  # a plane: XLA would sort its zeros at compile time, slowly
             return self.sim.root_pos[:, 2]

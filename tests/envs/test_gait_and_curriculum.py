@@ -1,4 +1,4 @@
-"""The gait clock and the curricula: worked examples, and the reference's recorded values."""
+"""The gait clock and the curricula: worked examples, and holosoma's recorded values."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ NUM = 2048
 QUANTUM = 0.005  # m: heights are cut to multiples of it, tile origins are not
 CLEARANCE = {"g1-29dof": (0.0, 0.069, 0.026), "t1-29dof": (-0.032, 0.013, -0.011)}
 """preset -> lowest, highest and mean gap in m between the lowest foot point and flat ground, 2,000
-resets of the reference (locomotion spec, section 2)"""
+resets of holosoma"""
 
 
 def spawn(*argv: str) -> tuple[Config, Robot, Terrain, Pose]:
@@ -80,7 +80,7 @@ def _reach(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> float:
 
 
 @pytest.mark.parametrize("preset", CLEARANCE)
-def test_clearance_on_flat_ground_is_the_references(preset: str) -> None:
+def test_clearance_on_flat_ground_is_holosomas(preset: str) -> None:
     cfg, robot, _, pose = spawn(f"exp:{preset}", "terrain:terrain-locomotion-plane")
     gap, (low, high, mean) = gaps(cfg, robot, pose), CLEARANCE[preset]
     assert gap.min() > low - 0.004 and gap.max() < high + 0.004  # the tails of other draws

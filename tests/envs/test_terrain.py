@@ -1,4 +1,4 @@
-"""The generated map: heights, origins, look-ups; and the reference's recorded map and queries."""
+"""The generated map: heights, origins, look-ups; and holosoma's recorded map and queries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_same_seed_same_map() -> None:
     assert (a != c).any()
 
 
-def test_mix_has_the_reference_statistics() -> None:
+def test_mix_has_holosomas_statistics() -> None:
     """Size, shares of the kinds, and the whole-step heights each kind may have."""
     built = terrain.build(mix(), 3)
     heights = built.ground.heights
@@ -60,7 +60,7 @@ def test_mix_has_the_reference_statistics() -> None:
 
 
 def test_recorded_map_has_the_same_statistics() -> None:
-    """Mean and spread of the reference's tiles, kind by kind, against ours."""
+    """Mean and spread of holosoma's tiles, kind by kind, against ours."""
     with np.load(shared_path("golden/pure/terrain_mix.npz")) as d:
         raw, kinds = d["height_field_raw"], d["tile_type"]
     ours = terrain.build(mix(), 5)
@@ -74,7 +74,7 @@ def test_recorded_map_has_the_same_statistics() -> None:
 
 
 def test_recorded_queries() -> None:
-    """Ray casts of the reference onto its own map, on our triangles (they carry 2e-5 m of error)."""
+    """Ray casts of holosoma onto its own map, on our triangles (they carry 2e-5 m of error)."""
     with np.load(shared_path("golden/pure/terrain_mix.npz")) as d:
         ground = Ground(d["height_field_raw"].astype(np.float32) * np.float32(UNIT), 0.1, (-40.0, -40.0))
         height = terrain.grid_height(ground, jnp.asarray(d["query_xy"]))

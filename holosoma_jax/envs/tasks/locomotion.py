@@ -29,7 +29,7 @@ def build(
     """The locomotion environment of `cfg`.
 
     Raises:
-      ConfigError: there is no command `VELOCITY`; see `mdp.bind` for others.
+      ConfigError: there is no command `VELOCITY`; see `bind.bind` for others.
     """
     if VELOCITY not in cfg.command.setup_terms:
         raise ConfigError(
@@ -83,16 +83,16 @@ def sample(env: Env, key: jax.Array) -> jax.Array:
 
 
 def set_velocity(env: Env, state: EnvState, velocity: jax.Array) -> EnvState:
-    """The state told `velocity` [E, 3] in the middle of its gait, which goes on unless it is to stand."""
-    return _told(env, state, velocity, lambda clock: clock.phase)
+    """The state under the command `velocity` [E, 3], in the middle of a gait that continues unless it is to stand."""
+    return _with_velocity(env, state, velocity, lambda clock: clock.phase)
 
 
 def begin_with(env: Env, state: EnvState, velocity: jax.Array) -> EnvState:
-    """The first state, with every environment told `velocity` [E, 3] and its gait at the start."""
-    return _told(env, state, velocity, lambda clock: clock.offset)
+    """The first state under the command `velocity` [E, 3], with the gait at its start."""
+    return _with_velocity(env, state, velocity, lambda clock: clock.offset)
 
 
-def _told(
+def _with_velocity(
     env: Env, state: EnvState, velocity: jax.Array, phase: Callable[[GaitState], jax.Array]
 ) -> EnvState:
     commands, steer = dict(state.terms["commands"]), _velocity(env).steer

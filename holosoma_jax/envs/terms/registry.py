@@ -112,14 +112,10 @@ def make(kind: str, name: str, func: str, params: Mapping[str, Any]) -> Record |
                 f"{kind} term '{name}': {_wanted(kind)}, got a function with positional parameters."
             )
         return functools.partial(function, **values)
-    made = function if inspect.isclass(function) else get_type_hints(function).get("return")
-    if not (inspect.isclass(made) and issubclass(made, RECORDS[kind])):
-        says = (
-            f"one that says it returns {getattr(made, '__name__', made)}"
-            if made
-            else "one that does not say so"
-        )
-        raise ConfigError(f"{kind} term '{name}': {_wanted(kind)}, got {says}.")
+    returned = function if inspect.isclass(function) else get_type_hints(function).get("return")
+    if not (inspect.isclass(returned) and issubclass(returned, RECORDS[kind])):
+        says = f"one of {getattr(returned, '__name__', returned)}" if returned else "no annotation"
+        raise ConfigError(f"{kind} term '{name}': {_wanted(kind)}; got {says}.")
     try:
         return cast("Record", function(**values))
     except ConfigError as error:

@@ -1,6 +1,6 @@
 """Reward terms: `View` -> [E], unweighted. The environment multiplies by weight and control_dt.
 
-Formulas: the reference's locomotion task (velocity tracking in the tilted base frame, a gait reward
+Formulas: holosoma's locomotion task (velocity tracking in the tilted base frame, a gait reward
 on sole heights, and penalties).
 """
 

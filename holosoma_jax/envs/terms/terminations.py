@@ -13,7 +13,7 @@ from holosoma_jax.envs.view import View
 def contact(view: View, *, force_threshold: float = 1.0) -> jax.Array:
     """A termination body touches something with more than `force_threshold` N [E].
 
-    Reads the net force of the last physics step only, as the reference does.
+    Reads the net force of the last physics step only, as holosoma does.
     """
     force = view.contact_force_of(view.robot.termination_bodies)
     return jnp.any(jnp.sum(jnp.square(force), -1) > force_threshold**2, -1)

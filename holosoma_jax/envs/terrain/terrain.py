@@ -61,7 +61,7 @@ def build(cfg: TerrainConfig, seed: int) -> Terrain:
     """The terrain of a config, the same for the same seed.
 
     `scale_factor` shrinks the map (rows, columns, tile size, border) and the height step, but not
-    the grid's pitch nor the tiles' features, as in the reference.
+    the grid's pitch nor the tiles' features, as in holosoma.
 
     Raises:
       ConfigError: an unknown kind of tile, no kind with a probability, or tiles too small.
@@ -105,7 +105,7 @@ def _build_map(
             difficulty = i / rows if kind in GRADED_BY_ROW else float(rng.choice(DIFFICULTIES))
             tile = TILES[kind](rng, shape, difficulty, term)
             x, y = border + i * shape[0], border + j * shape[1]
-            # whole steps, truncated toward zero; the spawn height is taken before that, like the reference
+            # whole steps, truncated toward zero; the spawn height is taken before that, as in holosoma
             heights[x : x + shape[0], y : y + shape[1]] = np.trunc(tile / step) * step
             origins[i, j, 2] = tile[middle].max()
             kinds[i, j] = kind

@@ -1,6 +1,6 @@
 """Kinds of terrain tile: each draws one square of heights in metres.
 
-Features of 'rough' and 'low_obstacles' lie at or below zero, as in the reference: roughness is a
+Features of 'rough' and 'low_obstacles' lie at or below zero, as in holosoma: roughness is a
 field of pits, obstacles are depressions.
 """
 

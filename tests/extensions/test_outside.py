@@ -1,0 +1,121 @@
+"""Training, resuming, evaluating and exporting with the files of docs/extending.md, from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from holosoma_jax.policy.onnx_policy import OnnxPolicy
+from tests.support.child import quickly
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    "training.num-envs": 4,
+    "training.export-onnx": False,
+    "logger.video.enabled": False,
+    "algo.config.num-steps-per-env": 8,
+    "algo.config.num-learning-epochs": 1,
+    "algo.config.num-mini-batches": 2,
+    "algo.config.actor-hidden": "[16]",
+    "algo.config.critic-hidden": "[16]",
+    "algo.config.save-interval": 2,
+    "simulator.config.sim.max-episode-length-s": 0.2,
+}
+TERRAIN = {
+    "terrain.terrain-term.num-rows": 3,
+    "terrain.terrain-term.num-cols": 2,
+    "terrain.terrain-term.border-size": 2,
+}
+
+
+def flags(**more: Any) -> list[str]:
+    """The arguments of a small run, with further keys ('_' for '.')."""
+    return [f"--{key}={value}" for key, value in (SMALL | more).items()]
+
+
+def call(outside: Path, name: str, *argv: object) -> str:
+    """What a command of ours prints, started where the modules of `outside` can be imported."""
+    env = quickly(str(outside / "cache"))
+    env["PYTHONPATH"] = os.pathsep.join([str(outside), str(ROOT)])
+    command = [sys.executable, "-m", f"holosoma_jax.{name}", *map(str, argv)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def train(outside: Path, output: Path, preset: str, iterations: int, **more: Any) -> Path:
+    """The folder of a new run."""
+    more |= {"training.output-dir": output, "algo.config.num-learning-iterations": iterations}
+    call(outside, "train", "--config", outside / preset, *flags(**more))
+    (run,) = (path for path in output.glob("*/*") if (path / "config.yaml").is_file())
+    return run
+
+
+def arrays(checkpoint: Path) -> dict[str, Any]:
+    """Every array of a checkpoint, by item."""
+    items = sorted(path.name for path in checkpoint.iterdir() if path.is_dir())
+    with ocp.PyTreeCheckpointer() as orbax, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that shardings are those of the file
+        restored = {name: orbax.restore(checkpoint.absolute() / name) for name in items}
+    return jax.tree.map(_numpy, restored)
+
+
+def _numpy(x: Any) -> np.ndarray:
+    is_key = isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(x) if is_key else x)
+
+
+@pytest.mark.slow
+def test_terms_with_memory_are_checkpointed_and_resumed_bit_for_bit(outside: Path, tmp_path: Path) -> None:
+    whole = train(outside, tmp_path / "whole", "walk.yaml", 4, **TERRAIN)
+    halves = train(outside, tmp_path / "halves", "walk.yaml", 2, **TERRAIN)
+    trusted = "feet_air_time,joint_acceleration,terrain_level,heading"
+    more = ["--algo.config.num-learning-iterations=4", "--allow-code", trusted]
+    call(outside, "train", "--training.checkpoint", halves, *more)
+    there, here = (arrays(run / "checkpoints" / "4") for run in (whole, halves))
+    jax.tree.map(np.testing.assert_array_equal, there, here)
+    terms = _find(there, "terms")
+    assert set(terms["rewards"]) == {"feet_air_time", "dof_acc"}
+    assert np.asarray(terms["rewards"]["feet_air_time"]).any()
+    assert "terrain_level" in terms["curriculum"]
+    assert set(terms["commands"]["locomotion_command"]) == {"velocity", "heading"}
+    rows = [json.loads(line) for line in (halves / "metrics.jsonl").read_text().splitlines()]
+    assert {"Env/terrain_level", "Episode/rew_feet_air_time", "Episode/rew_dof_acc"} <= rows[-1].keys()
+
+
+@pytest.mark.slow
+def test_a_task_of_ones_own_from_training_to_export(outside: Path, tmp_path: Path) -> None:
+    whole = train(outside, tmp_path / "whole", "stand.yaml", 4)
+    halves = train(outside, tmp_path / "halves", "stand.yaml", 2)
+    more = ["--algo.config.num-learning-iterations=4", "--allow-code", "stand_still"]
+    call(outside, "train", "--training.checkpoint", halves, *more)
+    there, here = (arrays(run / "checkpoints" / "4") for run in (whole, halves))
+    jax.tree.map(np.testing.assert_array_equal, there, here)
+    asked = ["--training.num-envs=2", "--training.max-eval-steps=5", "--pictures=False"]
+    shown = call(outside, "eval", "--checkpoint", halves, "--allow-code", "stand_still", *asked)
+    assert "horizontal speed of the base" in shown
+    (report,) = (halves / "eval").glob("*.json")
+    assert json.loads(report.read_text())["units"] == {"speed": "m/s"}
+    call(outside, "export", "--checkpoint", halves, "--allow-code", "stand_still")
+    policy = OnnxPolicy.load(next(halves.glob("exported/*.onnx")))
+    assert policy.metadata["command_ranges"] is None
+    assert policy(np.zeros((1, policy.obs_dim), np.float32)).shape == (1, 29)
+
+
+def _find(tree: Any, name: str) -> Any:
+    """The first mapping of that name in a tree of mappings."""
+    if name in tree:
+        return tree[name]
+    inner = (_find(value, name) for value in tree.values() if isinstance(value, dict))
+    return next((found for found in inner if found is not None), None)

@@ -1,0 +1,17 @@
+"""The code blocks of a documentation page, as the files that their first lines name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_BLOCK = re.compile(r"^```(?:python|yaml)\n# (\S+\.(?:py|yaml))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def write_files(page: str, folder: Path) -> list[Path]:
+    """Write the blocks of docs/`page` that begin with a file's name into `folder`."""
+    blocks = _BLOCK.findall((ROOT / "docs" / page).read_text())
+    for name, text in blocks:
+        (folder / name).write_text(text)
+    return [folder / name for name, _ in blocks]
