@@ -250,6 +250,44 @@ def test_a_state_keeps_its_shape(key: jax.Array) -> None:
         env.post_step(state, standing())
 
 
+def previous() -> Term:
+    """Observation: the joint velocities of the control step before."""
+
+    def apply(view: View, before: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return before, view.sim.joint_vel
+
+    return Term(
+        init=lambda key, scene: jnp.zeros((scene.num_envs, 29)),
+        apply=apply,
+        reset=lambda view, mask, before: where(mask, jnp.zeros_like(before), before),
+    )
+
+
+def test_an_observation_remembers_the_step_before_and_forgets_with_the_episode(key: jax.Array) -> None:
+    """Its state moves on once a control step, though final observations are made from it as well."""
+    term = "--observation.groups.critic-obs.terms.dof-vel"
+    env = build("exp:g1-29dof", *SMALL, f"{term}.func={HERE}:previous", f"{term}.scale=1")
+    (at,) = (
+        slice(t.start, t.start + 29)
+        for t in env.spec.layout
+        if (t.group, t.name) == ("critic_obs", "dof_vel")
+    )
+    pelvis = robots.load("g1").body_index("pelvis")[0]
+    state, _ = env.init(key)
+    seen, final = [], []
+    for speed, fall in ((1.0, False), (2.0, False), (3.0, True), (4.0, False)):
+        sim = standing()._replace(joint_vel=jnp.full((N, 29), speed))
+        sim = sim._replace(contact_force=sim.contact_force.at[0, pelvis, 2].set(100.0 * fall))
+        state, _ = env.pre_step(state, jnp.zeros((N, 29)))
+        state, result = env.post_step(state, sim)
+        final.append(np.asarray(result.final_obs["critic_obs"])[:, at].mean(-1))
+        state, obs = env.observe(state, sim)
+        seen.append(np.asarray(obs["critic_obs"])[:, at].mean(-1))
+    np.testing.assert_array_equal(np.stack(seen)[:, 1], [0.0, 1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(np.stack(final)[:, 1], [0.0, 1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(np.stack(seen)[:, 0], [0.0, 1.0, 0.0, 3.0])  # it fell in the third step
+
+
 def loop(*, length: int = 2) -> Command:
     """Robots start 5 m up; every `length` steps all are put there again, within their episode. State: frame."""
 
