@@ -1,4 +1,4 @@
-"""Collecting experience against raw physics: G1, `--num-envs` environments, MuJoCo on all cores.
+"""Collecting rollouts against raw physics: G1, `--num-envs` environments, MuJoCo on all cores.
 
 In one run, in turns: (a) a bare `mujoco.batch.Batch.step` of the same model, from the very states and
 with the very controls of a recorded rollout, and nothing else; (b) whole rollouts: policy, environment
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -24,29 +25,28 @@ from holosoma_jax import experiment
 from holosoma_jax.config import compose
 from holosoma_jax.config.schema import Config
 from holosoma_jax.experiment import Setup
-from holosoma_jax.learn import ppo
-from holosoma_jax.rollout import seeding
-from holosoma_jax.rollout.on_policy_steps import Stepped
+from holosoma_jax.rollout import on_policy, seeding
+from holosoma_jax.rollout.stepped import Stepped
 
 
 def measure(num_envs: int, horizon: int, rounds: int, preset: str, overrides: list[str]) -> dict[str, object]:
     """Control steps of all environments per second, raw and collected, and their ratio."""
     cfg = compose.load([f"exp:{preset}", f"--training.num-envs={num_envs}", *overrides])
     parts = experiment.build(cfg)
-    root = seeding.root(cfg.training.seed)
-    learner = ppo.init(seeding.stream(root, "learner"), parts.learner, cfg.algo.config)
-    stepped = Stepped(parts.env, parts.bridge, horizon)
-    world = stepped.start(learner, root)
+    keys, algo = seeding.keys(cfg.training.seed), replace(cfg.algo.config, num_steps_per_env=horizon)
+    collecting = replace(parts.learner, update=lambda state, batch, key, axis_name: (state, {}))
+    stepped = Stepped(parts.env, parts.bridge, on_policy.rollout_fns(collecting, algo))
+    learner = parts.learner.init(seeding.stream(keys.own, "learner"), parts.learner_spec, algo)
+    state = stepped.start(learner, keys)
     physics_share = []
 
     def collect() -> float:
-        nonlocal learner, world
+        nonlocal state
         began = time.perf_counter()
-        done = stepped.collect(learner, world, root)
-        jax.block_until_ready(done.batch)
+        state, stats = stepped.iterate(state, keys, 0)
+        jax.block_until_ready(state.pending)
         seconds = time.perf_counter() - began
-        physics_share.append(done.physics_seconds / seconds)
-        learner, world = done.learner, done.world
+        physics_share.append(stats.physics_s / seconds)
         return seconds
 
     for _ in range(6):  # compile, and let episodes fall out of step: at first all robots fall together

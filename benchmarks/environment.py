@@ -19,7 +19,7 @@ from benchmarks.machine import describe, interleave, report
 from holosoma_jax import experiment
 from holosoma_jax.config import compose
 from holosoma_jax.rollout import seeding
-from holosoma_jax.rollout.control_step import respond
+from holosoma_jax.rollout.control_step import apply_resets
 
 
 def measure(num_envs: int, steps: int, rounds: int, overrides: list[str]) -> dict[str, object]:
@@ -29,7 +29,7 @@ def measure(num_envs: int, steps: int, rounds: int, overrides: list[str]) -> dic
     env, bridge = parts.env, parts.bridge
     key = seeding.root(0)
     state, reset = jax.jit(env.init)(key)
-    physics, sim = respond(bridge, bridge.init(), None, reset, resets=True, pushes=False)
+    physics, sim = apply_resets(bridge, bridge.init(), None, reset, resets=True, pushes=False)
     action = 0.5 * jax.random.normal(key, (num_envs, env.spec.action_dim))
 
     @jax.jit

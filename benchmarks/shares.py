@@ -16,6 +16,7 @@ import json
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -33,9 +34,8 @@ from holosoma_jax import experiment
 from holosoma_jax.config import compose
 from holosoma_jax.experiment import Setup
 from holosoma_jax.rollout import fused, seeding
-from holosoma_jax.rollout.control_step import World
-from holosoma_jax.rollout.on_policy_steps import Algorithm, decide, judge
-from holosoma_jax.training import off_policy, on_policy
+from holosoma_jax.rollout.state import RolloutState, RunnerState
+from holosoma_jax.training import drivers, run_state
 
 LAYERS = ("physics", "environment", "policy", "learning")
 
@@ -56,7 +56,7 @@ def measure(preset: str, num_envs: int, steps: int, rounds: int, overrides: list
     Args:
       preset: an experiment, with PPO or FastSAC.
       num_envs: environments.
-      steps: control steps of a PPO rollout, or of a FastSAC stretch.
+      steps: control steps of a call of the driver: a PPO rollout, or so many iterations of FastSAC.
       rounds: turns of each program; the median counts.
       overrides: further arguments of the config.
     """
@@ -66,14 +66,14 @@ def measure(preset: str, num_envs: int, steps: int, rounds: int, overrides: list
     arguments += [f"--algo.config.{length}={steps}", *overrides]
     parts = experiment.build(compose.load(arguments))
     assert isinstance(parts.bridge, MjwarpBridge)
-    trainer = (Ppo if ppo else FastSac)(parts, steps)
+    trainer = Trainer(parts, steps)
     for _ in range(3):  # compile, let episodes fall out of step
         trainer.learning()
     trainer.settled = True
-    world = trainer.world
+    rollout = trainer.state.rollout
     tasks = {
-        "physics": RawPhysics(parts.bridge, world.physics, steps).run,
-        "environment": timed(partial(environment_only(parts, steps), world)),
+        "physics": RawPhysics(parts.bridge, rollout.physics, steps).run,
+        "environment": timed(partial(environment_only(parts, steps), rollout)),
         "policy": trainer.policy,
         "learning": trainer.learning,
     }
@@ -93,7 +93,7 @@ def measure(preset: str, num_envs: int, steps: int, rounds: int, overrides: list
         "clock": "processor seconds of all threads" if jax.default_backend() == "cpu" else "wall-clock",
         "bridge_and_environment_over_raw_physics": seconds["environment"] / seconds["physics"] - 1.0,
         "memory_bytes": memory(),
-        "buffers": parts.bridge.usage(trainer.world.physics),
+        "buffers": parts.bridge.usage(trainer.state.rollout.physics),
     }
     parts.bridge.close()
     return found
@@ -148,7 +148,7 @@ class RawPhysics:
         return clock() - began
 
 
-def environment_only(parts: Setup, steps: int) -> Callable[[World], Any]:
+def environment_only(parts: Setup, steps: int) -> Callable[[RolloutState], Any]:
     """A program of control steps whose actions keep the default pose, as in `RawPhysics`."""
     env, bridge = parts.env, parts.bridge
     action = jnp.zeros((env.spec.num_envs, env.spec.action_dim))
@@ -159,86 +159,45 @@ def environment_only(parts: Setup, steps: int) -> Callable[[World], Any]:
         state, actuator_command = env.pre_step(state, action)
         physics, sim = bridge.step(physics, *actuator_command)
         state, result = env.post_step(state, sim)
-        physics, sim = fused.answer(bridge, physics, sim, result.reset)
+        physics, sim = fused.apply_resets_if_any(bridge, physics, sim, result.reset)
         return (state, physics, sim), (result.reward, sum(x.mean() for x in obs.values()))
 
-    def run(world: World) -> Any:
-        values = (world.carry.env, world.physics, world.sim)
+    def run(rollout: RolloutState) -> Any:
+        values = (rollout.carry.env, rollout.physics, rollout.sim)
         return jax.lax.scan(control_step, values, None, length=steps)
 
     return jax.jit(run)
 
 
-class Ppo:
-    """Whole iterations, and their rollouts alone; once `settled`, always from the same state."""
+class Trainer:
+    """Control steps with and without updates; once `settled`, always from the same environments."""
 
     settled = False
 
     def __init__(self, parts: Setup, steps: int) -> None:
-        self._driver, state = on_policy.begin(parts, say=lambda line: None)
-        self._root, self._learner, self.world = seeding.root(0), state.learner, state.world
-        env, bridge, algorithm = parts.env, parts.bridge, Algorithm()
-
-        def control_step(values: Any, _: None) -> tuple[Any, Any]:
-            learner, carry, physics, sim = values
-            learner, state, decision, actuator_command = decide(
-                env, algorithm, learner, carry.env, carry.step, sim, self._root
-            )
-            carry = carry.replace(env=state)
-            physics, sim = bridge.step(physics, *actuator_command)
-            carry, outcome, result = judge(env, algorithm, learner, carry, sim)
-            physics, sim = fused.answer(bridge, physics, sim, result.reset)
-            return (learner, carry, physics, sim), (decision, outcome)
-
-        def rollout(learner: Any, world: World) -> Any:
-            values = (learner, world.carry, world.physics, world.sim)
-            return jax.lax.scan(control_step, values, None, length=steps)
-
-        self._rollout = jax.jit(rollout)
+        self._learning, (self.state, *_) = run_state.create_or_restore(parts)
+        idle = replace(parts.learner, update=lambda state, batch, key, axis_name: (state, {}))
+        self._acting = drivers.make(replace(parts, learner=idle))
+        self._count, self._keys = steps // self._learning.fns.horizon, seeding.keys(0)
 
     def policy(self) -> float:
-        """Seconds of a rollout; nothing comes of it."""
-        return timed(lambda: self._rollout(self._learner, self.world))()
+        """Seconds of control steps that act and store, and learn nothing."""
+        return self._run(self._acting, 2**31 - 1)
 
     def learning(self) -> float:
-        """Seconds of an iteration."""
-        learner, world, key = copied(self._learner), copied(self.world), seeding.stream(self._root, "update")
+        """Seconds of control steps with all their updates."""
+        return self._run(self._learning, 0)
+
+    def _run(self, driver: drivers.Driver, learning_starts: int) -> float:
+        learner, replay, pending, rollout = self.state
+        if replay is not None:  # the buffer is not copied
+            replay = replay.replace(learning_starts=jnp.int32(learning_starts))
+        state = RunnerState(*copied((learner,)), replay, *copied((pending, rollout)))
         began = clock()
-        done = self._driver.iterate(learner, world, self._root, key)
-        jax.block_until_ready(done.world)
+        state, _ = driver.iterate(state, self._keys, 0, self._count)
+        jax.block_until_ready(state.rollout)
         seconds = clock() - began
-        if not self.settled:
-            self._learner, self.world = done.learner, done.world
-        return seconds
-
-
-class FastSac:
-    """Stretches of control steps, with and without updates; once `settled`, always from the same state."""
-
-    settled = False
-
-    def __init__(self, parts: Setup, steps: int) -> None:
-        self._driver, state = off_policy.begin(parts, say=lambda line: None)
-        self._steps, self._keys = steps, off_policy.keys(0)
-        self._learner, self._experience, self.world = state.learner, state.experience, state.world
-
-    def policy(self) -> float:
-        """Seconds of a stretch that acts and stores, and learns nothing."""
-        return self._advance(2**31 - 1)
-
-    def learning(self) -> float:
-        """Seconds of a stretch with all its updates."""
-        return self._advance(0)
-
-    def _advance(self, wait: int) -> float:
-        experience, world = self._experience.replace(wait=jnp.int32(wait)), copied(self.world)
-        began = clock()
-        done = self._driver.advance(self._learner, experience, world, self._steps, self._keys)
-        jax.block_until_ready(done.world)
-        seconds = clock() - began
-        self._learner, self._experience = done.learner, done.experience  # the buffer is not copied
-        if not self.settled:
-            self.world = done.world
+        self.state = self.state._replace(replay=state.replay) if self.settled else state
         return seconds
 
 

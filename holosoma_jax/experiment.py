@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import ModuleType
+from typing import Any
 
 import bridges
 from bridges.mujoco import landing
 from bridges.protocol import Bridge
 from holosoma_jax import envs, robots
+from holosoma_jax.config import extensions
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config, SimulatorConfig
 from holosoma_jax.envs import terrain
 from holosoma_jax.envs.env import Env
 from holosoma_jax.envs.terrain import Terrain
-from holosoma_jax.learn import fast_sac, ppo, symmetry
+from holosoma_jax.learn import symmetry
+from holosoma_jax.learn.learner import Learner, LearnerSpec
 from holosoma_jax.parallel import processes
 from holosoma_jax.render import robot_xml
 from holosoma_jax.robots.robot import Robot
@@ -30,7 +32,9 @@ class Setup:
     terrain: Terrain
     bridge: Bridge
     env: Env
-    learner: ppo.PpoSpec | fast_sac.FastSacSpec
+    learner: Learner
+    learner_spec: Any
+    """what `learner.init` has to know of the environment"""
 
 
 def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Robot] | None = None) -> Setup:
@@ -57,7 +61,8 @@ def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Rob
         self_collisions=cfg.robot.enable_self_collisions,
     )
     env = envs.make(cfg, robot, ground, bridge.spec, evaluation=evaluation)
-    return Setup(cfg, robot, ground, bridge, env, learner_spec(cfg, env, robot))
+    learner = load_learner(cfg)
+    return Setup(cfg, robot, ground, bridge, env, learner, learner_spec(cfg, env, robot, learner))
 
 
 def simulator_config(cfg: Config) -> SimulatorConfig:
@@ -69,21 +74,31 @@ def simulator_config(cfg: Config) -> SimulatorConfig:
     return replace(cfg.simulator, config=replace(settings, mujoco_warp=warp))
 
 
-def learner_module(cfg: Config) -> ModuleType:
-    """The module of the learner that `cfg` names; `init`, `mode` and `policy_fn` are common to all."""
-    return {"ppo": ppo, "fast_sac": fast_sac}[cfg.algo.name]
+def load_learner(cfg: Config) -> Learner:
+    """The learner that `algo.name` names, with the loss of `algo.loss` if that names one.
+
+    Raises:
+      ConfigError: there is no such learner or loss, or the learner does not take it.
+    """
+    learner = extensions.resolve(extensions.LEARNERS, cfg.algo.name, "algo.name")
+    if not isinstance(learner, Learner):
+        raise ConfigError(
+            f"algo.name: '{cfg.algo.name}' is a {type(learner).__name__}; wanted a holosoma_jax.learn.learner.Learner."
+        )
+    if cfg.algo.loss is not None:
+        learner = learner.replace_loss(extensions.imported(cfg.algo.loss, "algo.loss"), "algo.loss")
+    return learner
 
 
-def iteration_name(cfg: Config) -> str:
-    """What an iteration of this run is called: off-policy learners count control steps."""
-    return "iteration" if cfg.algo.name == "ppo" else "step"
+def learner_spec(cfg: Config, env: Env, robot: Robot, learner: Learner) -> Any:
+    """What `learner` must know of `env` and `robot`: sizes, ranges, and the mirror if it is asked for.
 
-
-def learner_spec(cfg: Config, env: Env, robot: Robot) -> ppo.PpoSpec | fast_sac.FastSacSpec:
-    """What the learner must know of `env` and `robot`: sizes, ranges, and the mirror if it is asked for."""
+    Raises:
+      ConfigError: a mirror is asked for, and an observation term has none.
+    """
     spec, algo = env.spec, cfg.algo.config
     mirror = None
-    if algo.use_symmetry:
+    if getattr(algo, "use_symmetry", False):
         for term in spec.layout:
             if not term.mirror_index:
                 raise ConfigError(
@@ -92,10 +107,10 @@ def learner_spec(cfg: Config, env: Env, robot: Robot) -> ppo.PpoSpec | fast_sac.
                     "--algo.config.use-symmetry False."
                 )
         mirror = symmetry.mirror_from(
-            spec.layout, spec.action_mirror_index, spec.action_mirror_sign, algo.phase_mirror
+            spec.layout,
+            spec.action_mirror_index,
+            spec.action_mirror_sign,
+            getattr(algo, "phase_mirror", "swap"),
         )
-    actor, critic = spec.obs_dims["actor_obs"], spec.obs_dims["critic_obs"]
-    if cfg.algo.name == "ppo":
-        return ppo.PpoSpec(actor, critic, spec.action_dim, mirror)
     reach = tuple(map(float, robot.action_reach))
-    return fast_sac.FastSacSpec(actor, critic, spec.action_dim, reach, mirror)
+    return learner.spec(LearnerSpec(spec.obs_dims, spec.action_dim, reach, mirror))

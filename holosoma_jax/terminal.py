@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO, cast
 
 LOGGER = "holosoma_jax"
@@ -16,7 +16,7 @@ LOGGER = "holosoma_jax"
 @contextlib.contextmanager
 def attached() -> Iterator[None]:
     """Within the context, log records of this package are printed, and a broken standard output is ignored."""
-    logger, handler = logging.getLogger(LOGGER), _Printer()
+    logger, handler = logging.getLogger(LOGGER), _Lines(_print)
     level, streams = logger.level, (sys.stdout, sys.stderr)
     sys.stdout, sys.stderr = unbreakable(sys.stdout), unbreakable(sys.stderr)
     logger.addHandler(handler)
@@ -31,12 +31,44 @@ def attached() -> Iterator[None]:
         sys.stdout, sys.stderr = streams
 
 
-class _Printer(logging.Handler):
-    """Prints records on standard output, at once even into a pipe: information as it is, the rest with its level."""
+@contextlib.contextmanager
+def messages_to(write: Callable[[str], None], level: int = logging.INFO) -> Iterator[None]:
+    """Within the context, `write` gets the log records of this package from `level` on, and nobody else does.
+
+    A live table prints them above itself; of several processes only one may want to be heard.
+    """
+    logger, before = logging.getLogger(LOGGER), logging.getLogger(LOGGER).level
+    others = [handler for handler in logger.handlers if isinstance(handler, _Lines)]
+    handler = _Lines(write)
+    handler.setLevel(level)
+    for other in others:
+        logger.removeHandler(other)
+    logger.addHandler(handler)
+    logger.setLevel(min(level, logging.INFO))
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+        for other in others:
+            logger.addHandler(other)
+
+
+class _Lines(logging.Handler):
+    """Writes records: information as it is, the rest with its level."""
+
+    def __init__(self, write: Callable[[str], None]):
+        super().__init__()
+        self._write = write
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "" if record.levelno <= logging.INFO else f"{record.levelname}: "
-        print(f"{level}{record.getMessage()}", flush=True)
+        self._write(f"{level}{record.getMessage()}")
+
+
+def _print(line: str) -> None:
+    """On standard output, at once even into a pipe."""
+    print(line, flush=True)
 
 
 def unbreakable(stream: TextIO) -> TextIO:

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from holosoma_jax.training import session
 
         session.require(cfg)  # here, so that it is said once
-        return launch.run(cfg, argv) if cfg.training.multigpu else session.run(cfg)
+        return launch.run(cfg, argv) if cfg.training.multigpu else _run(cfg)
 
     return runtime.command(body, "interrupted before the first iteration: there is nothing to save")
 
@@ -57,7 +57,14 @@ def _train_with_others(cfg: Config) -> int:
     from holosoma_jax.training import session
 
     session.require(cfg)
-    return session.run(cfg)
+    return _run(cfg)
+
+
+def _run(cfg: Config) -> int:
+    from holosoma_jax.evaluation import film
+    from holosoma_jax.training import session
+
+    return session.run(cfg, film.walk)
 
 
 def saved_config(argv: Sequence[str]) -> Saved | None:

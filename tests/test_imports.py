@@ -52,7 +52,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
 
 LAZY = {
     ("config", "holosoma_jax.envs.terms.registry"),  # a config is checked against the terms once it is read
-    ("training", "holosoma_jax.evaluation.evaluate"),  # the video at the end of a run
 }
 """Further imports, inside functions only."""
 
@@ -151,13 +150,13 @@ def test_module_keeps_the_rules(module: str, path: Path) -> None:
         ("holosoma_jax.envs.step", "import bridges"),
         ("holosoma_jax.envs.step", "import mujoco"),
         ("bridges.mujoco", "from holosoma_jax.envs import env"),
-        ("holosoma_jax.render.video", "from holosoma_jax.rollout.on_policy_steps import collect"),
-        ("holosoma_jax.training.on_policy", "from holosoma_jax import train"),
+        ("holosoma_jax.render.video", "from holosoma_jax.rollout.stepped import Stepped"),
+        ("holosoma_jax.training.loop", "from holosoma_jax import train"),
         ("holosoma_jax.training.session", "from holosoma_jax.evaluation import evaluate"),
-        ("holosoma_jax.evaluation.session", "from holosoma_jax.training import trainer"),
-        ("holosoma_jax.viewer.session", "from holosoma_jax.training import trainer"),
+        ("holosoma_jax.evaluation.session", "from holosoma_jax.training import loop"),
+        ("holosoma_jax.viewer.session", "from holosoma_jax.training import loop"),
         ("holosoma_jax.rollout.metrics", "from holosoma_jax.runs import checkpoint"),
-        ("holosoma_jax.training.on_policy", "import torch"),
+        ("holosoma_jax.training.loop", "import torch"),
         ("holosoma_jax.loggers.sinks", "import wandb"),
         ("holosoma_jax.config.validate", "from holosoma_jax.envs.terms import registry"),
     ],
@@ -174,7 +173,7 @@ def test_rules_catch(module: str, source: str) -> None:
             "from . import networks\nfrom ..config.schema import PpoConfig",
         ),
         ("holosoma_jax.envs.step", "from bridges.protocol import SimState"),
-        ("holosoma_jax.training.on_policy", "import bridges\nfrom holosoma_jax.learn import ppo"),
+        ("holosoma_jax.training.loop", "import bridges\nfrom holosoma_jax.learn import ppo"),
         ("holosoma_jax.loggers.sinks", "def open_wandb():\n    import wandb"),
         (
             "holosoma_jax.loggers.sinks",

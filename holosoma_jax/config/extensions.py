@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from holosoma_jax.config.errors import ConfigError, nearest
 
 LEARNERS: Mapping[str, str] = {
-    "ppo": "holosoma_jax.learn.ppo:LEARNER",
-    "fast_sac": "holosoma_jax.learn.fast_sac:LEARNER",
+    "ppo": "holosoma_jax.learn.ppo.record:LEARNER",
+    "fast_sac": "holosoma_jax.learn.fast_sac.record:LEARNER",
 }
 """`algo.name` -> the learner's record."""
 

@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
-from bridges.protocol import Array, SimState
+from bridges.protocol import Array
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.envs.env import ActuatorCommand, EnvState
+from holosoma_jax.envs.env import Env
 from holosoma_jax.envs.task import Steering
 from holosoma_jax.evaluation import scores
 from holosoma_jax.evaluation.scores import Scores
 from holosoma_jax.experiment import Setup
 from holosoma_jax.policy.policies import GROUP, Policy
-from holosoma_jax.rollout.control_step import respond
-from holosoma_jax.rollout.seeding import stream
+from holosoma_jax.rollout import control_step, nan_guard
+from holosoma_jax.rollout.control_step import commit_to_device
+from holosoma_jax.rollout.state import EnvStep, Keys, OnStep, RolloutState, RunnerState, no_callback
+from holosoma_jax.rollout.stepped import Halves, process_half, take_step
 
 
-class StepInfo(NamedTuple):
-    """A control step as an onlooker sees it, before the simulator resets anything.
+class EvalPending(struct.PyTreeNode):
+    """`StepInfo.pending` of an evaluation: its running scores, and what they do not hold of the last control step."""
 
-    Arrays are borrowed: what outlives the call is to be copied.
-    """
-
-    step: int
-    """control steps before this one"""
-    sim: SimState
-    """the state reached"""
-    action: Array
-    """[E, A] what the policy asked for in it"""
-    targets: Array
-    """[E, J] rad, what the simulator was asked for"""
-    first: np.ndarray
-    """[E] bool: environments that have not failed before"""
-    starts: np.ndarray
-    """[E] bool: environments for which it is the first step of an episode"""
-    command: Array | None
-    """[E, 3] what each environment was told: m/s forward, m/s left, rad/s yaw rate; None: nothing"""
-
-
-OnStep = Callable[[StepInfo], None]
+    accumulator: scores.EvalAccumulator
+    action: jax.Array  # [E, A] what the policy asked for
+    first: jax.Array  # [E] bool: environments that had not failed before
+    starts: jax.Array  # [E] bool: environments for which it was the first step of an episode
 
 
 class LiveCommand(Protocol):
@@ -65,7 +52,7 @@ def run(
     command: Array | None,
     steps: int,
     key: jax.Array,
-    on_step: OnStep | None = None,
+    on_step: OnStep = no_callback,
     live: LiveCommand | None = None,
     groups: Mapping[str, np.ndarray] | None = None,
 ) -> Scores:
@@ -80,67 +67,87 @@ def run(
       command: [E, 3] forward m/s, left m/s, yaw rate rad/s; None where the task takes none.
       steps: control steps, fewer than those of an episode.
       key: start poses, noise and randomisation follow from it.
-      on_step: an onlooker, called after each control step.
+      on_step: called after each control step; `StepInfo.pending` is an `EvalPending`.
       live: may change the commands, and end the evaluation early.
       groups: name -> [E] bool, environments that are scored apart as well (`Scores.groups`).
 
     Raises:
       ConfigError: the policy's action is not finite.
     """
-    env, bridge = setup.env, setup.bridge
-    observe, pre_step = jax.jit(env.observe), jax.jit(partial(_pre_step, setup))
-    process_env_step = jax.jit(partial(_process_env_step, setup), donate_argnums=(0, 1))
-    state, reset = jax.jit(env.init)(stream(key, "init"))
-    physics, sim = respond(bridge, bridge.init(), None, reset, resets=True, pushes=False)
+    env, bridge, spec = setup.env, setup.bridge, setup.env.spec
+    state, physics, sim = control_step.reset_all(env, bridge, key)
     if command is not None:
         state = steering(setup).begin(env, state, jnp.asarray(command, jnp.float32))
-    accumulator = scores.empty_accumulator(env.spec.num_envs, env.spec.reward_names, env.task.measures)
+    # A policy may be no JAX function.
+    host_env = env._replace(observe=jax.jit(env.observe), pre_step=jax.jit(env.pre_step))
+    halves = Halves(
+        partial(control_step.act, host_env, partial(_act, policy)), process_half(env, partial(_score, setup))
+    )
+    names = (*jax.eval_shape(env.post_step, state, sim)[1].metrics, control_step.VALID)
+    carry = control_step.empty_carry(env, state, names)
+    history = nan_guard.history(sim, jnp.zeros((spec.num_envs, setup.robot.num_joints)))
+    pending = jax.jit(partial(_nothing_scored, env))()
+    rollout = RolloutState(carry, physics, sim, commit_to_device(history))
+    runner = RunnerState(None, None, commit_to_device(pending), rollout)
     done = 0
     while done < steps and not (done and live is not None and live.ended()):
         if live is not None and (wanted := live.command()) is not None:
-            state = steering(setup).set(env, state, jnp.asarray(wanted, jnp.float32))
-        state, obs = observe(state, sim)
-        action = jnp.asarray(policy.act(obs[GROUP]))
-        state, actuator_command, finite = pre_step(state, action)
-        if not finite:  # waits: from here on nothing reads the borrowed state
-            raise ConfigError(
-                f"{policy.name}: its action is not finite at control step {done}; it cannot be scored."
-            )
-        physics, sim = bridge.step(physics, *actuator_command)
-        if on_step is not None:
-            starts = np.asarray(state.episode_step) == 0
-            standing = ~np.asarray(accumulator.over)
-            on_step(
-                StepInfo(
-                    done, sim, action, actuator_command.targets, standing, starts, env.velocity_command(state)
-                )
-            )
-        accumulator, state, reset, due = process_env_step(accumulator, state, sim, actuator_command.targets)
-        resets, pushes = np.asarray(due)
-        physics, sim = respond(bridge, physics, sim, reset, resets, pushes)
+            carry = runner.rollout.carry
+            carry = carry.replace(env=steering(setup).set(env, carry.env, jnp.asarray(wanted, jnp.float32)))
+            runner = runner._replace(rollout=runner.rollout._replace(carry=carry))
+        runner, _ = take_step(bridge, halves, runner, Keys(key, key), done, on_step)
         done += 1
-    running = dict(zip(env.spec.reward_names, jax.device_get(state.reward_sums).T, strict=True))
+    state = runner.rollout.carry.env
+    running = dict(zip(spec.reward_names, jax.device_get(state.reward_sums).T, strict=True))
     return scores.summarize(
-        accumulator, done, env.spec.control_dt, running, state.episode_step, env.task.measures, groups
+        runner.pending.accumulator,
+        done,
+        spec.control_dt,
+        running,
+        state.episode_step,
+        env.task.measures,
+        groups,
     )
 
 
-def _pre_step(
-    setup: Setup, state: EnvState, action: jax.Array
-) -> tuple[EnvState, ActuatorCommand, jax.Array]:
-    """What an action asks of the simulator, and whether it is finite in every environment, [] bool."""
-    state, actuator_command = setup.env.pre_step(state, action)
-    return state, actuator_command, jnp.isfinite(action).all()
+def _nothing_scored(env: Env) -> EvalPending:
+    """Before the first control step."""
+    num_envs = env.spec.num_envs
+    return EvalPending(
+        scores.empty_accumulator(num_envs, env.spec.reward_names, env.task.measures),
+        action=jnp.zeros((num_envs, env.spec.action_dim)),
+        first=jnp.ones(num_envs, bool),
+        starts=jnp.ones(num_envs, bool),
+    )
 
 
-def _process_env_step(
-    setup: Setup, accumulator: scores.EvalAccumulator, state: EnvState, sim: SimState, targets: jax.Array
-) -> tuple[scores.EvalAccumulator, EnvState, Any, jax.Array]:
-    """One control step's samples, ends and resets; and whether there are resets, pushes [2] bool."""
-    samples = setup.env.task.measure(setup.env, state, sim, targets)
-    state, result = setup.env.post_step(state, sim)
-    due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any()])
-    return scores.accumulate(accumulator, samples, result), state, result.reset, due
+def _act(
+    policy: Policy,
+    learner: None,
+    replay: None,
+    pending: EvalPending,
+    obs: Mapping[str, Array],
+    step: Array,
+    *_: Any,
+) -> tuple[None, None, EvalPending, jax.Array, dict[str, Any]]:
+    """`RolloutFns.act` of a policy that does not learn."""
+    action = jnp.asarray(policy.act(obs[GROUP]))
+    if not jnp.isfinite(action).all():
+        raise ConfigError(
+            f"{policy.name}: its action is not finite at control step {int(step)}; it cannot be scored."
+        )
+    return learner, replay, pending.replace(action=action), action, {}
+
+
+def _score(
+    setup: Setup, learner: None, pending: EvalPending, step: EnvStep
+) -> tuple[EvalPending, dict[str, Any]]:
+    """`RolloutFns.process` of an evaluation: one control step's samples and ends."""
+    del learner
+    samples = setup.env.task.measure(setup.env, step.before, step.sim, step.command.targets)
+    starts = step.before.episode_step == 0
+    accumulator = scores.accumulate(pending.accumulator, samples, step.result)
+    return EvalPending(accumulator, pending.action, ~pending.accumulator.over, starts), {}
 
 
 def steering(setup: Setup, *, flag: str = "--velocity") -> Steering:

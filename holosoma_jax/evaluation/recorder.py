@@ -14,11 +14,11 @@ from bridges.protocol import SimState
 from holosoma_jax import rotations
 from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.evaluation import tracking_plot
-from holosoma_jax.evaluation.evaluate import StepInfo
 from holosoma_jax.experiment import Setup
 from holosoma_jax.render import video, video_job
 from holosoma_jax.render.recording import Recorder
 from holosoma_jax.render.video_job import Trajectory, VideoUnavailable
+from holosoma_jax.rollout.state import StepInfo
 
 
 class EvalRecorder:
@@ -62,21 +62,22 @@ class EvalRecorder:
 
     def __call__(self, info: StepInfo) -> None:
         """Copy what is wanted of one control step."""
-        sim = info.sim
-        self._video.add(sim, info.command)
+        sim, command = info.sim, info.command
+        self._video.add(sim, command)
         if self._args.record:
             self._recorder.add(
                 sim,
-                np.full((len(info.first), 3), np.nan) if info.command is None else np.asarray(info.command),
-                info.action,
+                np.full((len(info.pending.first), 3), np.nan) if command is None else np.asarray(command),
+                info.pending.action,
                 info.targets,
-                episode_start=bool(info.starts[0]),
+                episode_start=bool(info.pending.starts[0]),
             )
         if not self._args.pictures:
             return
+        first = np.asarray(info.pending.first)
         self._measured.append(np.asarray(self._velocity(sim)))
-        self._first.append(info.first)
-        if info.first[0]:
+        self._first.append(first)
+        if first[0]:
             self._frames.append(video_job.frame_of(sim, 0, self._host_command))
 
     def finish(self, title: str, **facts: object) -> list[Path]:

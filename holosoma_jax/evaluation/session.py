@@ -23,7 +23,6 @@ from holosoma_jax.config.schema import Config, ViewerConfig
 from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.config.trust import Saved
 from holosoma_jax.evaluation import evaluate, perturbations, report, sweep
-from holosoma_jax.evaluation.evaluate import StepInfo
 from holosoma_jax.evaluation.recorder import EvalRecorder
 from holosoma_jax.evaluation.scores import Scores
 from holosoma_jax.evaluation.teleop import Teleop, command_limits
@@ -32,6 +31,7 @@ from holosoma_jax.files import replacing, require_writable
 from holosoma_jax.policy import exporting, policies
 from holosoma_jax.policy.policies import Policy
 from holosoma_jax.rollout import seeding
+from holosoma_jax.rollout.state import StepInfo
 from holosoma_jax.signals import on_signal
 from holosoma_jax.viewer.session import viewer_session
 
@@ -92,7 +92,7 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
             markup=False,
             highlight=False,
         )
-        unit = "" if source.path.suffix else f"{experiment.iteration_name(cfg)} "
+        unit = "" if source.path.suffix else f"{parts.learner.iteration_name} "
         title = f"{parts.robot.name}: {unit}{source.path.name}"
         first = args.velocity or (0.0, 0.0, 0.0)
         limits = None if cfg.training.headless or parts.env.task.steering is None else command_limits(parts)
@@ -210,7 +210,7 @@ def _scores(
 
         def on_step(info: StepInfo) -> None:
             recorder(info)
-            progress.update(task, completed=info.step + 1)
+            progress.update(task, completed=info.t + 1)
 
         key = jax.random.key(parts.cfg.training.seed)
         return evaluate.run(parts, policy, command, steps, key, on_step, groups=groups)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from holosoma_jax.evaluation.evaluate import StepInfo, steering
+from holosoma_jax.evaluation.evaluate import steering
 from holosoma_jax.experiment import Setup
+from holosoma_jax.rollout.state import StepInfo
 from holosoma_jax.signals import Stop
 from holosoma_jax.viewer.controls import Command, CommandLimits
 from holosoma_jax.viewer.pacing import Pacer

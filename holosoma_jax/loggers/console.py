@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 
 from holosoma_jax.loggers import dashboard
-from holosoma_jax.loggers.dashboard import FPS, LENGTH, REWARD, View, duration
+from holosoma_jax.loggers.dashboard import FPS, LENGTH, REWARD, Metric, View, duration
 
 Mode = Literal["auto", "live", "plain", "quiet"]
 
@@ -32,6 +32,7 @@ class ConsoleSink:
         *,
         title: str = "",
         unit: str = "iteration",
+        learner: Sequence[Metric] = (),
         mode: Mode = "auto",
         console: Console | None = None,
         best: float = -math.inf,
@@ -44,6 +45,7 @@ class ConsoleSink:
           completed: of these, done before this session.
           title: of the table; the run's folder, say.
           unit: what an iteration of this run is called.
+          learner: what is shown of the learner.
           mode: 'live' redraws a table, 'plain' prints a line per write, 'quiet' shows no numbers;
             'auto' is live on a terminal and plain elsewhere.
           console: where to; default: stdout.
@@ -54,6 +56,7 @@ class ConsoleSink:
         if mode == "auto":
             mode = "live" if self._console.is_terminal and not self._console.is_dumb_terminal else "plain"
         self._mode, self._total, self._title, self._unit = mode, total, title, unit
+        self._learner = learner
         self._clock, self._started, self._step = clock, clock(), completed
         self._best, self._scalars = best, dict[str, float]()
         self._times: deque[tuple[int, float]] = deque(maxlen=WINDOW)
@@ -108,14 +111,9 @@ class ConsoleSink:
 
     def _line(self) -> str:
         shown = [f"{self._unit} {self._step}/{self._total}"]
-        for label, key, form in (
-            ("reward", REWARD, "{:.2f}"),
-            ("length", LENGTH, "{:.0f}"),
-            ("KL", "Loss/KL", "{:.4f}"),
-            ("lr", "Loss/actor_learning_rate", "{:.1e}"),
-            ("critic loss", "Loss/qf_loss", "{:.3f}"),
-            ("alpha", "Loss/alpha_value", "{:.1e}"),
-        ):
+        metrics = [("reward", REWARD, "{:.2f}"), ("length", LENGTH, "{:.0f}")]
+        metrics += [(m.in_line, m.key, m.form) for m in self._learner if m.in_line is not None]
+        for label, key, form in metrics:
             if key in self._scalars:
                 shown.append(f"{label} {form.format(self._scalars[key])}")
         if math.isfinite(self._best):
@@ -148,6 +146,7 @@ class ConsoleSink:
                 best=self._best,
                 rewards=list(self._rewards),
                 scalars=self._scalars,
+                learner=self._learner,
                 width=self._console.width,
                 height=self._console.height,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -32,20 +32,20 @@ _EPISODES = (
     ("penalty scale", "Env/penalty_scale", "{:.2f}"),
     ("terrain level", "Env/terrain_level", "{:.2f}"),
 )
-_LEARNER = (
-    ("learning rate", "Loss/actor_learning_rate", "{:.1e}"),
-    ("KL", "Loss/KL", "{:.4f}"),
-    ("value loss", "Loss/Value", "{:.4f}"),
-    ("surrogate loss", "Loss/Surrogate", "{:.4f}"),
-    ("entropy", "Loss/Entropy", "{:.2f}"),
-    ("noise std", "Policy/mean_noise_std", "{:.3f}"),
-    ("critic loss", "Loss/qf_loss", "{:.4f}"),
-    ("actor loss", "Loss/actor_loss", "{:.4f}"),
-    ("temperature", "Loss/alpha_value", "{:.2e}"),
-    ("policy entropy", "Loss/policy_entropy", "{:.2f}"),
-    ("action std", "Loss/action_std", "{:.3f}"),
-)
 _COLOURS = {"physics": "cyan", "environment": "green", "collection": "cyan", "learning": "magenta"}
+
+
+class Metric(Protocol):
+    """A number of the learner that is shown (`learn.learner.ConsoleMetric`)."""
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
+    @property
+    def key(self) -> str: ...  # noqa: D102
+    @property
+    def form(self) -> str: ...  # noqa: D102
+    @property
+    def in_line(self) -> str | None: ...  # noqa: D102
 
 
 class View(NamedTuple):
@@ -63,6 +63,8 @@ class View(NamedTuple):
     rewards: Sequence[float]
     """the latest mean rewards, oldest first"""
     scalars: Mapping[str, float]
+    learner: Sequence[Metric]
+    """what is shown of the learner, where it is among the scalars"""
     width: int
     """columns of the terminal"""
     height: int
@@ -91,7 +93,10 @@ def render(view: View) -> RenderableType:
         episodes.insert(1, ("best so far", f"{view.best:.2f}"))
     if len(view.rewards) > 1:
         episodes.append(("trend", Text(sparkline(view.rewards), style="cyan")))
-    learner, room = _rows(_LEARNER, view.scalars), max(3, view.height - FRAME)
+    learner, room = (
+        _rows([(m.label, m.key, m.form) for m in view.learner], view.scalars),
+        max(3, view.height - FRAME),
+    )
     terms = _terms(view.scalars, min(MAX_TERMS, room - 1))
     body = Table.grid(expand=True, padding=(0, 2))
     if view.width >= WIDE:

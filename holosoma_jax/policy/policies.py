@@ -20,7 +20,7 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.trust import Saved
 from holosoma_jax.envs.env import EnvSpec
-from holosoma_jax.experiment import Setup, iteration_name, learner_module
+from holosoma_jax.experiment import Setup
 from holosoma_jax.loggers import wandb_files
 from holosoma_jax.policy.onnx_policy import OnnxPolicy
 from holosoma_jax.robots.robot import Robot
@@ -90,12 +90,11 @@ def _from_checkpoint(where: str) -> Source:
 
     def policy(setup: Setup) -> Policy:
         checkpoint.require(path, meta, robot=setup.robot.name)
-        learning = learner_module(setup.cfg)
-        template = learning.init(jax.random.key(0), setup.learner, setup.cfg.algo.config)
-        learner = checkpoint.load(path, {"learner": template})["learner"]
-        mode = jax.jit(learning.mode)
-        name = f"{path} ({iteration_name(setup.cfg)} {meta.step})"
-        return Policy(name, lambda obs: mode(learner, obs))
+        learner = setup.learner
+        template = learner.init(jax.random.key(0), setup.learner_spec, setup.cfg.algo.config)
+        state = checkpoint.load(path, {"learner": template})["learner"]
+        mode = jax.jit(learner.mode)
+        return Policy(f"{path} ({learner.iteration_name} {meta.step})", lambda obs: mode(state, obs))
 
     run = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     return Source(path, run, Saved(meta.config, run), lambda robot: robot, policy)

@@ -1,1 +1,1 @@
-"""Control steps of all environments: the step itself, the drivers around it, metrics and the NaN guard."""
+"""Control steps of all environments: the step itself, its two drivers, metrics, the NaN guard, random streams."""

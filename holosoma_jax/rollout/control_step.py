@@ -1,63 +1,98 @@
-"""What every control step has in common, whoever learns: its values, how it begins, how it is settled.
+"""The control step: observe and act, the simulator, rewards and terminations, the simulator's resets.
 
-A control step is: observe and act, the simulator, rewards and terminations, and the simulator's answer to
-the resets. Its two halves are pure functions (`rollout`, `experience`); drivers put the simulator between them.
+Its two halves, `act` and `process_env_step`, are pure functions of arrays that know no simulator; what the learner
+does in them is in `RolloutFns`. The drivers put the simulator in between: `stepped` from Python, with any bridge,
+`fused` inside one XLA program, with a traceable bridge. Training and evaluation take the same step::
+
+    def control_step(state, _):
+        learner, replay, pending, (carry, physics, sim, history) = state
+        learner, replay, pending, carry, command = act(
+            env, fns.act, learner, replay, pending, carry, sim, keys
+        )
+        physics, sim = bridge.step(physics, *command)
+        pending, carry, history, result = process_env_step(
+            env, fns.process, learner, pending, carry, history, sim, command
+        )
+        physics, sim = apply_resets(bridge, physics, sim, result.reset, True, True)
+        return RunnerState(learner, replay, pending, RolloutState(carry, physics, sim, history)), result.reward
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import struct
 
 from bridges.protocol import Bridge, Physics, SimState
 from holosoma_jax.envs.env import ActuatorCommand, Env, EnvState, Reset, StepResult
 from holosoma_jax.learn import pooling
 from holosoma_jax.rollout import metrics, nan_guard
 from holosoma_jax.rollout.seeding import stream
+from holosoma_jax.rollout.state import Act, EnvCarry, EnvStep, Keys, Process, RolloutFns, RunnerState
+
+VALID = "valid"
+"""Share of environment steps with a finite simulator state: in the metrics buffer, not in the log."""
 
 
-class Carry(struct.PyTreeNode):
-    """What changes on the device from control step to control step, beside the learner."""
+def act(
+    env: Env,
+    policy: Act,
+    learner: Any,
+    replay: Any,
+    pending: Any,
+    carry: EnvCarry,
+    sim: SimState,
+    keys: Keys,
+    axis_name: str | None = None,
+) -> tuple[Any, Any, Any, EnvCarry, ActuatorCommand]:
+    """First half: what the policy sees in `sim`, what it does, what is asked of the simulator.
 
-    env: EnvState
-    episodes: metrics.Episodes
-    window: dict[str, metrics.Mean]  # this rollout's metrics so far
-    step: jax.Array  # [] int32, control steps since the run began
-
-
-class World(NamedTuple):
-    """All of a run that is not the learner. Owns its arrays: nothing in it is borrowed."""
-
-    carry: Carry
-    physics: Physics
-    sim: SimState
-    """state that the next observation is made from"""
-    history: nan_guard.History
-    """the last simulator states, for the report on a non-finite one"""
-
-
-class Step(NamedTuple):
-    """A control step as an onlooker sees it, before the simulator resets anything. Arrays are borrowed."""
-
-    t: int
-    """control step within the rollout"""
-    env: EnvState
-    sim: SimState
-    """the state reached"""
-    reset: Reset
-    bad: jax.Array
-    """[N] bool: environments whose simulator state was not finite"""
-    history: nan_guard.History
-    nonfinite: bool
-    """whether `bad` holds any"""
+    policy: see `RolloutFns.act`.
+    """
+    state, obs = env.observe(carry.env, sim)
+    learner, replay, pending, action, measured = policy(
+        learner, replay, pending, obs, carry.step, keys, axis_name
+    )
+    state, command = env.pre_step(state, action)
+    carry = carry.replace(env=state, metrics_buffer=metrics.pool(carry.metrics_buffer, measured))
+    return learner, replay, pending, carry, command
 
 
-def respond(
+def process_env_step(
+    env: Env,
+    process: Process,
+    learner: Any,
+    pending: Any,
+    carry: EnvCarry,
+    history: nan_guard.History,
+    sim: SimState,
+    command: ActuatorCommand,
+) -> tuple[Any, EnvCarry, nan_guard.History, StepResult]:
+    """Second half: what the step was worth, which episodes end, what has to be reset or pushed.
+
+    process: see `RolloutFns.process`.
+    """
+    state, result = env.post_step(carry.env, sim)
+    pending, measured = process(learner, pending, EnvStep(carry.env, sim, command, result))
+    history = nan_guard.remember(history, sim, command.targets)
+    return pending, accumulate_metrics(carry, state, result, measured), history, result
+
+
+def accumulate_metrics(carry: EnvCarry, state: EnvState, result: StepResult, measured: Any = ()) -> EnvCarry:
+    """`carry` after a control step that led to `state` and `result`; `measured`: metrics of the learner."""
+    done = jnp.logical_or(result.terminated, result.truncated)
+    valid = {VALID: jnp.mean(~result.nonfinite, dtype=jnp.float32)}
+    return EnvCarry(
+        env=state,
+        episodes=metrics.record(carry.episodes, result.reward, done, ~result.nonfinite),
+        metrics_buffer=metrics.pool(carry.metrics_buffer, {**result.metrics, **valid, **dict(measured)}),
+        step=carry.step + 1,
+    )
+
+
+def apply_resets(
     bridge: Bridge, physics: Physics, sim: SimState | None, reset: Reset, resets: bool, pushes: bool
 ) -> tuple[Physics, Any]:
     """Have the simulator do what `reset` asks; the flags say whether its masks hold anything.
@@ -73,104 +108,82 @@ def respond(
     return physics, sim
 
 
-def simulate(bridge: Bridge, physics: Physics, asked: ActuatorCommand) -> tuple[Physics, SimState]:
-    """`bridge.step`; where the simulator refuses targets that are not finite, it is said whose fault that is.
-
-    Raises:
-      NonFiniteError: names the environments.
-    """
-    try:
-        return bridge.step(physics, *asked)
-    except ValueError as error:
-        rows = np.flatnonzero(~np.isfinite(np.asarray(asked.targets)).all(axis=1))
-        if not rows.size:
-            raise
-        shown = ", ".join(map(str, rows[: nan_guard.MAX_ENVS]))
-        raise nan_guard.NonFiniteError(
-            f"the actions of {len(rows)} environment(s) are not finite ({shown}), though the learner was when it "
-            "was last looked at: an observation term gives such numbers. Mend it, and resume from the last "
-            "checkpoint."
-        ) from error
+def empty_carry(env: Env, state: EnvState, metric_names: Iterable[str]) -> EnvCarry:
+    """The carry before the first control step."""
+    episodes, buffer = metrics.episodes(env.spec.num_envs), metrics.buffer(metric_names)
+    return commit_to_device(EnvCarry(state, episodes, buffer, jnp.zeros((), jnp.int32)))
 
 
-def start(
-    env: Env,
-    bridge: Bridge,
-    judge: Callable[
-        [Carry, nan_guard.History, SimState, jax.Array], tuple[Carry, nan_guard.History, Reset, Any]
-    ],
-    root: jax.Array,
-    *,
-    names: Iterable[str] = (),
-    spread_clocks: bool = True,
-) -> World:
-    """Reset every environment, then take one step with zero action for the first observation.
+def metric_names(
+    env: Env, fns: RolloutFns, runner: RunnerState, state: EnvState, sim: SimState, keys: Keys
+) -> tuple[str, ...]:
+    """What a control step measures; nothing is computed. `runner.rollout` is not read."""
 
-    Args:
-      env: the task.
-      bridge: its simulator.
-      judge: carry, history, state reached, joint targets -> carry, history, reset, flags [reset due,
-        push due, ...]: the compiled second half of a control step.
-      root: key of this process' random streams.
-      names: of metrics that the learner pools in the window, beside the environment's.
-      spread_clocks: give every episode a random age afterwards, so that time-outs do not coincide.
-    """
-    num_envs = env.spec.num_envs
-    state, reset = jax.jit(env.init)(stream(root, "init"))
-    physics, sim = respond(bridge, bridge.init(), None, reset, resets=True, pushes=False)
-    names = (*jax.eval_shape(env.post_step, state, sim)[1].metrics, *names)
+    def measured(learner: Any, replay: Any, pending: Any, state: EnvState, sim: SimState) -> Any:
+        carry = EnvCarry(state, metrics.episodes(env.spec.num_envs), {}, jnp.zeros((), jnp.int32))
+        learner, _, pending, carry, command = act(env, fns.act, learner, replay, pending, carry, sim, keys)
+        history = nan_guard.history(sim, command.targets)
+        _, carry, _, _ = process_env_step(env, fns.process, learner, pending, carry, history, sim, command)
+        return carry.metrics_buffer
 
-    def nothing_yet(state: EnvState) -> Carry:
-        step = jnp.zeros((), jnp.int32)
-        return placed(Carry(state, metrics.episodes(num_envs), metrics.window(names), step))
-
-    state, asked = jax.jit(env.pre_step)(state, jnp.zeros((num_envs, env.spec.action_dim)))
-    jax.block_until_ready(asked)
-    physics, sim = bridge.step(physics, *asked)
-    history = placed(nan_guard.history(sim, asked.targets))
-    carry, history, reset, due = judge(nothing_yet(state), history, sim, asked.targets)
-    physics, sim = respond(bridge, physics, sim, reset, *np.asarray(due)[:2])
-    state = carry.env
-    if spread_clocks:
-        state = jax.jit(env.randomize_clocks)(state, stream(root, "clocks"))
-    return World(nothing_yet(state), physics, jax.tree.map(jnp.copy, sim), history)
+    return tuple(jax.eval_shape(measured, *runner[:3], state, sim))
 
 
-def settle(carry: Carry, state: EnvState, result: StepResult) -> Carry:
-    """`carry` after a control step that led to `state` and `result`."""
-    done = jnp.logical_or(result.terminated, result.truncated)
-    return carry.replace(
-        env=state,
-        episodes=metrics.record(carry.episodes, result.reward, done, ~result.nonfinite),
-        window=metrics.pool(carry.window, result.metrics),
-        step=carry.step + 1,
-    )
+def reset_all(env: Env, bridge: Bridge, key: jax.Array) -> tuple[EnvState, Physics, SimState]:
+    """Every environment at the start of an episode."""
+    state, reset = jax.jit(env.init)(stream(key, "init"))
+    physics, sim = apply_resets(bridge, bridge.init(), None, reset, resets=True, pushes=False)
+    return state, physics, sim
 
 
-def close_window(carry: Carry, axis_name: str | None = None) -> tuple[Carry, dict[str, metrics.Mean]]:
-    """End the window: `carry` with an empty one, and what it held, with that of all devices of `axis_name`.
+def flush_metrics(carry: EnvCarry, axis_name: str | None = None) -> tuple[EnvCarry, dict[str, metrics.Mean]]:
+    """`carry` with an empty metrics buffer, and what was in it, summed over the devices of `axis_name`.
 
     What an environment state holds as one float for all environments (the averages of a curriculum)
     becomes the mean over the devices.
     """
-    window = pooling.psum({**carry.window, **metrics.recent(carry.episodes)}, axis_name)
-    carry = carry.replace(window=metrics.window(carry.window))
+    measured = pooling.psum({**carry.metrics_buffer, **metrics.recent(carry.episodes)}, axis_name)
+    carry = carry.replace(metrics_buffer=metrics.buffer(carry.metrics_buffer))
     if axis_name is None:
-        return carry, window
+        return carry, measured
 
     def shared(x: jax.Array) -> jax.Array:
-        return jax.lax.pmean(x, axis_name) if is_shared(x) else x
+        return jax.lax.pmean(x, axis_name) if is_global_scalar(x) else x
 
-    return carry.replace(env=jax.tree.map(shared, carry.env)), window
+    return carry.replace(env=jax.tree.map(shared, carry.env)), measured
 
 
-def shared_numbers(state: EnvState) -> dict[str, float]:
+def end_rollout(
+    env: Env,
+    fns: RolloutFns,
+    learner: Any,
+    pending: Any,
+    carry: EnvCarry,
+    sim: SimState,
+    iteration: jax.Array,
+    keys: Keys,
+    axis_name: str | None = None,
+) -> tuple[Any, Any, EnvCarry, dict[str, metrics.Mean], Any, jax.Array]:
+    """What follows the last control step: the update, the metrics.
+
+    Returns:
+      learner, pending, carry, metrics of the steps, losses, whether the learner is finite.
+    """
+    # A look ahead, not a step: the state that `observe` returns is dropped, so the next rollout observes `sim` again,
+    # with the same noise.
+    _, obs = env.observe(carry.env, sim)
+    learner, pending, losses, finite = fns.update(learner, pending, obs, iteration, keys, axis_name)
+    carry, measured = flush_metrics(carry, axis_name)
+    return learner, pending, carry, measured, losses, finite
+
+
+def global_scalars(state: EnvState) -> dict[str, float]:
     """What `state` holds as one float for all environments, by its path."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
-    return {leaf_name(path): float(x) for path, x in leaves if is_shared(x)}
+    return {leaf_name(path): float(x) for path, x in leaves if is_global_scalar(x)}
 
 
-def is_shared(x: jax.Array) -> bool:
+def is_global_scalar(x: jax.Array) -> bool:
     """Whether this leaf of an environment state is one float for all environments."""
     return x.ndim == 0 and jnp.issubdtype(x.dtype, jnp.floating)
 
@@ -180,7 +193,7 @@ def leaf_name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def placed(tree: Any) -> Any:
+def commit_to_device(tree: Any) -> Any:
     """`tree` committed to this process' device.
 
     To jit, an array that merely happens to lie on a device is another argument than one that was put

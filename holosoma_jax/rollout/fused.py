@@ -1,13 +1,14 @@
-"""Control steps inside a compiled program: what needs a traceable bridge, and gets no Python in between.
+"""The driver for traceable bridges: control steps and updates as one XLA program, no Python in between.
 
-The halves of a control step are those of the stepped drivers (`rollout`, `experience`), and so are the
-values that go in and come out; a run may be continued with either. What an onlooker could have seen on
-the way is recorded on the device, for environment 0, and shown afterwards.
+The control step is that of `stepped`, and so are the values that go in and come out; a run may be continued with
+either. What a callback could have seen on the way is recorded on the device, for environment 0, and replayed
+afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,82 +16,212 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridges.protocol import Bridge, Physics, SimState
-from holosoma_jax.envs.env import EnvState, Reset, StepResult
-from holosoma_jax.rollout import nan_guard
-from holosoma_jax.rollout.control_step import Step, respond
+from holosoma_jax.envs.env import Env, Reset, StepResult
+from holosoma_jax.parallel import processes
+from holosoma_jax.rollout import control_step, metrics, nan_guard
+from holosoma_jax.rollout.control_step import VALID, apply_resets, commit_to_device
+from holosoma_jax.rollout.state import (
+    IterationStats,
+    Keys,
+    OnIteration,
+    OnStep,
+    RolloutFns,
+    RolloutState,
+    RunnerState,
+    StepInfo,
+    keep_going,
+    no_callback,
+)
+from holosoma_jax.rollout.stepped import Stepped
 
 
-def require_traceable(bridge: Bridge) -> None:
-    """Raise ValueError unless `bridge` can be part of a compiled program."""
-    if not bridge.spec.traceable:
-        raise ValueError(f"bridge: got '{bridge.spec.simulator}', wanted a traceable one, such as 'mjwarp'.")
-
-
-class Glimpse(NamedTuple):
+class Env0Frame(NamedTuple):
     """Environment 0 after a control step, before the simulator resets anything: [1, ...] arrays."""
 
     sim: SimState
     command: jax.Array | None
-    """[1, 3], if the task has commands"""
-    ended: jax.Array
-    """[1] bool, its episode"""
+    """[1, 3] velocity command, if the task has one"""
+    reset: jax.Array
+    """[1] bool, its episode ended"""
 
 
-class Incident(NamedTuple):
-    """The first control step of a stretch that led to a non-finite state."""
+class NonFiniteEvent(NamedTuple):
+    """The first control step that led to a non-finite state."""
 
     t: jax.Array
-    """[] int32, within the stretch; -1 if there was none"""
-    bad: jax.Array
+    """[] int32, control steps before it; -1 if there was none"""
+    nonfinite: jax.Array
     """[E] bool"""
     history: nan_guard.History
 
 
-def calm(history: nan_guard.History, num_envs: int) -> Incident:
-    """No incident yet."""
-    return Incident(jnp.int32(-1), jnp.zeros(num_envs, bool), jax.tree.map(jnp.zeros_like, history))
+class Fused:
+    """Iterations of up to `longest` control steps together, with a traceable bridge.
+
+    It holds a compiled program and the bridge, no state: `RunnerState` goes in, is used up, and comes out. The host
+    waits once per call, so a stop is seen at its end. The number of steps is an argument of the program: every
+    number runs the same one.
+    """
+
+    def __init__(self, env: Env, bridge: Bridge, fns: RolloutFns, longest: int | None = None):
+        """Raise ValueError unless `bridge` can be part of a compiled program."""
+        if not bridge.spec.traceable:
+            raise ValueError(
+                f"bridge: got '{bridge.spec.simulator}', wanted a traceable one, such as 'mjwarp'."
+            )
+        self.env, self.bridge, self.fns = env, bridge, fns
+        self.longest = longest = fns.horizon if longest is None else longest
+        self.created = time.perf_counter()  # for messages about how long compiling took
+        axis_name = processes.axis()
+        self._stepped = Stepped(env, bridge, fns)
+
+        def iterate(learner, replay, pending, rollout, steps, iteration, keys):
+            frames = jax.eval_shape(partial(_frame_of, env), rollout.carry.env, rollout.sim)
+            frames = jax.tree.map(lambda x: jnp.zeros((longest, *x.shape), x.dtype), frames)
+            state = RunnerState(learner, replay, pending, rollout)
+            state, event, frames = jax.lax.fori_loop(
+                0,
+                steps,
+                partial(traced_step, env, bridge, fns, keys, axis_name),
+                (state, no_event(rollout.history, env.spec.num_envs), frames),
+            )
+            learner, replay, pending, (carry, physics, sim, history) = state
+            learner, pending, carry, *ended = control_step.end_rollout(
+                env, fns, learner, pending, carry, sim, iteration, keys, axis_name
+            )
+            rollout = RolloutState(carry, physics, sim, history)
+            return RunnerState(learner, replay, pending, rollout), frames, event, *ended
+
+        self.program = processes.program(iterate, (0, 1, 2, 3), fns.compiler_options())
+
+    def start(
+        self, learner: Any, keys: Keys, *, replay: Any = None, spread_clocks: bool = True
+    ) -> RunnerState:
+        """The state before the first iteration, as `Stepped.start` makes it."""
+        return self._stepped.start(learner, keys, replay=replay, spread_clocks=spread_clocks)
+
+    def iterate(
+        self,
+        state: RunnerState,
+        keys: Keys,
+        iteration: int,
+        count: int = 1,
+        *,
+        on_step: OnStep = no_callback,
+        on_iteration: OnIteration = keep_going,
+    ) -> tuple[RunnerState, IterationStats]:
+        """Iterations `iteration` to `iteration + count - 1`; see `Stepped.iterate`.
+
+        Callbacks are called afterwards (`replay_callbacks`); what `on_iteration` returns comes too late.
+        """
+        steps = count * self.fns.horizon
+        if steps > self.longest:
+            raise ValueError(f"count: got {count}, wanted at most {self.longest // self.fns.horizon}.")
+        state, keys = commit_to_device((state, keys))
+        state, frames, event, measured, losses, finite = self.program(
+            *state, jnp.int32(steps), jnp.int32(iteration), keys
+        )
+        scalars = {**metrics.averages(measured), **metrics.numbers(losses)}  # waits for the program
+
+        def on_each(info: StepInfo) -> None:
+            if info.t % self.fns.horizon == 0:
+                on_iteration(iteration + info.t // self.fns.horizon)
+            on_step(info)
+
+        if on_step is not no_callback or on_iteration is not keep_going:
+            replay_callbacks(frames, event, steps, on_each)
+        valid = scalars.pop(VALID, 1.0)
+        return state, IterationStats(count, steps, scalars, valid, bool(finite))
 
 
-def note(incident: Incident, t: jax.Array, result: StepResult, history: nan_guard.History) -> Incident:
-    """`incident`, or that of control step `t` if it is the first."""
-    first = (incident.t < 0) & result.nonfinite.any()
-    return jax.lax.cond(first, lambda: Incident(jnp.int32(t), result.nonfinite, history), lambda: incident)
+def traced_step(
+    env: Env,
+    bridge: Bridge,
+    fns: RolloutFns,
+    keys: Keys,
+    axis_name: str | None,
+    t: jax.Array,
+    values: tuple[RunnerState, NonFiniteEvent, Env0Frame],
+) -> tuple[RunnerState, NonFiniteEvent, Env0Frame]:
+    """One control step inside a program; row `t` of the frames [T, 1, ...] is written."""
+    (learner, replay, pending, (carry, physics, sim, history)), event, frames = values
+    learner, replay, pending, carry, command = control_step.act(
+        env, fns.act, learner, replay, pending, carry, sim, keys, axis_name
+    )
+    physics, sim = bridge.step(physics, *command)
+    seen = env.velocity_command(carry.env)
+    pending, carry, history, result = control_step.process_env_step(
+        env, fns.process, learner, pending, carry, history, sim, command
+    )
+    event = record_event(event, t, result, history)
+    frames = jax.tree.map(lambda all_, x: all_.at[t].set(x), frames, frame(seen, sim, result))
+    physics, sim = apply_resets_if_any(bridge, physics, sim, result.reset)
+    state = RunnerState(learner, replay, pending, RolloutState(carry, physics, sim, history))
+    return state, event, frames
 
 
-def glimpse(state: EnvState, sim: SimState, result: StepResult) -> Glimpse:
-    """What an onlooker sees of environment 0."""
-    command = getattr(state, "command", None)
-    command = command[:1] if command is not None and command.ndim == 2 else None
-    return Glimpse(jax.tree.map(lambda x: x[:1], sim), command, result.reset.mask[:1])
-
-
-def answer(bridge: Bridge, physics: Physics, sim: SimState, reset: Reset) -> tuple[Physics, SimState]:
-    """`control_step.respond`, inside a program: the simulator is asked only if something is due."""
+def apply_resets_if_any(
+    bridge: Bridge, physics: Physics, sim: SimState, reset: Reset
+) -> tuple[Physics, SimState]:
+    """`control_step.apply_resets`, inside a program: the simulator is asked only if something is due."""
     physics, sim = jax.lax.cond(
         reset.mask.any(),
-        lambda physics, sim: respond(bridge, physics, sim, reset, True, False),
+        lambda physics, sim: apply_resets(bridge, physics, sim, reset, True, False),
         lambda physics, sim: (physics, sim),
         physics,
         sim,
     )
     return jax.lax.cond(
         reset.push_mask.any(),
-        lambda physics, sim: respond(bridge, physics, sim, reset, False, True),
+        lambda physics, sim: apply_resets(bridge, physics, sim, reset, False, True),
         lambda physics, sim: (physics, sim),
         physics,
         sim,
     )
 
 
-def show(seen: Glimpse, incident: Incident, steps: int, on_step: Callable[[Step], None]) -> None:
-    """Call `on_step` for each of `steps` control steps: `seen` is [T, 1, ...], T >= steps.
+def no_event(history: nan_guard.History, num_envs: int) -> NonFiniteEvent:
+    """Every state so far is finite."""
+    return NonFiniteEvent(jnp.int32(-1), jnp.zeros(num_envs, bool), jax.tree.map(jnp.zeros_like, history))
 
-    `Step.env` has the command and nothing else, `Step.reset` its mask; only the first step that led to
-    non-finite states is marked as such.
+
+def record_event(
+    event: NonFiniteEvent, t: jax.Array, result: StepResult, history: nan_guard.History
+) -> NonFiniteEvent:
+    """`event`, or that of control step `t` if it is the first."""
+    first = (event.t < 0) & result.nonfinite.any()
+    return jax.lax.cond(first, lambda: NonFiniteEvent(jnp.int32(t), result.nonfinite, history), lambda: event)
+
+
+def frame(command: jax.Array | None, sim: SimState, result: StepResult) -> Env0Frame:
+    """What a callback sees of environment 0."""
+    command = None if command is None else command[:1]
+    return Env0Frame(jax.tree.map(lambda x: x[:1], sim), command, result.reset.mask[:1])
+
+
+def replay_callbacks(frames: Env0Frame, event: NonFiniteEvent, steps: int, on_step: OnStep) -> None:
+    """Call `on_step` for each of `steps` control steps: `frames` are [T, 1, ...], T >= steps.
+
+    Only the first step that led to non-finite states is marked as such.
     """
-    seen, t_bad = jax.device_get(seen), int(incident.t)
+    frames, t_event = jax.device_get(frames), int(event.t)
     for t in range(steps):
-        now = jax.tree.map(lambda x, t=t: x[t], seen)
-        none: Any = None
-        reset = Reset(now.ended, none, none, np.zeros_like(now.ended), none, none)
-        on_step(Step(t, now, now.sim, reset, incident.bad, incident.history, t == t_bad))
+        now = jax.tree.map(lambda x, t=t: x[t], frames)
+        on_step(
+            StepInfo(
+                t,
+                now.sim,
+                now.command,
+                None,
+                np.asarray(now.reset),
+                event.nonfinite,
+                t == t_event,
+                event.history,
+                None,
+            )
+        )
+
+
+def _frame_of(env: Env, state: Any, sim: SimState) -> Env0Frame:
+    """A frame of these values; for its shape."""
+    return frame(env.velocity_command(state), sim, env.post_step(state, sim)[1])

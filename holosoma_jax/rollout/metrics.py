@@ -1,4 +1,4 @@
-"""What a stretch of experience amounts to: sums on the device, numbers on the host once a window."""
+"""Metrics of control steps: sums on the device, numbers on the host once they are flushed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Episodes(struct.PyTreeNode):
 
 
 def episodes(num_envs: int) -> Episodes:
-    """Nothing has happened yet in `num_envs` environments."""
+    """Episodes of `num_envs` environments before their first control step."""
     return Episodes(
         returns=jnp.zeros(num_envs),
         lengths=jnp.zeros(num_envs, jnp.int32),
@@ -82,26 +82,28 @@ def recent(state: Episodes) -> dict[str, Mean]:
     }
 
 
-def window(names: Iterable[str]) -> dict[str, Mean]:
-    """An empty window for metrics of these names."""
+def buffer(names: Iterable[str]) -> dict[str, Mean]:
+    """An empty buffer for metrics of these names."""
     return {name: Mean(jnp.zeros(()), jnp.zeros(())) for name in names}
 
 
 def pool(state: Mapping[str, Mean], metrics: Mapping[str, Any]) -> dict[str, Mean]:
-    """Add one step's metrics: a scalar counts once, a (sum, count) pair as itself; the others stay."""
+    """Add one step's metrics: a scalar counts once, a (sum, count) pair as itself; the others stay.
 
-    def add(mean: Mean, value: Any) -> Mean:
+    A name that is not in `state` gets a place in it: where that matters, start from `buffer`.
+    """
+
+    def add(mean: Mean | None, value: Any) -> Mean:
         total, count = value if isinstance(value, tuple) else (value, 1.0)
-        return Mean(
-            mean.total + jnp.asarray(total, jnp.float32), mean.weight + jnp.asarray(count, jnp.float32)
-        )
+        added = Mean(jnp.asarray(total, jnp.float32), jnp.asarray(count, jnp.float32))
+        return added if mean is None else Mean(mean.total + added.total, mean.weight + added.weight)
 
-    return {**state, **{name: add(state[name], value) for name, value in metrics.items()}}
+    return {**state, **{name: add(state.get(name), value) for name, value in metrics.items()}}
 
 
-def averages(window: Mapping[str, Mean]) -> dict[str, float]:
-    """Means on the host; what was never counted in this window is left out, unless it is not finite."""
-    fetched = jax.device_get(dict(window))
+def averages(measured: Mapping[str, Mean]) -> dict[str, float]:
+    """Means on the host; what was never counted is left out, unless it is not finite."""
+    fetched = jax.device_get(dict(measured))
     counted = {name: m for name, m in fetched.items() if m.weight > 0 or not np.isfinite(m.total)}
     return {name: float(m.total / m.weight) for name, m in counted.items()}
 

@@ -7,6 +7,12 @@ import zlib
 import jax
 
 from holosoma_jax.parallel import processes
+from holosoma_jax.rollout.state import Keys
+
+
+def keys(seed: int) -> Keys:
+    """The roots of the random streams of a run with this seed."""
+    return Keys(own=root(seed), shared=shared(seed))
 
 
 def root(seed: int, process: int | None = None) -> jax.Array:

@@ -1,53 +1,56 @@
 """What a run leaves beside its numbers: policies, videos, the learning curve.
 
-None of it is worth a run: whatever fails here becomes one warning.
+Whatever fails here becomes one warning; the run continues.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
-import jax.numpy as jnp
 
-from holosoma_jax.experiment import Setup, build, iteration_name, learner_module
+from holosoma_jax.config.schema import Config
+from holosoma_jax.experiment import Setup
 from holosoma_jax.loggers import wandb_sink
 from holosoma_jax.policy import exporting
-from holosoma_jax.policy.policies import Policy
 from holosoma_jax.render import video
-from holosoma_jax.rollout.control_step import Step
+from holosoma_jax.rollout.state import StepInfo
 from holosoma_jax.runs import checkpoint
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.training import learning_curve
+from holosoma_jax.training.callbacks import Callback
 
-FINAL_COMMAND = (0.5, 0.0, 0.0)
-"""m/s forward, m/s left, rad/s: what the robot is asked to do in the video at the end"""
+log = logging.getLogger(__name__)
+
+Film: TypeAlias = Callable[[Config, Callable[[Any], Any], Callable[..., None]], None]
+"""config, policy (observations -> actions), what takes each control step's (simulator state, velocity command):
+lets the policy act for the video at the end of a run, such as `evaluation.film.walk`"""
 
 
-class Artifacts:
-    """`trainer.Extras` of a run: ONNX files at checkpoints, videos of training episodes, the curve."""
+class ArtifactWriter(Callback):
+    """ONNX files at checkpoints, videos of training episodes, the learning curve."""
 
     def __init__(
         self,
         setup: Setup,
         run: RunDir,
-        warn: Callable[[str], None],
         share: Callable[[Path], None] = lambda path: None,
+        film: Film | None = None,
     ):
         """Nothing is made yet.
 
         Args:
           setup: the parts of the run.
           run: where everything goes.
-          warn: gets one line for what could not be made.
           share: gets every new checkpoint, policy and video.
+          film: makes the video at the end; None: there is none.
         """
-        self._setup, self._run, self._warn, self._share = setup, run, warn, share
+        self._setup, self._run, self._share, self._film = setup, run, share, film
         self._shared_videos = 0
         self._recorder = video.EpisodeRecorder(
             setup.cfg.logger.video,
@@ -55,28 +58,28 @@ class Artifacts:
             setup.terrain.ground,
             run.videos,
             setup.env.spec.control_dt,
-            warn=warn,
+            warn=log.warning,
         )
         self._due: str | None = None  # a video that waits for the next episode of environment 0
 
-    def begin(self, iteration: int) -> None:
+    def on_iteration_start(self, iteration: int) -> None:
         """Ask for a video if it is time for one, and pass on those that are drawn."""
         self._share_videos()
         if self._due is None and self._recorder.due(iteration):
             self._due = f"{iteration:07d}"
 
-    def step(self, step: Step) -> None:
+    def on_step(self, info: StepInfo) -> None:
         """Record environment 0, from the start of an episode to its end."""
         if self._due is None and not self._recorder.recording:
             return
-        self._recorder.add(step.sim, getattr(step.env, "command", None))
-        if bool(step.reset.mask[0]):
+        self._recorder.add(info.sim, info.command)
+        if bool(info.reset[0]):
             self._recorder.finish()
             if self._due is not None:
                 self._recorder.start(self._due)
                 self._due = None
 
-    def saved(self, iteration: int, learner: Any) -> None:
+    def on_checkpoint(self, iteration: int, learner: Any) -> None:
         """Export the policy and draw the curve so far."""
         if self._setup.cfg.training.export_onnx:
             self._attempt("policy", lambda: self._share(export(self._setup, self._run, iteration, learner)))
@@ -86,9 +89,10 @@ class Artifacts:
         self._attempt("learning curve", self._curve)
 
     def finish(self, learner: Any | None) -> None:
-        """Wait for the videos; with a `learner`, film it first, alone, walking as `FINAL_COMMAND` says."""
-        if learner is not None and self._setup.cfg.logger.video.enabled:
-            self._attempt("final video", lambda: self._film(learner))
+        """Wait for the videos; with a `learner`, film it first."""
+        film = self._film
+        if learner is not None and film is not None and self._setup.cfg.logger.video.enabled:
+            self._attempt("final video", lambda: self._final_video(film, learner))
         self._attempt("videos", self._recorder.close)
         self._share_videos()
 
@@ -98,40 +102,20 @@ class Artifacts:
             self._share(path)
 
     def _curve(self) -> None:
-        unit = iteration_name(self._setup.cfg)
-        learning_curve.draw(self._run.metrics, self._run.curve, unit=unit)
+        learning_curve.draw(self._run.metrics, self._run.curve, unit=self._setup.learner.iteration_name)
 
-    def _film(self, learner: Any) -> None:
-        from holosoma_jax.evaluation import evaluate
-
-        cfg = self._setup.cfg
-        one = build(replace(cfg, training=replace(cfg.training, num_envs=1)), evaluation=True)
-        try:
-            steps = min(
-                round(cfg.logger.video.length_s / one.env.spec.control_dt), one.env.spec.max_episode_steps - 1
-            )
-            policy = Policy("final", jax.jit(learner_module(cfg).policy_fn(learner)))
-            command = jnp.array([FINAL_COMMAND])
-            self._recorder.finish()
-            self._recorder.start("final")
-            evaluate.run(
-                one,
-                policy,
-                command,
-                steps,
-                jax.random.key(0),
-                lambda moment: self._recorder.add(moment.sim, command),
-            )
-            self._recorder.finish()
-        finally:
-            one.bridge.close()
+    def _final_video(self, film: Film, learner: Any) -> None:
+        self._recorder.finish()
+        self._recorder.start("final")
+        film(self._setup.cfg, jax.jit(self._setup.learner.policy_fn(learner)), self._recorder.add)
+        self._recorder.finish()
 
     def _attempt(self, what: str, make: Callable[[], object]) -> None:
         try:
             make()
         except Exception as error:
             lines = str(error).strip().splitlines()
-            self._warn(f"WARNING: no {what}: {lines[0] if lines else type(error).__name__}")
+            log.warning(f"no {what}: {lines[0] if lines else type(error).__name__}")
 
 
 def export(setup: Setup, run: RunDir, iteration: int, learner: Any) -> Path:
@@ -145,7 +129,7 @@ def export(setup: Setup, run: RunDir, iteration: int, learner: Any) -> Path:
         setup,
         run.policies / f"{iteration}.onnx",
         iteration,
-        learner_module(setup.cfg).policy_fn(learner),
+        setup.learner.policy_fn(learner),
         wandb_run_path=wandb_sink.run_path(run.path),
     )
     hidden = run.policies / ".latest.tmp"

@@ -1,9 +1,31 @@
-"""Which of the two drivers runs: Python between control steps, or whole iterations as one program."""
+"""Which driver takes the control steps: Python between them, or whole iterations as one XLA program."""
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.experiment import Setup
+from holosoma_jax.parallel import processes
+from holosoma_jax.rollout import off_policy, on_policy
+from holosoma_jax.rollout.fused import Fused
+from holosoma_jax.rollout.stepped import Stepped
+
+Driver: TypeAlias = Stepped | Fused
+
+
+def make(setup: Setup) -> Driver:
+    """The driver of a run.
+
+    Raises:
+      ConfigError: see `fused`.
+    """
+    algo, kind = setup.cfg.algo.config, setup.learner.kind
+    rollout_fns = {"on_policy": on_policy.rollout_fns, "off_policy": off_policy.rollout_fns}[kind]
+    fns = rollout_fns(setup.learner, algo, processes.size())
+    if not fused(setup):
+        return Stepped(setup.env, setup.bridge, fns)
+    return Fused(setup.env, setup.bridge, fns, fns.horizon if kind == "on_policy" else algo.logging_interval)
 
 
 def fused(setup: Setup) -> bool:
@@ -12,17 +34,17 @@ def fused(setup: Setup) -> bool:
     Raises:
       ConfigError: it was asked for, and the simulator cannot be part of a program, or there is a viewer.
     """
-    spec, asked = setup.bridge.spec, setup.cfg.training.driver
-    if asked == "fused" and not spec.traceable:
+    spec, driver = setup.bridge.spec, setup.cfg.training.driver
+    if driver == "fused" and not spec.traceable:
         raise ConfigError(
             f"training.driver: got 'fused', but simulator '{spec.simulator}' keeps its state outside of JAX. "
             "Pass --training.driver auto, or simulator:mjwarp."
         )
     if not setup.cfg.training.headless:  # a viewer looks between control steps
-        if asked == "fused":
+        if driver == "fused":
             raise ConfigError(
-                "training.driver: got 'fused' with training.headless false; a viewer looks between control steps, "
-                "and there one program has no between. Leave the driver out."
+                "training.driver: got 'fused' with training.headless false; a viewer needs Python between control "
+                "steps. Leave the driver out."
             )
         return False
-    return spec.traceable and asked != "stepped"
+    return spec.traceable and driver != "stepped"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shlex
 import sys
@@ -11,7 +12,7 @@ import bridges
 from bridges.protocol import CapacityError, SimulatorError
 from holosoma_jax.config import compose, trust
 from holosoma_jax.config.schema import Config
-from holosoma_jax.experiment import Setup, build, iteration_name
+from holosoma_jax.experiment import Setup, build
 from holosoma_jax.loggers.console import REWARD, ConsoleSink
 from holosoma_jax.loggers.jsonl import read_metrics
 from holosoma_jax.loggers.sinks import Sink, make_sinks, share
@@ -22,14 +23,13 @@ from holosoma_jax.runs import checkpoint
 from holosoma_jax.runs.open_run import OpenedRun, open_run
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.signals import on_signal
-from holosoma_jax.training import off_policy, on_policy
-from holosoma_jax.training.artifacts import Artifacts
+from holosoma_jax.terminal import messages_to
+from holosoma_jax.training import loop, run_state
+from holosoma_jax.training.artifacts import ArtifactWriter, Film
+from holosoma_jax.training.callbacks import Callback
 from holosoma_jax.training.viewer_callback import ViewerCallback
 from holosoma_jax.viewer.session import viewer_session
 from holosoma_jax.viewer.viewer import Viewer
-
-LOOPS = {"ppo": on_policy, "fast_sac": off_policy}
-"""Learner -> its training loop, with `begin` and `train`."""
 
 
 def require(cfg: Config) -> None:
@@ -38,50 +38,46 @@ def require(cfg: Config) -> None:
     require_logger(cfg.logger)
 
 
-def run(cfg: Config) -> int:
+def run(cfg: Config, film: Film | None = None) -> int:
     """Train as `cfg` says; returns the exit code (see `holosoma_jax.train.main`).
+
+    film: lets the trained policy act for the video at the end.
 
     Raises:
       ConfigError: something in `cfg` is wrong, or its checkpoint does not fit.
     """
-    with open_run(cfg) as run:
+    with messages_to(_print, _level()), open_run(cfg) as run:
         setup = build(run.config)
         try:
             with viewer_session(setup, f"{setup.robot.name}: {cfg.training.name}", _print) as viewer:
-                return _run(run, setup, viewer)
+                return _run(run, setup, viewer, film)
         finally:
             setup.bridge.close()
 
 
-def _run(run: OpenedRun, setup: Setup, viewer: Viewer | None) -> int:
+def _run(run: OpenedRun, setup: Setup, viewer: Viewer | None, film: Film | None) -> int:
     cfg, folder, saved, warm = run.config, run.folder, run.checkpoint, run.warm_start
-    total = cfg.algo.config.num_learning_iterations
+    total, unit = cfg.algo.config.num_learning_iterations, setup.learner.iteration_name
     _print(f"Run: {folder.path}")
-    loop, unit = LOOPS[cfg.algo.name], iteration_name(cfg)
-    driver, state = loop.begin(setup, saved, _print, warm)
+    driver, state = run_state.create_or_restore(setup, saved, warm)
     if saved is not None:
         _print(f"Continuing from {saved}: {state.iteration} of {total} {unit}s are done.")
     elif warm is not None:
         _print(f"Beginning with the policy of {warm}.")
-    console, files = _sinks(run, state.iteration)
-    main = processes.is_main()
-    artifacts = Artifacts(setup, folder, console.note, lambda path: share(files, path)) if main else None
+    console, files = _sinks(run, setup, state.iteration)
+    callbacks: list[Callback] = [ViewerCallback(viewer)] if viewer is not None else []
+    artifacts = None
+    if processes.is_main():
+        artifacts = ArtifactWriter(setup, folder, lambda path: share(files, path), film)
+        callbacks.append(artifacts)
     try:
-        with on_signal(console.stopping) as stop:
+        with messages_to(console.note, _level()), on_signal(console.stopping) as stop:
             result = loop.train(
-                setup,
-                driver,
-                state,
-                folder,
-                sinks=[*files, console],
-                extras=artifacts
-                and (ViewerCallback(artifacts, viewer, console.note) if viewer else artifacts),
-                say=console.note,
-                stop=stop,
+                setup, driver, state, folder, sinks=[*files, console], callbacks=callbacks, stop=stop
             )
-        console.close()
-        if artifacts is not None:
-            _finish(cfg, artifacts, None if stop.requested else result.state.learner)
+            console.close()
+            if artifacts is not None:
+                _finish(cfg, artifacts, None if stop.requested else result.state.learner)
     except (nan_guard.NonFiniteError, CapacityError, SimulatorError, checkpoint.BrokenSave) as error:
         console.close()
         print(f"error: {error}", file=sys.stderr)
@@ -101,7 +97,12 @@ def _run(run: OpenedRun, setup: Setup, viewer: Viewer | None) -> int:
     return stop.exit_code
 
 
-def _finish(cfg: Config, artifacts: Artifacts, learner: Any | None) -> None:
+def _level() -> int:
+    """Of the messages that are shown: of other processes than the main one, warnings only."""
+    return logging.INFO if processes.is_main() else logging.WARNING
+
+
+def _finish(cfg: Config, artifacts: ArtifactWriter, learner: Any | None) -> None:
     """Wait for the videos, and film `learner`; Ctrl-C leaves that out."""
     if cfg.logger.video.enabled:
         _print("Drawing the videos ...")
@@ -111,7 +112,7 @@ def _finish(cfg: Config, artifacts: Artifacts, learner: Any | None) -> None:
         _print("The last video is left out.")
 
 
-def _sinks(run: OpenedRun, completed: int) -> tuple[ConsoleSink, list[Sink]]:
+def _sinks(run: OpenedRun, setup: Setup, completed: int) -> tuple[ConsoleSink, list[Sink]]:
     """The terminal, and the files; only the main process has either."""
     cfg, folder, main = run.config, run.folder, processes.is_main()
     files = _files(run, completed) if main else []
@@ -124,7 +125,8 @@ def _sinks(run: OpenedRun, completed: int) -> tuple[ConsoleSink, list[Sink]]:
         total,
         completed,
         title=str(folder.path),
-        unit=iteration_name(cfg),
+        unit=setup.learner.iteration_name,
+        learner=setup.learner.console,
         mode="quiet" if quiet else "auto",
         best=best,
     )

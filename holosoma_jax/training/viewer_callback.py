@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import logging
 
-from holosoma_jax.rollout.control_step import Step
-from holosoma_jax.training.trainer import Extras
+from holosoma_jax.rollout.state import StepInfo
+from holosoma_jax.training.callbacks import Callback
 from holosoma_jax.viewer.viewer import Viewer
 
+log = logging.getLogger(__name__)
 
-class ViewerCallback:
-    """`trainer.Extras` that shows every control step and passes every call on to the one it wraps."""
 
-    def __init__(self, extras: Extras, viewer: Viewer, say: Callable[[str], None]):
-        """Show in `viewer`; `say` gets one line when it is closed, training goes on."""
-        self._extras, self._viewer, self._say = extras, viewer, say
-        self._told = False
+class ViewerCallback(Callback):
+    """Shows every control step, until the user closes the viewer; training continues."""
 
-    def begin(self, iteration: int) -> None:
-        """An iteration starts."""
-        self._extras.begin(iteration)
+    def __init__(self, viewer: Viewer):
+        """Show in `viewer`."""
+        self._viewer, self._logged = viewer, False
 
-    def step(self, step: Step) -> None:
+    def on_step(self, info: StepInfo) -> None:
         """A control step has been taken."""
-        self._extras.step(step)
         if not self._viewer.closed:
-            self._viewer.show(step.sim, getattr(step.env, "command", None))
-        elif not self._told:
-            self._told = True
-            self._say("The viewer is closed; training goes on.")
-
-    def saved(self, iteration: int, learner: Any) -> None:
-        """A checkpoint has been written."""
-        self._extras.saved(iteration, learner)
+            self._viewer.show(info.sim, info.command)
+        elif not self._logged:
+            self._logged = True
+            log.info("The viewer is closed; training continues.")

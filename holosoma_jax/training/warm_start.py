@@ -1,7 +1,7 @@
 """A new run that begins with the policy of another: in other environments, another simulator, another task.
 
-What describes environments (their state, the physics, the replay buffer) begins anew; what was learned, and
-how far the curricula had come, goes on.
+What describes environments (their state, the physics, the replay buffer) is new; what was learned, and how far the
+curricula had come, is taken over.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import EnvState
 from holosoma_jax.experiment import Setup
-from holosoma_jax.rollout.control_step import is_shared, leaf_name
+from holosoma_jax.parallel import processes
+from holosoma_jax.rollout.control_step import is_global_scalar, leaf_name
+from holosoma_jax.rollout.state import RunnerState
 from holosoma_jax.runs import checkpoint
-from holosoma_jax.training import trainer
-from holosoma_jax.training.trainer import State
 
 
-def begin(path: Path, setup: Setup, fresh: State) -> tuple[State, checkpoint.Meta]:
+def init_from(path: Path, setup: Setup, fresh: RunnerState) -> tuple[RunnerState, checkpoint.Meta]:
     """A new run, `fresh`, with the learner of checkpoint `path`, and with curricula where they stood.
 
-    The learner is as it was saved: whoever asks puts it under the settings of this session.
+    The learner is as it was saved, under the settings of that run.
 
     Args:
       path: a checkpoint folder.
@@ -43,10 +43,11 @@ def begin(path: Path, setup: Setup, fresh: State) -> tuple[State, checkpoint.Met
     meta = checkpoint.read_meta(path)
     checkpoint.require(path, meta, robot=setup.robot.name, learner=setup.cfg.algo.name)
     _require_same_observations(path, meta.config, compose.to_mapping(setup.cfg))
-    learner = trainer.load(path, {"learner": fresh.learner})["learner"]
-    carry = fresh.world.carry
-    world = fresh.world._replace(carry=carry.replace(env=_with_shared_numbers(carry.env, meta.curriculum)))
-    return fresh._replace(learner=learner, world=world), meta
+    template = {"learner": processes.replicated(fresh.learner)}
+    learner = processes.restored(checkpoint.load(path, template), {"learner": fresh.learner})["learner"]
+    carry = fresh.rollout.carry
+    carry = carry.replace(env=_with_global_scalars(carry.env, meta.curriculum))
+    return fresh._replace(learner=learner, rollout=fresh.rollout._replace(carry=carry)), meta
 
 
 def _require_same_observations(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
@@ -56,7 +57,7 @@ def _require_same_observations(path: Path, there: Mapping[str, Any], here: Mappi
         for one, two in itertools.zip_longest(_observed(other), _observed(settings)):
             if one != two:
                 raise ConfigError(
-                    f"checkpoint {path} observes {_said(one)} in {group} where this run observes {_said(two)}. Leave "
+                    f"checkpoint {path} observes {_shown(one)} in {group} where this run observes {_shown(two)}. Leave "
                     "out observation: and --observation.* to observe as its policy does."
                 )
 
@@ -68,18 +69,18 @@ def _observed(group: Mapping[str, Any]) -> list[tuple[str, str, float, int]]:
     return [(name, term["func"] or name, term["scale"], frames) for name, term in sorted(terms.items())]
 
 
-def _said(term: tuple[str, str, float, int] | None) -> str:
+def _shown(term: tuple[str, str, float, int] | None) -> str:
     if term is None:
         return "nothing more"
     name, func, scale, frames = term
     return f"'{name}'" + f" ({func})" * (func != name) + f" times {scale:g}, {frames} frame(s)"
 
 
-def _with_shared_numbers(state: EnvState, numbers: Mapping[str, float]) -> EnvState:
-    """`state` with `numbers` of another one (`shared_numbers`), as far as it has them."""
+def _with_global_scalars(state: EnvState, numbers: Mapping[str, float]) -> EnvState:
+    """`state` with `numbers` of another one (`global_scalars`), as far as it has them."""
 
     def known(path: Any, x: jax.Array) -> jax.Array:
-        if not (is_shared(x) and leaf_name(path) in numbers):
+        if not (is_global_scalar(x) and leaf_name(path) in numbers):
             return x
         return jax.device_put(np.asarray(numbers[leaf_name(path)], x.dtype), x.sharding)
 

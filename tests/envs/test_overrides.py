@@ -19,7 +19,7 @@ from holosoma_jax.envs import terrain
 from holosoma_jax.envs.env import Env, StepResult
 from holosoma_jax.envs.terms.observations import mirrored
 from holosoma_jax.envs.view import View
-from holosoma_jax.experiment import learner_spec
+from holosoma_jax.experiment import learner_spec, load_learner
 from holosoma_jax.learn.symmetry import Reflection
 from tests.envs.test_locomotion import PLANE, N, make, standing
 from tests.support import terms
@@ -189,7 +189,8 @@ def test_an_observation_of_ones_own_brings_its_mirror(tmp_path: Path) -> None:
         file.write_text(yaml.safe_dump({"groups": {**preset["groups"], "actor_obs": group}}))
         mine = (f"observation:{file}", *arguments)
         env = make(*mine)
-        return env.spec, learner_spec(compose.load([*PLANE, *mine]), env, robots.load("g1"))
+        cfg = compose.load([*PLANE, *mine])
+        return env.spec, learner_spec(cfg, env, robots.load("g1"), load_learner(cfg))
 
     env, learner = spec("own")
     (term,) = (term for term in env.layout if term.name == "own")

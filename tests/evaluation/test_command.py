@@ -189,7 +189,7 @@ def test_a_checkpoint_and_its_onnx_file_score_alike(tmp_path: Path) -> None:
         ]
     )
     parts = experiment.build(cfg)
-    learner = ppo.init(jax.random.key(5), parts.learner, cfg.algo.config)
+    learner = ppo.init(jax.random.key(5), parts.learner_spec, cfg.algo.config)
     saved = compose.to_mapping(cfg)
     meta = checkpoint.Meta(
         step=7, robot="g1", simulator="mujoco", num_envs=2, seed=0, elapsed_s=0.0, config=saved

@@ -16,9 +16,9 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.envs.perturbations import apply_perturbations
 from holosoma_jax.evaluation import evaluate, perturbations
-from holosoma_jax.evaluation.evaluate import StepInfo
 from holosoma_jax.experiment import Setup
 from holosoma_jax.policy.policies import Policy
+from holosoma_jax.rollout.state import StepInfo
 from tests.envs.test_overrides import make_robot
 
 ENVS = 3
@@ -68,7 +68,7 @@ def test_the_policy_is_told_the_command_from_the_first_step_and_through_falls(
 
     def on_step(info: StepInfo) -> None:
         heights.append(np.array(info.sim.root_pos[:, 2]))
-        first.append(info.first)
+        first.append(np.asarray(info.pending.first))
 
     result = evaluate.run(clean, Policy("flail", watched), WALK, 120, key, on_step)
     np.testing.assert_allclose(watched.commands, np.broadcast_to(WALK, (120, ENVS, 3)), rtol=1e-6)

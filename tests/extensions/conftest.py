@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.messages import messages
 from tests.support.pages import write_files
+from tests.support.programs import cached_programs, program_cache
+
+__all__ = ["cached_programs", "messages", "outside", "program_cache"]
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,8 @@ import math
 
 from rich.console import Console
 
+from holosoma_jax.learn.fast_sac import record as fast_sac
+from holosoma_jax.learn.ppo import record as ppo
 from holosoma_jax.loggers.console import ConsoleSink
 
 SCALARS = {
@@ -29,6 +31,7 @@ class Clock:
 def sink(terminal: bool, clock=None, **kwargs) -> tuple[ConsoleSink, io.StringIO]:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=100, color_system=None, legacy_windows=False)
+    kwargs = {"learner": ppo.LEARNER.console} | kwargs
     return ConsoleSink(10, console=console, clock=clock or Clock(), **kwargs), out
 
 
@@ -47,7 +50,7 @@ def test_without_a_terminal_one_line_per_write():
 
 
 def test_an_off_policy_run_counts_steps_and_shows_its_own_losses():
-    shown, out = sink(False, unit="step")
+    shown, out = sink(False, unit="step", learner=fast_sac.LEARNER.console)
     shown.write(5, {"Train/mean_reward": 1.0, "Loss/qf_loss": 2.25, "Loss/alpha_value": 0.0015})
     assert (
         out.getvalue()

@@ -9,6 +9,7 @@ import re
 import pytest
 from rich.console import Console
 
+from holosoma_jax.learn.ppo.record import LEARNER
 from holosoma_jax.loggers import dashboard
 from holosoma_jax.loggers.dashboard import View, sparkline, speed, split_of
 from tests.loggers.test_console import SCALARS, sink
@@ -21,7 +22,18 @@ LOSSES = dict.fromkeys(("Loss/Value", "Loss/Surrogate", "Loss/Entropy", "Policy/
 def view(width: int, height: int, **scalars: float) -> View:
     everything = SCALARS | TIMES | scalars
     return View(
-        "logs/run", "iteration", 3, 10, 61.0, 3661.0, 20.0, [1.0, 2.0, 3.0], everything, width, height
+        "logs/run",
+        "iteration",
+        3,
+        10,
+        61.0,
+        3661.0,
+        20.0,
+        [1.0, 2.0, 3.0],
+        everything,
+        LEARNER.console,
+        width,
+        height,
     )
 
 

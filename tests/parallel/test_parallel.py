@@ -10,18 +10,14 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.learn import ppo
 from holosoma_jax.parallel import devices, processes
 from holosoma_jax.rollout import seeding
-from holosoma_jax.rollout.on_policy_steps import Stepped
-from tests.support import toy
+from tests.support import small
 
 
 def test_pooled_learners_stay_equal_and_learn_from_every_shard():
     """Four devices on a quarter of the environments each: all end with the same state, close to the one
     that a single device reaches on all of them (the mini-batches are other ones)."""
-    cfg = toy.config(num_mini_batches=1, num_learning_epochs=1, schedule="fixed")
-    setup = toy.setup(cfg)
-    learner = ppo.init(jax.random.key(0), setup.learner, cfg.algo.config)
-    driver, root = Stepped(setup.env, setup.bridge, 8), seeding.root(0)
-    learner, _, batch, *_ = driver.collect(learner, driver.start(learner, root), root)
+    learner = small.learner(num_mini_batches=1, num_learning_epochs=1, schedule="fixed")
+    batch = small.rollout(learner, steps=8, num_envs=16)
     alone, _ = jax.jit(ppo.update)(learner, batch, jax.random.key(1))
 
     steps = batch._replace(last_value=batch.last_value[None])

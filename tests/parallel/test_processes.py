@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from holosoma_jax.config import compose
-from holosoma_jax.learn import fast_sac, ppo
+from holosoma_jax.learn import ppo
 from holosoma_jax.parallel import devices, launch
 from holosoma_jax.runs import checkpoint
 from tests.support import small, toy
@@ -194,7 +194,6 @@ def learner(step: Path) -> list[np.ndarray]:
     """The learner in a checkpoint, read by a single process."""
     meta = checkpoint.read_meta(step)
     setup = toy.setup(compose.from_mapping(meta.config))
-    module = {"ppo": ppo, "fast_sac": fast_sac}[setup.cfg.algo.name]
-    fresh = module.init(jax.random.key(0), setup.learner, setup.cfg.algo.config)
+    fresh = setup.learner.init(jax.random.key(0), setup.learner_spec, setup.cfg.algo.config)
     found = checkpoint.load(step, {"learner": fresh})["learner"].replace(hyper=None)
     return [np.asarray(x) for x in jax.tree.leaves(found)]

@@ -16,11 +16,13 @@ from bridges.protocol import CapacityError, Ground
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.envs.terrain import Terrain
-from holosoma_jax.experiment import Setup, learner_spec
-from holosoma_jax.rollout import fused_off_policy, fused_on_policy, seeding
+from holosoma_jax.experiment import Setup, learner_spec, load_learner
+from holosoma_jax.rollout import on_policy, seeding
+from holosoma_jax.rollout.fused import Fused
 from holosoma_jax.runs.run_dir import RunDir
-from holosoma_jax.training import drivers, off_policy, on_policy
-from holosoma_jax.training.trainer import Result
+from holosoma_jax.training import drivers, loop, run_state
+from holosoma_jax.training.callbacks import Callback
+from holosoma_jax.training.loop import Result
 from tests.support import toy
 from tests.support.biped import BIPED, STANDING, config
 from tests.training.test_on_policy import Rows
@@ -47,7 +49,8 @@ def make() -> Iterator[Make]:
         env = toy.make_env(NUM_ENVS)
 
         def build(cfg: Config) -> Setup:
-            return Setup(cfg, BIPED, ground, bridge, env, learner_spec(cfg, env, BIPED))
+            learner = load_learner(cfg)
+            return Setup(cfg, BIPED, ground, bridge, env, learner, learner_spec(cfg, env, BIPED, learner))
 
         yield build
         bridge.close()
@@ -55,25 +58,18 @@ def make() -> Iterator[Make]:
 
 def go(setup: Setup, folder: Path, saved: Path | None = None, **kwargs: Any) -> Result:
     """One session in `folder`."""
-    loop = on_policy if setup.cfg.algo.name == "ppo" else off_policy
-    driver, state = loop.begin(setup, saved, kwargs.get("say", print))
+    driver, state = run_state.create_or_restore(setup, saved)
     return loop.train(setup, driver, state, RunDir(folder), **kwargs)
 
 
-class Onlooker:
+class Watch(Callback):
     """Notes what it sees of environment 0."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[np.ndarray, bool]] = []
 
-    def begin(self, iteration: int) -> None:
-        pass
-
-    def step(self, step: Any) -> None:
-        self.seen.append((np.array(step.sim.joint_pos[0]), bool(step.reset.mask[0])))
-
-    def saved(self, iteration: int, learner: Any) -> None:
-        pass
+    def on_step(self, info: Any) -> None:
+        self.seen.append((np.array(info.sim.joint_pos[0]), bool(info.reset[0])))
 
 
 PPO = pytest.param(toy.config, id="ppo")
@@ -82,12 +78,12 @@ FAST_SAC = pytest.param(toy.fast_sac, id="fast-sac", marks=pytest.mark.slow)
 
 @pytest.mark.parametrize("settings", [PPO, FAST_SAC])
 def test_both_drivers_give_the_same_numbers(make, settings, tmp_path):
-    """Learner, environments, physics, what is logged, and what an onlooker sees."""
+    """Learner, environments, physics, what is logged, and what a callback sees."""
     found = {}
     for driver in ("stepped", "fused"):
-        parts, rows, onlooker = make(settings(driver=driver)), Rows(), Onlooker()
-        result = go(parts, tmp_path / driver, sinks=[rows], extras=onlooker)
-        found[driver] = toy.everything(parts, result.state), rows, onlooker.seen
+        parts, rows, watch = make(settings(driver=driver)), Rows(), Watch()
+        result = go(parts, tmp_path / driver, sinks=[rows], callbacks=[watch])
+        found[driver] = toy.everything(parts, result.state), rows, watch.seen
     (stepped, rows, seen), (fused, fused_rows, fused_seen) = found["stepped"], found["fused"]
     # Contacts magnify the rounding in which the programs differ; speeds reach 30 rad/s, accelerations 800.
     for part in ("physics", "sim"):
@@ -124,70 +120,72 @@ def test_a_saved_run_continues_bit_for_bit(make, settings, tmp_path):
 
 
 def test_an_iteration_compiles_once_and_uses_its_arguments_up(make):
-    parts = make(toy.config())
-    driver, state = on_policy.begin(parts)
-    assert isinstance(driver, fused_on_policy.Fused)
-    learner, world, root = state.learner, state.world, seeding.root(0)
-    first = world.physics.qpos
+    driver, (state, *_) = run_state.create_or_restore(make(toy.config()))
+    assert isinstance(driver, Fused)
+    first = state.rollout.physics.qpos
     for i in range(3):
-        done = driver.iterate(learner, world, root, seeding.stream(root, "update", i))
-        learner, world = done.learner, done.world
+        state, _ = driver.iterate(state, seeding.keys(0), i)
     assert driver.program._cache_size() == 1
     assert first.is_deleted()
 
 
-def test_stretches_of_any_length_are_one_program(make):
-    parts = make(toy.fast_sac())
-    driver, state = off_policy.begin(parts)
-    assert isinstance(driver, fused_off_policy.Fused)
-    learner, experience, world, roots = state.learner, state.experience, state.world, off_policy.keys(0)
+def test_any_number_of_iterations_is_one_program(make):
+    driver, (state, *_) = run_state.create_or_restore(make(toy.fast_sac()))
+    assert isinstance(driver, Fused)
     for steps in (4, 1, 3):
-        done = driver.advance(learner, experience, world, steps, roots)
-        learner, experience, world = done.learner, done.experience, done.world
-        assert done.steps == steps
-    assert int(world.carry.step) == 8
+        state, stats = driver.iterate(state, seeding.keys(0), 0, steps)
+        assert stats.iterations == stats.control_steps == steps
+    assert int(state.rollout.carry.step) == 8
     assert driver.program._cache_size() == 1
-    with pytest.raises(ValueError, match="steps: got 5, wanted at most 4"):
-        driver.advance(learner, experience, world, 5, roots)
+    with pytest.raises(ValueError, match="count: got 5, wanted at most 4"):
+        driver.iterate(state, seeding.keys(0), 0, 5)
 
 
-def test_a_diverged_environment_is_reported_and_reset(make, tmp_path):
+def test_a_diverged_environment_is_reported_and_reset(make, tmp_path, messages):
     """It costs one transition; the others do not notice."""
-    parts, said = make(toy.config(num_learning_iterations=1)), []
-    driver, state = on_policy.begin(parts)
-    physics = state.world.physics
-    spoilt = physics._replace(qvel=physics.qvel.at[3, 4].set(1e30))
-    state = state._replace(world=state.world._replace(physics=spoilt))
+    parts = make(toy.config(num_learning_iterations=1))
+    driver, state = run_state.create_or_restore(parts)
+    physics = state.runner.rollout.physics
+    state = with_physics(state, physics._replace(qvel=physics.qvel.at[3, 4].set(1e30)))
     rows = Rows()
-    result = on_policy.train(
-        parts, driver, state, RunDir(tmp_path), sinks=[rows], extras=Onlooker(), say=said.append
-    )
-    assert any(
-        "1 environment(s) became non-finite at control step 0 (environments 3;" in line for line in said
-    )
+    result = loop.train(parts, driver, state, RunDir(tmp_path), sinks=[rows], callbacks=[Watch()])
+    text = "1 environment(s) became non-finite at control step 0 (environments 3;"
+    assert any(text in line for line in messages)
     assert rows[0][1]["Env/nonfinite"] == pytest.approx(1 / 8)
     with np.load(tmp_path / "nonfinite" / "0.npz") as report:
         assert report["env_ids"].tolist() == [3]
         assert np.isnan(report["joint_pos"][-1]).all()
-    assert not np.asarray(result.state.world.physics.diverged).any()
-    chex.assert_tree_all_finite(jax.tree.map(np.asarray, tuple(result.state.world.sim)))
+    rollout = result.state.runner.rollout
+    assert not np.asarray(rollout.physics.diverged).any()
+    chex.assert_tree_all_finite(jax.tree.map(np.asarray, tuple(rollout.sim)))
 
 
-def test_a_buffer_that_was_too_small_stops_the_run_and_says_what_to_set(make, tmp_path):
+def with_physics(state, physics):
+    rollout = state.runner.rollout._replace(physics=physics)
+    return state._replace(runner=state.runner._replace(rollout=rollout))
+
+
+def test_a_buffer_that_was_too_small_stops_the_run_and_says_what_to_set(make, tmp_path, messages):
     """The flag that a control step leaves in the physics; tests/bridges lets it come about."""
-    parts, said = make(toy.config(num_learning_iterations=1)), []
-    driver, state = on_policy.begin(parts)
-    learner, world = jax.tree.map(np.array, state.learner), jax.tree.map(np.array, state.world.physics)
-    on_policy.train(parts, driver, state, RunDir(tmp_path / "good"), say=said.append)
-    assert sum("buffers, at most so far" in line and "of 300 constraint rows" in line for line in said) == 1
+    parts = make(toy.config(num_learning_iterations=1))
+    driver, state = run_state.create_or_restore(parts)
+    physics = jax.tree.map(np.array, state.runner.rollout.physics)
+    loop.train(parts, driver, state, RunDir(tmp_path / "good"))
+    sizes = [
+        line for line in messages if "buffers, at most so far" in line and "of 300 constraint rows" in line
+    ]
+    assert len(sizes) == 1
 
-    state = on_policy.begin(parts)[1]
-    usage = world.usage._replace(overflow=np.ones(NUM_ENVS, np.int32), rows=np.full(NUM_ENVS, 340, np.int32))
-    state = state._replace(learner=learner, world=state.world._replace(physics=world._replace(usage=usage)))
+    driver, state = run_state.create_or_restore(parts)
+    usage = physics.usage._replace(
+        overflow=np.ones(NUM_ENVS, np.int32), rows=np.full(NUM_ENVS, 340, np.int32)
+    )
     with pytest.raises(
         CapacityError, match=r"340 constraint rows, .*njmax_per_env is 300; .*njmax-per-env=432;"
     ):
-        on_policy.train(parts, driver, state, RunDir(tmp_path / "bad"), say=said.append)
+        loop.train(
+            parts, driver, with_physics(state, physics._replace(usage=usage)), RunDir(tmp_path / "bad")
+        )
 
 
 def test_a_simulator_outside_of_jax_cannot_be_fused():
@@ -195,11 +193,7 @@ def test_a_simulator_outside_of_jax_cannot_be_fused():
     with pytest.raises(
         ConfigError, match=r"^training.driver: got 'fused', but simulator 'toy' .*simulator:mjwarp"
     ):
-        on_policy.begin(parts)
+        run_state.create_or_restore(parts)
     assert not drivers.fused(toy.setup())
-    for wrong in (
-        lambda: fused_on_policy.Fused(parts.env, parts.bridge, 8),
-        lambda: fused_off_policy.Fused(parts.env, parts.bridge, cast(Any, None), 8),
-    ):
-        with pytest.raises(ValueError, match="got 'toy', wanted a traceable one"):
-            wrong()
+    with pytest.raises(ValueError, match="got 'toy', wanted a traceable one"):
+        Fused(parts.env, parts.bridge, on_policy.rollout_fns(parts.learner, parts.cfg.algo.config))

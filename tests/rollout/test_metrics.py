@@ -42,13 +42,13 @@ def test_only_the_last_hundred_episodes_count():
         assert int(state.finished) == count
 
 
-def test_window_pools_scalars_and_pairs():
+def test_buffer_pools_scalars_and_pairs():
     # A scalar is averaged over steps, a pair over its counts: (6 + 0) / (3 + 0) and (1 + 3) / 2.
     steps = [
         {"Env/a": jnp.float32(1), "Episode/b": (jnp.float32(6), jnp.int32(3)), "Episode/never": (0.0, 0.0)},
         {"Env/a": jnp.float32(3), "Episode/b": (jnp.float32(0), jnp.int32(0)), "Episode/never": (0.0, 0.0)},
     ]
-    window = metrics.window(steps[0])
+    measured = metrics.buffer(steps[0])
     for step in steps:
-        window = metrics.pool(window, step)
-    assert metrics.averages(window) == {"Env/a": 2.0, "Episode/b": 2.0}
+        measured = metrics.pool(measured, step)
+    assert metrics.averages(measured) == {"Env/a": 2.0, "Episode/b": 2.0}

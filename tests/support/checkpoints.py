@@ -52,8 +52,7 @@ def write_run(
     plane = "terrain:terrain-locomotion-plane"
     cfg = compose.load([f"exp:{preset}", plane, "--training.num-envs=2", *overrides])
     parts = experiment.build(cfg)
-    module = experiment.learner_module(cfg)
-    init = jax.jit(lambda key: change(module.init(key, parts.learner, cfg.algo.config)))
+    init = jax.jit(lambda key: change(parts.learner.init(key, parts.learner_spec, cfg.algo.config)))
     learner = init(jax.random.key(5))
     meta = checkpoint.Meta(
         step=STEP,

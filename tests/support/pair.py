@@ -18,7 +18,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.learn import ppo
 from holosoma_jax.parallel import processes
 from holosoma_jax.runs import checkpoint
-from holosoma_jax.training import trainer
+from holosoma_jax.training import run_state
 from tests.support import small
 
 
@@ -73,13 +73,15 @@ def saved(rank: int, folder: Path) -> None:
     meta = checkpoint.Meta(
         step=1, robot="", simulator="", num_envs=4, seed=0, elapsed_s=0.0, config={}, processes=2
     )
-    path = checkpoint.save(folder / "checkpoints", trainer.as_stored(items), meta)
+    path = checkpoint.save(folder / "checkpoints", run_state.as_stored(items), meta)
     fresh = jax.tree.map(lambda x: 0 * x, items)
-    for ours, theirs in zip(jax.tree.leaves(items), jax.tree.leaves(trainer.load(path, fresh)), strict=True):
+    for ours, theirs in zip(
+        jax.tree.leaves(items), jax.tree.leaves(run_state.load(path, fresh)), strict=True
+    ):
         np.testing.assert_array_equal(ours, theirs)
         assert ours.dtype == theirs.dtype
     try:
-        checkpoint.save(folder / "file" / "checkpoints", trainer.as_stored(items), meta)
+        checkpoint.save(folder / "file" / "checkpoints", run_state.as_stored(items), meta)
     except checkpoint.SaveError as error:
         assert "could not write" in str(error)
     else:

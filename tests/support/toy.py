@@ -31,10 +31,10 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.schema import Config, TrainingConfig
 from holosoma_jax.envs.env import ActuatorCommand, Env, EnvSpec, ObservationTerm, Reset, StepResult
 from holosoma_jax.envs.terrain import Terrain
-from holosoma_jax.experiment import Setup, learner_spec
+from holosoma_jax.experiment import Setup, learner_spec, load_learner
 from holosoma_jax.parallel import processes
 from holosoma_jax.robots.robot import Robot
-from holosoma_jax.training.on_policy import State
+from holosoma_jax.training.run_state import RunState
 
 JOINTS = 3
 BODIES = ("base", "foot")
@@ -367,16 +367,19 @@ def setup(cfg: Config | None = None, *, robot: str = "toy", poison_at: int | Non
     env = make_env(num_envs)
     named = cast("Robot", SimpleNamespace(name=robot, action_reach=np.full(JOINTS, RANGE)))
     ground = cast("Terrain", SimpleNamespace(ground=Ground()))
-    return Setup(cfg, named, ground, bridge, env, learner_spec(cfg, env, named))
+    learner = load_learner(cfg)
+    return Setup(cfg, named, ground, bridge, env, learner, learner_spec(cfg, env, named, learner))
 
 
-def everything(setup: Setup, state: State) -> dict[str, Any]:
+def everything(setup: Setup, state: RunState) -> dict[str, Any]:
     """All that a run is, as arrays on the host: learner, environments, simulator, keys, counters."""
 
     def fetch(x: jax.Array) -> np.ndarray:
         return np.array(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
 
-    learner, world, iteration, _, experience = state
-    parts = {"learner": learner, "carry": world.carry, "sim": world.sim, "experience": experience}
-    physics = dict(setup.bridge.get_state(world.physics))
-    return {"iteration": iteration, "physics": physics, **jax.tree.map(fetch, parts)}
+    learner, replay, pending, rollout = state.runner
+    parts = {"learner": learner, "carry": rollout.carry, "sim": rollout.sim, "replay": replay}
+    if setup.learner.kind == "off_policy":  # else it is a buffer to be filled again
+        parts["last_transition"] = pending
+    physics = dict(setup.bridge.get_state(rollout.physics))
+    return {"iteration": state.iteration, "physics": physics, **jax.tree.map(fetch, parts)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support.messages import messages as messages
 from tests.support.programs import cached_programs, program_cache
 
 __all__ = ["cached_programs", "program_cache"]

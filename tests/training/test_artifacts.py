@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.training import artifacts
-from holosoma_jax.training.artifacts import Artifacts
+from holosoma_jax.training.artifacts import ArtifactWriter
 from tests.support import toy
 
 
@@ -48,8 +49,8 @@ def run(tmp_path):
     return RunDir(tmp_path)
 
 
-def onlooker(setup, run, said):
-    made = Artifacts(setup, run, said.append)
+def writer(setup, run, **options):
+    made = ArtifactWriter(setup, run, **options)
     made._recorder = Recorder()
     return made
 
@@ -57,61 +58,73 @@ def onlooker(setup, run, said):
 def step(number: int, ends: bool):
     """Environment 0 at joint angle `number`; its episode ends or not, environment 1's always does."""
     sim = SimpleNamespace(joint_pos=np.full((2, 1), float(number)))
-    reset = SimpleNamespace(mask=jnp.array([ends, True]))
-    return SimpleNamespace(sim=sim, reset=reset, env=SimpleNamespace(command=None))
+    return SimpleNamespace(sim=sim, reset=jnp.array([ends, True]), command=None)
 
 
 def test_video_shows_one_whole_episode_of_the_first_environment(run):
-    made = onlooker(toy.setup(), run, [])
+    made = writer(toy.setup(), run)
     ends = {2, 5, 6, 9}
     for iteration in range(4):  # of three control steps each
-        made.begin(iteration)
+        made.on_iteration_start(iteration)
         for number in range(3 * iteration, 3 * iteration + 3):
-            made.step(step(number, number in ends))
+            made.on_step(step(number, number in ends))
     # due at iteration 0; the episode under way ends with step 2, the next one is steps 3, 4, 5
     assert made._recorder.told == ["0000000", 3.0, 4.0, 5.0, "end"]
 
 
 def test_a_video_that_is_due_waits_for_the_one_under_way(run):
-    made = onlooker(toy.setup(), run, [])
-    made.begin(0)
-    made.step(step(0, True))
-    made.begin(10)  # not due while recording
-    made.step(step(1, True))
-    made.begin(20)
-    made.step(step(2, True))
+    made = writer(toy.setup(), run)
+    made.on_iteration_start(0)
+    made.on_step(step(0, True))
+    made.on_iteration_start(10)  # not due while recording
+    made.on_step(step(1, True))
+    made.on_iteration_start(20)
+    made.on_step(step(2, True))
     assert made._recorder.told == ["0000000", 1.0, "end", "0000020"]
 
 
-def test_what_cannot_be_made_is_a_warning_and_the_rest_is_made(run, monkeypatch):
+def test_what_cannot_be_made_is_a_warning_and_the_rest_is_made(run, monkeypatch, messages):
     def refuse(*args):
         raise RuntimeError("the exporter is out of order\nand has more to say")
 
     monkeypatch.setattr(artifacts, "export", refuse)
     run.metrics.write_text('{"step": 1, "Train/mean_reward": 1.0, "Train/mean_episode_length": 9.0}\n')
-    said: list[str] = []
     setup = toy.setup(toy.config(export_onnx=True))
-    onlooker(setup, run, said).saved(1, jax.random.key(0))
-    assert said == ["WARNING: no policy: the exporter is out of order"]
+    writer(setup, run).on_checkpoint(1, jax.random.key(0))
+    assert messages == ["WARNING: no policy: the exporter is out of order"]
     assert run.curve.exists()
 
 
-def test_no_final_video_where_videos_are_off(run, monkeypatch):
-    monkeypatch.setattr(artifacts, "build", pytest.fail)
-    said: list[str] = []
-    onlooker(toy.setup(), run, said).finish(jax.random.key(0))
-    assert said == []
+def test_the_final_video_shows_the_learners_policy(run):
+    cfg = toy.config()
+    cfg = replace(cfg, logger=replace(cfg.logger, video=replace(cfg.logger.video, enabled=True)))
+    setup = toy.setup(cfg)
+    learner = setup.learner.init(jax.random.key(0), setup.learner_spec, cfg.algo.config)
+    obs = np.ones((1, 13), np.float32)
+
+    def film(cfg, act, show):
+        show(SimpleNamespace(joint_pos=np.asarray(act(obs))), None)
+
+    made = writer(setup, run, film=film)
+    made.finish(learner)
+    shown = float(setup.learner.mode(learner, obs)[0, 0])
+    assert made._recorder.told == ["final", pytest.approx(shown, rel=1e-5), "end"]
+
+
+def test_no_final_video_where_videos_are_off(run, messages):
+    writer(toy.setup(), run, film=pytest.fail).finish(jax.random.key(0))
+    assert messages == []
 
 
 def test_what_is_new_is_passed_on_once(run, tmp_path):
     shared: list[Path] = []
-    made = Artifacts(toy.setup(), run, lambda text: None, shared.append)
+    made = ArtifactWriter(toy.setup(), run, shared.append)
     made._recorder = Recorder()  # type: ignore[assignment]
-    made.begin(1)
+    made.on_iteration_start(1)
     assert shared == []
     made._recorder.videos.append(tmp_path / "0000000.mp4")
-    made.begin(2)
-    made.begin(3)
+    made.on_iteration_start(2)
+    made.on_iteration_start(3)
     assert shared == [tmp_path / "0000000.mp4"]
     made._recorder.videos.append(tmp_path / "final.mp4")
     made.finish(None)

@@ -14,7 +14,7 @@ import pytest
 
 from holosoma_jax.config import compose
 from holosoma_jax.runs import checkpoint
-from holosoma_jax.training.session import LOOPS
+from holosoma_jax.training import run_state
 from tests.support import toy
 from tests.support.child import arguments, fast_sac_arguments, toy_training
 
@@ -50,7 +50,7 @@ def rows(run: Path) -> list[dict[str, float]]:
 def state(step: Path) -> dict:
     """All that a checkpoint holds, as a session would begin with it."""
     setup = toy.setup(compose.from_mapping(checkpoint.read_meta(step).config))
-    return toy.everything(setup, LOOPS[setup.cfg.algo.name].begin(setup, step)[1])
+    return toy.everything(setup, run_state.create_or_restore(setup, step)[1])
 
 
 def survive(

@@ -22,16 +22,17 @@ from holosoma_jax.rollout import nan_guard
 from holosoma_jax.runs import checkpoint
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.signals import on_signal
-from holosoma_jax.training import off_policy, on_policy
-from holosoma_jax.training.trainer import Result
+from holosoma_jax.training import loop, run_state
+from holosoma_jax.training.callbacks import Callback
+from holosoma_jax.training.loop import Result
 from tests.support import toy
 from tests.training.test_on_policy import Rows
 
 
 def go(setup: Setup, folder: Path, saved: Path | None = None, **kwargs) -> Result:
     """One session in `folder`."""
-    driver, state = off_policy.begin(setup, saved, kwargs.get("say", print))
-    return off_policy.train(setup, driver, state, RunDir(folder), **kwargs)
+    driver, state = run_state.create_or_restore(setup, saved)
+    return loop.train(setup, driver, state, RunDir(folder), **kwargs)
 
 
 def parameters(result: Result):
@@ -97,10 +98,10 @@ def test_without_the_buffer_learning_waits_for_fresh_steps(tmp_path):
     # the step under way when the run was saved is the first that is stored: the eighth comes seven later
     waiting = resumed(19)
     chex.assert_trees_all_equal(parameters(waiting), before)
-    assert int(waiting.state.experience.replay.ptr) == 7
+    assert int(waiting.state.runner.replay.buffer.ptr) == 7
     learning = resumed(20)
     assert int(learning.state.learner.updates) == updates + 1
-    assert int(learning.state.experience.replay.ptr) == 8
+    assert int(learning.state.runner.replay.buffer.ptr) == 8
 
 
 def test_a_wait_for_fresh_steps_is_not_cut_short_by_saving_the_buffer_meanwhile(tmp_path):
@@ -108,26 +109,30 @@ def test_a_wait_for_fresh_steps_is_not_cut_short_by_saving_the_buffer_meanwhile(
     options = {"resume_learning_starts": 9, "save_buffer": True}
     cfg = toy.fast_sac(num_learning_iterations=17, **options)
     waiting = go(toy.setup(cfg), tmp_path / "second", first.checkpoint)
-    _, state = off_policy.begin(toy.setup(toy.fast_sac(**options)), waiting.checkpoint)
-    assert (int(state.experience.wait), int(state.experience.replay.ptr)) == (9, 5)
+    _, state = run_state.create_or_restore(toy.setup(toy.fast_sac(**options)), waiting.checkpoint)
+    assert (int(state.runner.replay.learning_starts), int(state.runner.replay.buffer.ptr)) == (9, 5)
 
 
 def test_a_new_run_takes_over_the_learner_and_waits_for_its_own_steps(tmp_path):
     trained = go(toy.setup(toy.fast_sac(num_learning_iterations=12)), tmp_path)
     setup = toy.setup(toy.fast_sac(num_envs=8, resume_learning_starts=9))
-    _, state = off_policy.begin(setup, warm=trained.checkpoint)
+    _, state = run_state.create_or_restore(setup, warm=trained.checkpoint)
     chex.assert_trees_all_equal(*(x.learner.replace(hyper=None) for x in (state, trained.state)))
     assert int(state.learner.updates) > 0
-    assert (state.iteration, int(state.experience.wait), int(state.experience.replay.ptr)) == (0, 9, 0)
+    assert (
+        state.iteration,
+        int(state.runner.replay.learning_starts),
+        int(state.runner.replay.buffer.ptr),
+    ) == (0, 9, 0)
     with pytest.raises(ConfigError, match="is of learner 'fast_sac', this run uses 'ppo'"):
-        on_policy.begin(toy.setup(toy.config()), warm=trained.checkpoint)
+        run_state.create_or_restore(toy.setup(toy.config()), warm=trained.checkpoint)
 
 
 def test_a_changed_buffer_does_not_fit_a_saved_one(tmp_path):
     cfg = toy.fast_sac(num_learning_iterations=4, save_buffer=True)
     saved = go(toy.setup(cfg), tmp_path).checkpoint
-    with pytest.raises(ConfigError, match=r"replay 'data/actor_obs' is float32\[16, 16, 13\] in the"):
-        off_policy.begin(toy.setup(toy.fast_sac(buffer_size=8)), saved)
+    with pytest.raises(ConfigError, match=r"replay 'buffer/data/actor_obs' is float32\[16, 16, 13\] in the"):
+        run_state.create_or_restore(toy.setup(toy.fast_sac(buffer_size=8)), saved)
 
 
 def test_half_precision_buffer_is_saved_and_restored(tmp_path):
@@ -135,9 +140,9 @@ def test_half_precision_buffer_is_saved_and_restored(tmp_path):
         return toy.fast_sac(num_learning_iterations=steps, save_buffer=True, buffer_dtype="bfloat16")
 
     saved = go(toy.setup(cfg(8)), tmp_path)
-    _, state = off_policy.begin(toy.setup(cfg(16)), saved.checkpoint)
-    assert state.experience.replay.data.actor_obs.dtype == jnp.bfloat16
-    chex.assert_trees_all_equal(state.experience.replay, saved.state.experience.replay)
+    _, state = run_state.create_or_restore(toy.setup(cfg(16)), saved.checkpoint)
+    assert state.runner.replay.buffer.data.actor_obs.dtype == jnp.bfloat16
+    chex.assert_trees_all_equal(state.runner.replay, saved.state.runner.replay)
 
 
 def test_same_seed_same_run(tmp_path):
@@ -152,8 +157,8 @@ def test_same_seed_same_run(tmp_path):
 
 def test_clocks_start_at_random_unless_told_otherwise():
     def ages(**changes) -> set[int]:
-        _, state = off_policy.begin(toy.setup(toy.fast_sac(**changes)))
-        return set(np.asarray(state.world.carry.env.clock).tolist())
+        _, state = run_state.create_or_restore(toy.setup(toy.fast_sac(**changes)))
+        return set(np.asarray(state.runner.rollout.carry.env.clock).tolist())
 
     assert len(ages()) > 4
     assert ages(init_at_random_ep_len=False) == {1}
@@ -198,70 +203,66 @@ def test_numbers_have_the_documented_names_from_the_first_line_on(tmp_path):
 def test_logs_at_intervals_and_with_every_checkpoint_and_saves_at_the_end(tmp_path):
     rows, told = Rows(), list[tuple[str, int]]()
 
-    class Extras:
-        def begin(self, iteration):
-            told.append(("begin", iteration))
+    class Told(Callback):
+        def on_iteration_start(self, iteration):
+            told.append(("iteration", iteration))
 
-        def step(self, step):
-            told.append(("step", step.t))
+        def on_step(self, info):
+            told.append(("step", info.t))
 
-        def saved(self, iteration, learner):
-            told.append(("saved", iteration))
+        def on_checkpoint(self, iteration, learner):
+            told.append(("checkpoint", iteration))
 
     cfg = toy.fast_sac(num_learning_iterations=9, save_interval=6, logging_interval=4)
-    result = go(toy.setup(cfg), tmp_path, sinks=[rows], extras=Extras())
+    result = go(toy.setup(cfg), tmp_path, sinks=[rows], callbacks=[Told()])
     assert [step for step, _ in rows] == [4, 6, 8, 9]
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["6", "9"]
-    assert [at for what, at in told if what == "saved"] == [6, 9]
-    assert [at for what, at in told if what == "begin"] == list(range(9))
+    assert [at for what, at in told if what == "checkpoint"] == [6, 9]
+    assert [at for what, at in told if what == "iteration"] == list(range(9))
     assert [at for what, at in told if what == "step"] == [0, 1, 2, 3, 0, 1, 0, 1, 0]
     meta = checkpoint.read_meta(result.checkpoint)
     assert (meta.step, meta.robot, meta.num_envs) == (9, "toy", 16)
     assert 0 < meta.elapsed_s == result.state.elapsed
 
 
-def test_signal_ends_the_step_and_saves(tmp_path):
-    said: list[str] = []
-
-    class SignalAtTwo:
-        def begin(self, iteration):
+def test_signal_ends_the_step_and_saves(tmp_path, messages):
+    class SignalAtTwo(Callback):
+        def on_iteration_start(self, iteration):
             if iteration == 2:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        def step(self, step): ...
-        def saved(self, iteration, learner): ...
-
     rows = Rows()
-    with on_signal(said.append) as stop:
+    with on_signal(messages.append) as stop:
         cfg = toy.fast_sac(num_learning_iterations=50, logging_interval=20)
-        result = go(toy.setup(cfg), tmp_path, sinks=[rows], extras=SignalAtTwo(), say=said.append, stop=stop)
+        result = go(toy.setup(cfg), tmp_path, sinks=[rows], callbacks=[SignalAtTwo()], stop=stop)
     assert result.state.iteration in (2, 3)
     assert result.checkpoint == tmp_path / "checkpoints" / str(result.state.iteration)
     assert [step for step, _ in rows] == [result.state.iteration]
-    assert sum("and the first step taken" in line for line in said) == 1
+    assert sum("and the first step done" in line for line in messages) == 1
 
 
-def test_non_finite_environment_is_isolated_and_reported(tmp_path):
-    said, rows = list[str](), Rows()
+def test_non_finite_environment_is_isolated_and_reported(tmp_path, messages):
+    rows = Rows()
     cfg = toy.fast_sac(num_learning_iterations=12)
-    result = go(toy.setup(cfg, poison_at=7), tmp_path, sinks=[rows], say=said.append)
+    result = go(toy.setup(cfg, poison_at=7), tmp_path, sinks=[rows])
     assert result.state.iteration == 12
     assert [scalars["Env/nonfinite"] for _, scalars in rows] == [0, 1 / 4, 0]
     report = tmp_path / "nonfinite" / "5.npz"  # one control step is taken at the start
-    assert sum(str(report) in line and "environments 0; joint_pos" in line for line in said) == 1
+    assert sum(str(report) in line and "environments 0; joint_pos" in line for line in messages) == 1
     with np.load(report) as arrays:
         assert np.isnan(arrays["joint_pos"][-1]).all()
 
 
 def test_non_finite_learner_stops_and_the_good_checkpoint_stays(tmp_path):
     setup = toy.setup(toy.fast_sac(num_learning_iterations=8))
-    driver, state = off_policy.begin(setup)
-    good = off_policy.train(setup, driver, state, RunDir(tmp_path))
+    driver, state = run_state.create_or_restore(setup)
+    good = loop.train(setup, driver, state, RunDir(tmp_path))
     learner = good.state.learner
     sick = learner.replace(log_alpha=learner.log_alpha.replace(params=jnp.float32(jnp.nan)))
+    sick = good.state._replace(runner=good.state.runner._replace(learner=sick))
     longer = replace(setup, cfg=toy.fast_sac(num_learning_iterations=20, save_interval=1, logging_interval=1))
     with pytest.raises(nan_guard.NonFiniteError, match=r"not finite after iteration 9 .*learner-9.npz"):
-        off_policy.train(longer, driver, good.state._replace(learner=sick), RunDir(tmp_path))
+        loop.train(longer, driver, sick, RunDir(tmp_path))
     assert checkpoint.latest(tmp_path / "checkpoints") == good.checkpoint
     with np.load(tmp_path / "nonfinite" / "learner-9.npz") as report:
         assert report["next_critic_obs"].shape == (16, 13)
@@ -299,14 +300,13 @@ class Refusing:
         return self._bridge.step(physics, targets, torque_offset)
 
 
-def test_a_buffer_that_cannot_fit_is_refused_before_it_is_made(monkeypatch):
-    said: list[str] = []
+def test_a_buffer_that_cannot_fit_is_refused_before_it_is_made(monkeypatch, messages):
     monkeypatch.setattr(memory, "available", lambda device: 10_000_000)
     cfg = toy.fast_sac(buffer_size=10_000)
     with pytest.raises(ConfigError) as error:
-        off_policy.begin(toy.setup(cfg), None, said.append)
+        run_state.create_or_restore(toy.setup(cfg))
     # 160,000 rows of four observations of 13 numbers, 3 actions, a reward and three flags
-    assert said == [
+    assert messages == [
         "Replay buffer: 0.04 GB for 10000 transitions of each of 16 environments (float32 observations)."
     ]
     text = str(error.value)
@@ -315,15 +315,15 @@ def test_a_buffer_that_cannot_fit_is_refused_before_it_is_made(monkeypatch):
         "the replay buffer needs 0.04 GB, cpu:0 has 0.01 GB left. Pass --algo.config.buffer-"
     )
     fitting = int(text.split("buffer-size ")[1].split(",")[0])
-    off_policy.begin(toy.setup(toy.fast_sac(buffer_size=fitting)), None, said.append)
+    run_state.create_or_restore(toy.setup(toy.fast_sac(buffer_size=fitting)))
 
 
 def test_coefficients_are_those_of_the_resuming_config(tmp_path):
     saved = go(toy.setup(toy.fast_sac(num_learning_iterations=4)), tmp_path).checkpoint
-    _, state = off_policy.begin(toy.setup(toy.fast_sac(tau=0.5)), saved)
+    _, state = run_state.create_or_restore(toy.setup(toy.fast_sac(tau=0.5)), saved)
     assert float(state.learner.hyper.tau) == 0.5
     assert state.iteration == 4
-    _, state = off_policy.begin(toy.setup(toy.fast_sac(critic_learning_rate=0.125)), saved)
+    _, state = run_state.create_or_restore(toy.setup(toy.fast_sac(critic_learning_rate=0.125)), saved)
     assert float(state.learner.critics.lr) == 0.125
     assert float(state.learner.actor.lr) == pytest.approx(3e-4)
 

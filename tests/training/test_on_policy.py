@@ -20,7 +20,8 @@ from holosoma_jax.rollout import nan_guard
 from holosoma_jax.runs import checkpoint
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.signals import on_signal
-from holosoma_jax.training import on_policy
+from holosoma_jax.training import loop, run_state
+from holosoma_jax.training.callbacks import Callback
 from tests.support import toy
 
 
@@ -32,10 +33,10 @@ class Rows(list):
         self.append((step, kept))
 
 
-def go(setup: Setup, folder: Path, saved: Path | None = None, **kwargs) -> on_policy.Result:
+def go(setup: Setup, folder: Path, saved: Path | None = None, **kwargs) -> loop.Result:
     """One session in `folder`."""
-    driver, state = on_policy.begin(setup, saved, kwargs.get("say", print))
-    return on_policy.train(setup, driver, state, RunDir(folder), **kwargs)
+    driver, state = run_state.create_or_restore(setup, saved)
+    return loop.train(setup, driver, state, RunDir(folder), **kwargs)
 
 
 def real() -> Config:
@@ -118,20 +119,20 @@ def test_saves_at_intervals_and_at_the_end(tmp_path):
     cfg = toy.config(num_learning_iterations=5, save_interval=2)
     saved: list[int] = []
 
-    class Extras:
-        def begin(self, iteration): ...
-        def step(self, step): ...
-        def saved(self, iteration, learner):
+    class Saved(Callback):
+        def on_checkpoint(self, iteration, learner):
             saved.append(iteration)
 
-    result = go(toy.setup(cfg), tmp_path, extras=Extras())
+    result = go(toy.setup(cfg), tmp_path, callbacks=[Saved()])
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["2", "4", "5"]
     assert saved == [2, 4, 5]
     meta = checkpoint.read_meta(result.checkpoint)
     assert (meta.step, meta.robot, meta.simulator, meta.num_envs, meta.seed) == (5, "toy", "toy", 16, 3)
     assert compose.from_mapping(meta.config) == cfg
     assert 0 < meta.elapsed_s == result.state.elapsed
-    assert not any("window" in name for name in meta.arrays["env"])  # a new metric spoils no checkpoint
+    assert not any(
+        "metrics_buffer" in name for name in meta.arrays["env"]
+    )  # a new metric spoils no checkpoint
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -146,7 +147,7 @@ def test_signal_ends_the_iteration_and_saves(number, tmp_path):
     before = signal.getsignal(number)
     with on_signal(said.append) as stop:
         cfg = toy.config(num_learning_iterations=50, save_interval=100)
-        result = go(toy.setup(cfg), tmp_path, sinks=[SignalAtTwo()], say=said.append, stop=stop)
+        result = go(toy.setup(cfg), tmp_path, sinks=[SignalAtTwo()], stop=stop)
         assert signal.getsignal(number) == signal.SIG_DFL  # the next one ends the process
     assert signal.getsignal(number) == before
     assert stop.exit_code == 128 + number
@@ -155,8 +156,7 @@ def test_signal_ends_the_iteration_and_saves(number, tmp_path):
     assert any("stopping after this iteration" in line for line in said)
 
 
-def test_failed_save_is_said_and_the_next_one_made(tmp_path):
-    said: list[str] = []
+def test_failed_save_is_logged_and_the_next_one_made(tmp_path, messages):
     blocked = tmp_path / "checkpoints"
     blocked.write_text("in the way")
 
@@ -166,8 +166,8 @@ def test_failed_save_is_said_and_the_next_one_made(tmp_path):
                 blocked.unlink()
 
     cfg = toy.config(num_learning_iterations=3, save_interval=1)
-    result = go(toy.setup(cfg), tmp_path, sinks=[UnblockAtThree()], say=said.append)
-    assert sum(line.startswith("WARNING: could not write checkpoint") for line in said) == 2
+    result = go(toy.setup(cfg), tmp_path, sinks=[UnblockAtThree()])
+    assert sum(line.startswith("WARNING: could not write checkpoint") for line in messages) == 2
     assert not result.unsaved
     assert result.checkpoint == blocked / "3"
 
@@ -179,15 +179,15 @@ def test_last_save_that_failed_is_reported(tmp_path):
     assert result.checkpoint is None
 
 
-def test_non_finite_environment_is_isolated_and_reported(tmp_path):
-    said, rows = list[str](), Rows()
+def test_non_finite_environment_is_isolated_and_reported(tmp_path, messages):
+    rows = Rows()
     cfg = toy.config(num_learning_iterations=3)
-    result = go(toy.setup(cfg, poison_at=6), tmp_path, sinks=[rows], say=said.append)
+    result = go(toy.setup(cfg, poison_at=6), tmp_path, sinks=[rows])
     assert result.state.iteration == 3
     assert rows[0][1]["Env/nonfinite"] == 1 / 8  # one environment at one of eight control steps
     assert rows[1][1]["Env/nonfinite"] == 0
     report = tmp_path / "nonfinite" / "4.npz"
-    assert sum(str(report) in line and "environments 0; joint_pos" in line for line in said) == 1
+    assert sum(str(report) in line and "environments 0; joint_pos" in line for line in messages) == 1
     with np.load(report) as arrays:
         assert np.isnan(arrays["joint_pos"][-1]).all()
         assert np.isfinite(arrays["joint_pos"][:-1]).all()
@@ -196,14 +196,14 @@ def test_non_finite_environment_is_isolated_and_reported(tmp_path):
 def test_non_finite_learner_stops_and_the_good_checkpoint_stays(tmp_path):
     cfg = toy.config(num_learning_iterations=2)
     setup = toy.setup(cfg)
-    driver, state = on_policy.begin(setup)
-    good = on_policy.train(setup, driver, state, RunDir(tmp_path))
-    kernel = good.state.learner.actor.params.std.at[0].set(jnp.nan)
-    actor = good.state.learner.actor.replace(params=good.state.learner.actor.params._replace(std=kernel))
-    sick = good.state._replace(learner=good.state.learner.replace(actor=actor))
+    driver, state = run_state.create_or_restore(setup)
+    good = loop.train(setup, driver, state, RunDir(tmp_path))
+    actor = good.state.learner.actor
+    actor = actor.replace(params=actor.params._replace(std=actor.params.std.at[0].set(jnp.nan)))
+    sick = good.state.runner._replace(learner=good.state.learner.replace(actor=actor))
     longer = replace(setup, cfg=toy.config(num_learning_iterations=4, save_interval=1))
     with pytest.raises(nan_guard.NonFiniteError, match=r"not finite after iteration 3 .*learner-3.npz"):
-        on_policy.train(longer, driver, sick, RunDir(tmp_path))
+        loop.train(longer, driver, good.state._replace(runner=sick), RunDir(tmp_path))
     assert checkpoint.latest(tmp_path / "checkpoints") == good.checkpoint
     assert (tmp_path / "nonfinite" / "learner-3.npz").exists()
 
@@ -217,9 +217,7 @@ def test_an_observation_that_is_not_finite_is_named_before_it_reaches_the_simula
         return state, {name: jnp.where(state.clock[:, None] == 6, jnp.nan, x) for name, x in obs.items()}
 
     setup.bridge.step = lambda physics, targets, offset=None: step(physics, refused(targets), offset)
-    with pytest.raises(
-        nan_guard.NonFiniteError, match=r"not finite \(.*an observation term gives such numbers"
-    ):
+    with pytest.raises(nan_guard.NonFiniteError, match=r"environment\(s\) got actions .* observation term"):
         go(replace(setup, env=setup.env._replace(observe=spoilt)), tmp_path)
 
 
@@ -230,16 +228,16 @@ def refused(targets):
 def test_checkpoint_of_another_run_is_refused(tmp_path):
     saved = go(toy.setup(toy.config(num_learning_iterations=1)), tmp_path).checkpoint
     with pytest.raises(ConfigError, match="is of robot 'toy', this run is of 'other'"):
-        on_policy.begin(toy.setup(robot="other"), saved)
+        run_state.create_or_restore(toy.setup(robot="other"), saved)
     with pytest.raises(ConfigError, match=r"16 environments, this run has 8. Pass --training.num-envs 16"):
-        on_policy.begin(toy.setup(toy.config(num_envs=8)), saved)
+        run_state.create_or_restore(toy.setup(toy.config(num_envs=8)), saved)
     with pytest.raises(ConfigError, match=r"learner 'actor/params/mlp/Dense_0/bias' is float32\[16\] in the"):
-        on_policy.begin(toy.setup(toy.config(actor_hidden=(32,))), saved)
+        run_state.create_or_restore(toy.setup(toy.config(actor_hidden=(32,))), saved)
 
 
 def test_coefficients_are_those_of_the_resuming_config(tmp_path):
     saved = go(toy.setup(toy.config(num_learning_iterations=1)), tmp_path).checkpoint
-    _, state = on_policy.begin(toy.setup(toy.config(entropy_coef=0.125)), saved)
+    _, state = run_state.create_or_restore(toy.setup(toy.config(entropy_coef=0.125)), saved)
     assert float(state.learner.hyper.entropy_coef) == 0.125
     assert state.iteration == 1
 
@@ -249,7 +247,7 @@ def test_learning_rates_go_on_unless_the_config_gives_others(tmp_path):
     left = float(trained.state.learner.actor.lr)
 
     def rates(**changes) -> list[float]:
-        learner = on_policy.begin(toy.setup(toy.config(**changes)), trained.checkpoint)[1].learner
+        learner = run_state.create_or_restore(toy.setup(toy.config(**changes)), trained.checkpoint)[1].learner
         return [float(learner.actor.lr), float(learner.critic.lr)]
 
     assert left != pytest.approx(1e-3)  # the KL rule has moved it
@@ -271,7 +269,7 @@ def test_samples_are_counted_over_sessions_of_different_horizons(tmp_path):
 
 def test_optimizer_can_be_left_behind(tmp_path):
     trained = go(toy.setup(toy.config(num_learning_iterations=2)), tmp_path)
-    _, state = on_policy.begin(toy.setup(toy.config(load_optimizer=False)), trained.checkpoint)
+    _, state = run_state.create_or_restore(toy.setup(toy.config(load_optimizer=False)), trained.checkpoint)
     assert float(state.learner.actor.lr) == pytest.approx(1e-3)
     chex.assert_trees_all_equal(state.learner.actor.params, trained.state.learner.actor.params)
 
@@ -279,17 +277,17 @@ def test_optimizer_can_be_left_behind(tmp_path):
 def test_a_new_run_takes_over_learner_and_curriculum(tmp_path):
     trained = go(toy.setup(toy.config(num_learning_iterations=3)), tmp_path)
     setup = toy.setup(toy.config(num_envs=8, entropy_coef=0.125))
-    _, state = on_policy.begin(setup, warm=trained.checkpoint)
-    assert (state.iteration, state.elapsed, int(state.world.carry.step)) == (0, 0.0, 0)
+    _, state = run_state.create_or_restore(setup, warm=trained.checkpoint)
+    assert (state.iteration, state.elapsed, int(state.runner.rollout.carry.step)) == (0, 0.0, 0)
     assert float(state.learner.hyper.entropy_coef) == 0.125
     chex.assert_trees_all_equal(*(x.learner.replace(hyper=None) for x in (state, trained.state)))
-    env, before = state.world.carry.env, trained.state.world.carry.env
+    env, before = state.runner.rollout.carry.env, trained.state.runner.rollout.carry.env
     assert env.clock.shape == (8,)
     assert float(env.difficulty) == float(before.difficulty) > 0.0
     with pytest.raises(ConfigError, match="is of robot 'toy', this run is of 'other'"):
-        on_policy.begin(toy.setup(robot="other"), warm=trained.checkpoint)
+        run_state.create_or_restore(toy.setup(robot="other"), warm=trained.checkpoint)
     with pytest.raises(ConfigError, match=r"learner 'actor/params/mlp/Dense_0/bias' is float32\[16\] in the"):
-        on_policy.begin(toy.setup(toy.config(actor_hidden=(32,))), warm=trained.checkpoint)
+        run_state.create_or_restore(toy.setup(toy.config(actor_hidden=(32,))), warm=trained.checkpoint)
 
 
 def test_metrics_are_plain_numbers(tmp_path):

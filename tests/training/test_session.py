@@ -86,7 +86,7 @@ def test_an_off_policy_run_counts_control_steps(command, tmp_path):
     assert [row["step"] for row in rows] == [4, 8, 12, 16, 20, 24]
     assert (run / "learning_curve.png").exists()
     assert "Replay buffer: 0.00 GB for 16 transitions of each of 16 environments" in out
-    assert len(re.findall(r"Compiled, and the first step taken, in [\d.]+ s\.", out)) == 1
+    assert len(re.findall(r"Compiled, and the first step done, in [\d.]+ s\.", out)) == 1
     assert re.search(r"^step 24/24 \| reward .* \| critic loss .* \| alpha .* steps/s", out, re.MULTILINE)
 
     more = shlex.split(re.search(r"Train on: +python -m holosoma_jax\.train (.+)", out)[1])
@@ -95,7 +95,7 @@ def test_an_off_policy_run_counts_control_steps(command, tmp_path):
     assert f"Continuing from {run / 'checkpoints' / '24'}: 24 of 48 steps are done." in out
     code, _, err = command(*more, "--algo.config.buffer-size=8")
     assert code == 2
-    assert "replay 'data/actor_obs' is float32[16, 16, 13] in the checkpoint" in err
+    assert "replay 'buffer/data/actor_obs' is float32[16, 16, 13] in the checkpoint" in err
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(4, 52, 4))
 

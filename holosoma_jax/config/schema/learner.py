@@ -116,6 +116,7 @@ LearnerName = Annotated[
     ),
     Names(tuple(SECTIONS)),
 ]
+LossName = Annotated[str, Field(pattern=f"^{OWN}$", description="package.module:NAME")]
 
 
 def section(name: str) -> type | None:
@@ -139,6 +140,8 @@ class AlgoConfig:
     name: LearnerName = "ppo"
     """Learner; chosen with algo:NAME, which brings its settings."""
     config: Annotated[Any, ChosenBy("name", "ppo", section)] = field(default_factory=PpoConfig)
+    loss: LossName | None = None
+    """A loss of your own instead of the learner's, as package.module:NAME (docs/ppo.md, docs/fast_sac.md)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the settings are those of the named learner."""

@@ -9,7 +9,8 @@ import pytest
 
 from bridges.protocol import SimState
 from holosoma_jax.rollout import nan_guard
-from holosoma_jax.rollout.nan_guard import DEPTH, MAX_REPORTS, Guard, NonFiniteError
+from holosoma_jax.rollout.nan_guard import DEPTH, NonFiniteError
+from holosoma_jax.training.nonfinite_report import MAX_REPORTS, NonFiniteReporter
 
 
 def state_at(step: int, envs: int = 3) -> SimState:
@@ -28,43 +29,39 @@ def history_of(steps: int) -> nan_guard.History:
 
 
 @pytest.mark.parametrize("steps", [2, DEPTH, DEPTH + 3])
-def test_report_holds_the_last_states_in_order(tmp_path: Path, steps: int):
-    said: list[str] = []
-    Guard(tmp_path / "nonfinite", said.append).environments(jnp.array([0, 1, 1], bool), history_of(steps), 40)
+def test_report_holds_the_last_states_in_order(tmp_path: Path, steps: int, messages):
+    NonFiniteReporter(tmp_path / "nonfinite").environments(jnp.array([0, 1, 1], bool), history_of(steps), 40)
     with np.load(tmp_path / "nonfinite" / "40.npz") as report:
         np.testing.assert_array_equal(report["env_ids"], [1, 2])
         last = np.arange(max(0, steps - DEPTH), steps)
         np.testing.assert_allclose(report["joint_pos"][:, 0, 0], last + 0.1, rtol=1e-6)
         np.testing.assert_allclose(report["targets"][:, 1, 0], -last)
         assert report["root_quat"].shape[:2] == (len(last), 2)
-    assert "2 environment(s) became non-finite at control step 40 (environments 1, 2;" in said[0]
-    assert str(tmp_path / "nonfinite" / "40.npz") in said[0]
+    assert "2 environment(s) became non-finite at control step 40 (environments 1, 2;" in messages[0]
+    assert str(tmp_path / "nonfinite" / "40.npz") in messages[0]
 
 
-def test_report_names_the_arrays(tmp_path: Path):
+def test_report_names_the_arrays(tmp_path: Path, messages):
     sim = state_at(0)._replace(joint_vel=jnp.full((3, 3), jnp.nan))
     state = nan_guard.remember(nan_guard.history(sim, jnp.zeros((3, 2))), sim, jnp.zeros((3, 2)))
-    said: list[str] = []
-    Guard(tmp_path, said.append).environments(jnp.ones(3, bool), state, 1)
-    assert "(environments 0, 1, 2; joint_vel)" in said[0]
+    NonFiniteReporter(tmp_path).environments(jnp.ones(3, bool), state, 1)
+    assert "(environments 0, 1, 2; joint_vel)" in messages[0]
 
 
-def test_reports_are_throttled(tmp_path: Path):
-    said: list[str] = []
-    watch = Guard(tmp_path, said.append)
+def test_reports_are_throttled(tmp_path: Path, messages):
+    watch = NonFiniteReporter(tmp_path)
     for step in range(20):
         watch.environments(jnp.array([True, False, False]), history_of(1), step)
-    assert len(said) == len(list(tmp_path.iterdir())) == MAX_REPORTS
-    assert "only counted" in said[-1]
-    assert "only counted" not in said[0]
+    assert len(messages) == len(list(tmp_path.iterdir())) == MAX_REPORTS
+    assert "only counted" in messages[-1]
+    assert "only counted" not in messages[0]
 
 
-def test_report_that_cannot_be_written_is_said_and_survived(tmp_path: Path):
+def test_report_that_cannot_be_written_is_logged_and_survived(tmp_path: Path, messages):
     (tmp_path / "file").write_text("")
-    said: list[str] = []
-    Guard(tmp_path / "file", said.append).environments(jnp.array([True, False, False]), history_of(1), 3)
-    assert "could not write the report" in said[0]
-    assert "became non-finite" in said[1]
+    NonFiniteReporter(tmp_path / "file").environments(jnp.array([True, False, False]), history_of(1), 3)
+    assert "could not write the report" in messages[0]
+    assert "became non-finite" in messages[1]
 
 
 def batch_of(envs: int, **changes: np.ndarray) -> dict[str, np.ndarray]:
@@ -79,7 +76,7 @@ def test_learner_report_names_parameters_losses_and_environments(tmp_path: Path)
     reward[17, 2] = np.inf
     learner = {"actor": {"kernel": jnp.array([1.0, jnp.nan]), "bias": jnp.zeros(2)}, "step": jnp.int32(3)}
     with pytest.raises(NonFiniteError) as error:
-        Guard(tmp_path, print).learner(
+        NonFiniteReporter(tmp_path).learner(
             {"Loss/Value": np.nan, "Loss/KL": 0.1}, learner, batch_of(30, reward=reward), 9
         )
     text = str(error.value)
@@ -95,25 +92,25 @@ def test_learner_report_names_parameters_losses_and_environments(tmp_path: Path)
 def test_the_term_that_was_not_finite_is_blamed_before_the_learning_rate(tmp_path: Path):
     def said(numbers: dict[str, float], **changes: np.ndarray) -> str:
         with pytest.raises(NonFiniteError) as error:
-            Guard(tmp_path, print).learner(numbers, {"w": jnp.zeros(1)}, batch_of(3, **changes), 2)
+            NonFiniteReporter(tmp_path).learner(numbers, {"w": jnp.zeros(1)}, batch_of(3, **changes), 2)
         return str(error.value)
 
     bad, valid = np.full((3, 4), np.nan, np.float32), np.ones((3, 4), bool)
     named = {"Episode/rew_pose": np.nan, "PerSecond/rew_pose": np.nan, "Loss/KL": np.nan}
-    assert "Reward term pose was not finite: mend it, and resume" in said(named, reward=bad, valid=valid)
+    assert "Reward term pose was not finite: fix it, and resume" in said(named, reward=bad, valid=valid)
     assert "Some 'reward' of a sound simulator state was not" in said({}, reward=bad, valid=valid)
     assert "Lower the learning rate" in said({"Loss/KL": np.nan}, reward=bad, valid=~valid)  # placeholders
 
 
 def test_learner_report_without_a_culprit_keeps_some_environments(tmp_path: Path):
     with pytest.raises(NonFiniteError):
-        Guard(tmp_path, print).learner({"Loss/KL": np.inf}, {"w": jnp.zeros(1)}, batch_of(30), 2)
+        NonFiniteReporter(tmp_path).learner({"Loss/KL": np.inf}, {"w": jnp.zeros(1)}, batch_of(30), 2)
     with np.load(tmp_path / "learner-2.npz") as report:
         np.testing.assert_array_equal(report["env_ids"], np.arange(nan_guard.MAX_ENVS))
 
 
 def test_a_broken_simulator_stops_the_run(tmp_path: Path):
-    watch = Guard(tmp_path, print)
+    watch = NonFiniteReporter(tmp_path)
     watch.simulator(0.5)
     with pytest.raises(NonFiniteError, match=r"80% of this iteration's simulator states"):
         watch.simulator(0.8)

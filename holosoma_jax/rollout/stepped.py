@@ -1,0 +1,249 @@
+"""The driver for any simulator: Python between the two compiled halves of a control step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bridges.protocol import Bridge
+from holosoma_jax.envs.env import ActuatorCommand, Env
+from holosoma_jax.parallel import processes
+from holosoma_jax.rollout import control_step, metrics, nan_guard
+from holosoma_jax.rollout.control_step import VALID, apply_resets, commit_to_device
+from holosoma_jax.rollout.state import (
+    IterationStats,
+    Keys,
+    OnIteration,
+    OnStep,
+    Process,
+    RolloutFns,
+    RolloutState,
+    RunnerState,
+    StepInfo,
+    keep_going,
+    no_callback,
+)
+
+
+class Halves(NamedTuple):
+    """A control step's two halves, compiled."""
+
+    act: Callable[..., tuple[Any, Any, Any, Any, ActuatorCommand]]
+    """learner, replay, pending, carry, sim, keys -> learner, replay, pending, carry, command"""
+    process: Callable[..., tuple[Any, Any, Any, Any, Any, Any, Any]]
+    """learner, pending, carry, history, sim, command -> pending, carry, history, reset, nonfinite [E],
+    the velocity command, [any reset, any push, any non-finite]"""
+
+
+class Seconds(NamedTuple):
+    """Where the time of a control step went."""
+
+    act: float = 0.0
+    """until the actuator command was there"""
+    physics: float = 0.0
+    """inside the simulator"""
+
+
+class NonFiniteActions(nan_guard.NonFiniteError):
+    """The simulator refused targets that are not finite; names the environments."""
+
+    def __init__(self, rows: np.ndarray, state: RunnerState):
+        """Environments `rows`, in the control step that `state` is in the middle of."""
+        shown = ", ".join(map(str, rows[: nan_guard.MAX_ENVS]))
+        super().__init__(f"{len(rows)} environment(s) got actions that are not finite ({shown}).")
+        self.state = state
+
+
+class Stepped:
+    """Iterations with any bridge.
+
+    It holds compiled programs and the bridge, no state: `RunnerState` goes in, is used up, and comes out.
+    """
+
+    def __init__(self, env: Env, bridge: Bridge, fns: RolloutFns):
+        self.env, self.bridge, self.fns = env, bridge, fns
+        self.created = time.perf_counter()  # for messages about how long compiling took
+        axis_name = processes.axis()
+
+        def act(learner, replay, pending, carry, sim, keys):
+            after, replay, pending, carry, command = control_step.act(
+                env, fns.act, learner, replay, pending, carry, sim, keys, axis_name
+            )
+            if not fns.learns_in_act:
+                # Only what has changed: where an argument is not donated, every output is a copy, of all parameters
+                # and moments too.
+                after = jax.tree.map(lambda new, old: None if new is old else new, after, learner)
+            return after, replay, pending, carry, command
+
+        def end_rollout(learner, pending, carry, sim, iteration, keys):
+            *ended, measured, losses, finite = control_step.end_rollout(
+                env, fns, learner, pending, carry, sim, iteration, keys, axis_name
+            )
+            return *ended, jax.tree.map(jnp.copy, sim), measured, losses, finite
+
+        options = fns.compiler_options()
+        donated = (0, 1, 2, 3) if fns.learns_in_act else (1, 2, 3)
+        self.halves = Halves(
+            processes.program(act, donated, options if fns.learns_in_act else None),
+            process_half(env, fns.process),
+        )
+        self.end_rollout = processes.program(end_rollout, (0, 1, 2), None if fns.learns_in_act else options)
+        self.init_pending = jax.jit(lambda learner: fns.init_pending(learner, env.spec))
+
+    def start(
+        self, learner: Any, keys: Keys, *, replay: Any = None, spread_clocks: bool = True
+    ) -> RunnerState:
+        """Reset every environment, then take one step with zero action for the first observation.
+
+        Args:
+          learner: what will act.
+          keys: roots of the random streams.
+          replay: an empty `off_policy.ReplayState`, or its shapes.
+          spread_clocks: give every episode a random age afterwards, so that time-outs do not coincide.
+        """
+        env, bridge = self.env, self.bridge
+        learner, keys = commit_to_device((learner, keys))
+        state, physics, sim = control_step.reset_all(env, bridge, keys.own)
+        state, command = jax.jit(env.pre_step)(state, jnp.zeros((env.spec.num_envs, env.spec.action_dim)))
+        jax.block_until_ready(command)
+        physics, sim = bridge.step(physics, *command)
+        pending = commit_to_device(self.init_pending(learner))
+        runner = RunnerState(learner, replay, pending, None)
+        names = control_step.metric_names(env, self.fns, runner, state, sim, keys)
+        carry = control_step.empty_carry(env, state, names)
+        history = commit_to_device(nan_guard.history(sim, command.targets))
+        _, carry, history, reset, _, _, due = self.halves.process(
+            learner, pending, carry, history, sim, command
+        )
+        physics, sim = apply_resets(bridge, physics, sim, reset, *np.asarray(due)[:2])
+        state = carry.env
+        if spread_clocks:
+            state = jax.jit(env.randomize_clocks)(state, control_step.stream(keys.own, "clocks"))
+        carry, sim = (
+            control_step.empty_carry(env, state, names),
+            commit_to_device(jax.tree.map(jnp.copy, sim)),
+        )
+        pending = commit_to_device(self.init_pending(learner))
+        return RunnerState(learner, replay, pending, RolloutState(carry, physics, sim, history))
+
+    def iterate(
+        self,
+        state: RunnerState,
+        keys: Keys,
+        iteration: int,
+        count: int = 1,
+        *,
+        on_step: OnStep = no_callback,
+        on_iteration: OnIteration = keep_going,
+    ) -> tuple[RunnerState, IterationStats]:
+        """Iterations `iteration` to `iteration + count - 1`: control steps, then the update. `state` is used up.
+
+        An update on the way (`RolloutFns.learns_in_act`) that spoils the learner ends them before the simulator gets
+        its actions: `IterationStats.finite`.
+
+        Args:
+          state: from `start`, or from the last call.
+          keys: roots of the random streams.
+          iteration: number of the first one, in the run.
+          count: how many.
+          on_step: called once per control step; what it keeps it must copy.
+          on_iteration: called before each; after the first, False ends them.
+        """
+        began, horizon = time.perf_counter(), self.fns.horizon
+        keys = commit_to_device(keys)
+        state = commit_to_device(state._replace(rollout=None))._replace(rollout=state.rollout)
+        t, acting, physics = 0, 0.0, 0.0
+        while t < count * horizon:
+            if t % horizon == 0 and not on_iteration(iteration + t // horizon) and t > 0:
+                break
+            try:
+                state, seconds = take_step(self.bridge, self.halves, state, keys, t, on_step)
+            except NonFiniteActions as error:
+                if not self.fns.learns_in_act or self.fns.finite(error.state.learner):
+                    raise nan_guard.NonFiniteError(
+                        f"{error} The learner was finite before: an observation term gave NaN or infinity. Fix that "
+                        "term and resume from the last checkpoint."
+                    ) from error
+                state = error.state  # the caller sees from `IterationStats.finite` that it is the learner
+                break
+            acting, physics, t = acting + seconds.act, physics + seconds.physics, t + 1
+        collected = time.perf_counter()
+        learner, replay, pending, (carry, physics_value, sim, history) = state
+        learner, pending, carry, sim, measured, losses, finite = self.end_rollout(
+            learner, pending, carry, commit_to_device(sim), jnp.int32(iteration), keys
+        )
+        scalars = {**metrics.averages(measured), **metrics.numbers(losses)}  # waits for the update
+        learning = acting if self.fns.learns_in_act else time.perf_counter() - collected
+        state = RunnerState(learner, replay, pending, RolloutState(carry, physics_value, sim, history))
+        return state, IterationStats(
+            iterations=t // horizon,
+            control_steps=t,
+            valid=scalars.pop(VALID, 1.0),
+            scalars=scalars,
+            finite=bool(finite),
+            collection_s=time.perf_counter() - began - learning,
+            learning_s=learning,
+            physics_s=physics,
+        )
+
+
+def process_half(env: Env, on_env_step: Process) -> Callable[..., Any]:
+    """`control_step.process_env_step`, compiled, as in `Halves`."""
+
+    def process(learner, pending, carry, history, sim, command):
+        seen = env.velocity_command(carry.env)
+        pending, carry, history, result = control_step.process_env_step(
+            env, on_env_step, learner, pending, carry, history, sim, command
+        )
+        due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any(), result.nonfinite.any()])
+        return pending, carry, history, result.reset, result.nonfinite, seen, due
+
+    return jax.jit(process, donate_argnums=(1, 2, 3))
+
+
+def take_step(
+    bridge: Bridge, halves: Halves, state: RunnerState, keys: Keys, t: int, on_step: OnStep = no_callback
+) -> tuple[RunnerState, Seconds]:
+    """One control step. `state` is used up.
+
+    The host waits twice, for what the simulator needs: the actuator command, and three flags (any reset, any push,
+    any non-finite). Borrowed arrays are safe by this order: each bridge call comes after the fetch of a result of
+    the program that read them.
+
+    Raises:
+      NonFiniteActions: the simulator refuses the actions.
+    """
+    learner, replay, pending, (carry, physics, sim, history) = state
+    began = time.perf_counter()
+    # Bridges do not commit what they hand over to a device, a restored state is: see `commit_to_device`.
+    changed, replay, pending, carry, command = halves.act(
+        learner, replay, pending, carry, commit_to_device(sim), keys
+    )
+    learner = jax.tree.map(lambda old, new: old if new is None else new, learner, changed)
+    jax.block_until_ready(command)
+    acted = time.perf_counter()
+    try:
+        physics, sim = bridge.step(physics, *command)
+    except ValueError as error:
+        rows = np.flatnonzero(~np.isfinite(np.asarray(command.targets)).all(axis=1))
+        if not rows.size:
+            raise
+        rollout = RolloutState(carry, physics, sim, history)
+        raise NonFiniteActions(rows, RunnerState(learner, replay, pending, rollout)) from error
+    stepped = time.perf_counter()
+    pending, carry, history, reset, nonfinite, seen, due = halves.process(
+        learner, pending, carry, history, sim, command
+    )
+    resets, pushes, any_nonfinite = np.asarray(due)  # the step's one transfer
+    on_step(
+        StepInfo(t, sim, seen, command.targets, reset.mask, nonfinite, bool(any_nonfinite), history, pending)
+    )
+    resetting = time.perf_counter()
+    physics, sim = apply_resets(bridge, physics, sim, reset, resets, pushes)
+    seconds = Seconds(acted - began, stepped - acted + time.perf_counter() - resetting)
+    return RunnerState(learner, replay, pending, RolloutState(carry, physics, sim, history)), seconds

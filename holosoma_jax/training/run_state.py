@@ -1,0 +1,225 @@
+"""The state of a run: made, saved, restored, or begun with the learner of another run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from bridges.protocol import Bridge
+from holosoma_jax import memory
+from holosoma_jax.config import compose
+from holosoma_jax.experiment import Setup
+from holosoma_jax.learn.learner import ReplayFns
+from holosoma_jax.parallel import processes
+from holosoma_jax.rollout import seeding
+from holosoma_jax.rollout.control_step import commit_to_device, global_scalars
+from holosoma_jax.rollout.off_policy import ReplayState
+from holosoma_jax.rollout.state import RolloutState, RunnerState
+from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs.run_dir import RunDir
+from holosoma_jax.training import drivers, warm_start
+from holosoma_jax.training.drivers import Driver
+
+REPLAY = "replay"
+"""Item of a checkpoint that only some have: the replay buffer, with what learning from it waits for."""
+
+log = logging.getLogger(__name__)
+
+
+class RunState(NamedTuple):
+    """Everything that a run is, between two iterations."""
+
+    runner: RunnerState
+    iteration: int
+    """iterations completed; the next one has this index"""
+    elapsed: float
+    """s, over all sessions of the run"""
+
+    @property
+    def learner(self) -> Any:
+        """What is trained."""
+        return self.runner.learner
+
+
+def create_or_restore(
+    setup: Setup, saved: Path | None = None, warm: Path | None = None
+) -> tuple[Driver, RunState]:
+    """What runs iterations, and the run as checkpoint `saved` left it, or new.
+
+    A new run may begin with the learner of checkpoint `warm` (`warm_start`). An off-policy learner that is resumed
+    without its replay buffer, or warm-started, learns from ``resume_learning_starts`` fresh control steps on: the
+    first few alone would be replayed many times over. A restored learner is put under this session's settings
+    (`Learner.apply_new_hyperparams`); with unchanged settings and the buffer saved, the run continues bit for bit.
+
+    Raises:
+      ConfigError: the replay buffer does not fit into memory; a checkpoint is damaged, or of another robot,
+        simulator, size or network.
+    """
+    cfg, learner, algo = setup.cfg, setup.learner, setup.cfg.algo.config
+    meta = None if saved is None else require(saved, setup)
+    replay_saved = meta is not None and REPLAY in meta.arrays
+    if learner.replay is not None:
+        _require_memory(setup, learner.replay)
+    log.info(f"Compiling for {cfg.training.num_envs} environments ...")
+    driver, keys = drivers.make(setup), seeding.keys(cfg.training.seed)
+    # In one program; its operations one by one would each be compiled first.
+    init = jax.jit(lambda key: learner.init(key, setup.learner_spec, algo))
+    fresh = init(seeding.stream(keys.shared, "learner"))
+    replay = _init_replay(setup, resumed=saved is not None or warm is not None, allocate=not replay_saved)
+    spread = getattr(algo, "init_at_random_ep_len", True)
+    state = RunState(driver.start(fresh, keys, replay=replay, spread_clocks=spread), 0, 0.0)
+    if saved is not None and meta is not None:
+        state = restore(saved, meta, setup, state)
+    elif warm is not None:
+        runner, meta = warm_start.init_from(warm, setup, state.runner)
+        state = state._replace(runner=_under_settings(setup, runner, state.learner, meta))
+    return driver, state
+
+
+def restore(path: Path, meta: checkpoint.Meta, setup: Setup, fresh: RunState) -> RunState:
+    """The run as checkpoint `path` holds it.
+
+    Args:
+      path: a checkpoint folder.
+      meta: what it says of itself.
+      setup: the parts of this session; its simulator is set to the saved state.
+      fresh: the state before the first iteration, for shapes; it is used up.
+
+    Raises:
+      ConfigError: damaged, or of other shapes.
+    """
+    with_replay = REPLAY in meta.arrays
+    templates = items(setup, fresh.runner, with_replay)
+    if with_replay:
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        templates[REPLAY] = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), templates[REPLAY]
+        )
+    found = load(path, templates)
+    runner = fresh.runner._replace(
+        learner=found["learner"], rollout=_restored_rollout(setup.bridge, found, fresh.runner.rollout)
+    )
+    if setup.learner.kind == "off_policy":
+        runner = runner._replace(pending=found["last_transition"], replay=found.get(REPLAY, runner.replay))
+    return RunState(_under_settings(setup, runner, fresh.learner, meta), meta.step, meta.elapsed_s)
+
+
+def save(folder: RunDir, setup: Setup, state: RunState) -> Path:
+    """Write ``checkpoints/<iterations completed>``; see `checkpoint.save`."""
+    cfg = setup.cfg
+    meta = checkpoint.Meta(
+        step=state.iteration,
+        robot=setup.robot.name,
+        simulator=setup.bridge.spec.simulator,
+        num_envs=cfg.training.num_envs,
+        seed=cfg.training.seed,
+        elapsed_s=state.elapsed,
+        config=compose.to_mapping(cfg),
+        processes=processes.size(),
+        curriculum=global_scalars(state.runner.rollout.carry.env),
+    )
+    with_replay = getattr(cfg.algo.config, "save_buffer", False)
+    every = cfg.training.keep_every
+    retention = checkpoint.Retention(
+        newest=cfg.training.keep_checkpoints, every=every and every * cfg.algo.config.save_interval
+    )
+    stored = as_stored(items(setup, state.runner, with_replay))
+    return checkpoint.save(folder.checkpoints, stored, meta, retention)
+
+
+def items(setup: Setup, runner: RunnerState, with_replay: bool) -> dict[str, Any]:
+    """What a checkpoint consists of."""
+    rollout = runner.rollout
+    found = {
+        "learner": runner.learner,
+        # The metrics buffer is empty between iterations; left out, a new metric does not spoil old checkpoints.
+        "env": rollout.carry.replace(metrics_buffer={}),
+        "sim": rollout.sim,
+        "physics": dict(setup.bridge.get_state(rollout.physics)),
+    }
+    if setup.learner.kind == "off_policy":
+        found["last_transition"] = runner.pending
+        if with_replay:
+            found[REPLAY] = runner.replay
+    return found
+
+
+def load(path: Path, templates: Mapping[str, Any]) -> dict[str, Any]:
+    """This process' share of checkpoint `path`; see `checkpoint.load`."""
+    return processes.restored(checkpoint.load(path, as_stored(templates)), dict(templates))
+
+
+def as_stored(trees: Mapping[str, Any]) -> dict[str, Any]:
+    """Items as all processes save them together: the learner once, of the rest everyone its own."""
+    return {
+        name: processes.replicated(tree) if name == "learner" else processes.joined(processes.exact(tree))
+        for name, tree in trees.items()
+    }
+
+
+def require(path: Path, setup: Setup) -> checkpoint.Meta:
+    """What checkpoint `path` says of itself; raises ConfigError unless it belongs to `setup`."""
+    meta = checkpoint.read_meta(path)
+    checkpoint.require(
+        path,
+        meta,
+        robot=setup.robot.name,
+        learner=setup.cfg.algo.name,
+        simulator=setup.bridge.spec.simulator,
+        num_envs=setup.cfg.training.num_envs,
+        num_processes=processes.size(),
+    )
+    return meta
+
+
+def _under_settings(setup: Setup, runner: RunnerState, fresh: Any, meta: checkpoint.Meta) -> RunnerState:
+    """`runner` with its restored learner under the settings of this session, which `fresh` was made with."""
+    before = meta.config["algo"]["config"]
+    apply = setup.learner.apply_new_hyperparams
+    return runner._replace(learner=apply(runner.learner, fresh, setup.cfg.algo.config, before))
+
+
+def _restored_rollout(bridge: Bridge, found: Mapping[str, Any], fresh: RolloutState) -> RolloutState:
+    """Environments and simulator of a checkpoint; the simulator is set to the saved state."""
+    physics = bridge.set_state(fresh.physics, found["physics"])
+    carry = found["env"].replace(metrics_buffer=fresh.carry.metrics_buffer)
+    return RolloutState(carry, physics, found["sim"], fresh.history)
+
+
+def _init_replay(setup: Setup, *, resumed: bool, allocate: bool) -> ReplayState | None:
+    """The empty replay buffer of an off-policy learner, or its shapes alone.
+
+    A buffer that is about to be read from the disk is not allocated first: there may not be room for two.
+    """
+    fns, algo, num_envs = setup.learner.replay, setup.cfg.algo.config, setup.env.spec.num_envs
+    if fns is None:
+        return None
+    starts = algo.learning_starts
+    if resumed:
+        starts = max(starts, algo.resume_learning_starts)
+
+    def empty() -> ReplayState:
+        return ReplayState(fns.init(algo, setup.learner_spec, num_envs), jnp.int32(starts))
+
+    return commit_to_device(jax.jit(empty)()) if allocate else jax.eval_shape(empty)
+
+
+def _require_memory(setup: Setup, fns: ReplayFns) -> None:
+    """Log the size of the replay buffer; raise ConfigError if there is no room for it."""
+    algo, num_envs, device = setup.cfg.algo.config, setup.env.spec.num_envs, jax.local_devices()[0]
+    size = fns.size_bytes(algo, setup.learner_spec, num_envs)
+    log.info(
+        f"Replay buffer: {size / memory.GB:.2f} GB for {algo.buffer_size} transitions of each of {num_envs} "
+        f"environments ({getattr(algo, 'buffer_dtype', 'float32')} observations)."
+    )
+    fits = max(1, int(algo.buffer_size * (memory.available(device) or 0) * 0.8 / size))
+    fix = (
+        f"Pass --algo.config.buffer-size {fits}, --algo.config.buffer-dtype bfloat16 or a smaller "
+        "--training.num-envs."
+    )
+    memory.require(size, device, "the replay buffer", fix)
