@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from holosoma_jax import runtime
 from holosoma_jax.config import compose, tokens
@@ -28,8 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.prepare()
 
     def body() -> int:
+        rest, given = _without_config(argv)
         cfg, args = compose.parse_or_exit(
-            argv, PROG, ABOUT, extra=EvalArgs, base=partial(_saved_config, argv)
+            rest, PROG, ABOUT, extra=EvalArgs, base=partial(_saved_config, rest, given)
         )
         from holosoma_jax.evaluation import session
 
@@ -39,13 +41,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     return runtime.command(body, "interrupted: there are no scores")
 
 
-def _saved_config(argv: Sequence[str], args: EvalArgs) -> Saved:
+def _without_config(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """`argv` without --config FILE, and that: a policy file may bring no config, so that a person gives it."""
+    try:
+        chosen = tokens.parse(argv).chosen("exp")
+        checkpoints = [o.text for o in tokens.parse(argv).overrides if o.path == ("checkpoint",)]
+    except ConfigError:
+        return list(argv), []  # said where the arguments are parsed
+    is_file = (
+        Path(checkpoints[-1] or "").suffix.lower() in (".onnx", ".pt", ".pth", ".jit")
+        if checkpoints
+        else False
+    )
+    if chosen is None or not is_file or not chosen.raw[0].startswith("--config"):
+        return list(argv), []
+    return [argument for argument in argv if argument not in chosen.raw], list(chosen.raw)
+
+
+def _saved_config(argv: Sequence[str], given: Sequence[str], args: EvalArgs) -> Saved:
     if not args.checkpoint:  # --help alone, or forgotten: known without the seconds that JAX takes
         raise ConfigError("--checkpoint is missing: give a run directory, a checkpoint or an .onnx file.")
     from holosoma_jax.evaluation import session
 
-    headless = [o.text for o in tokens.parse(argv).overrides if o.path == ("training", "headless")]
-    return session.saved_config(args, watched=headless[-1:] in (["false"], ["False"], ["FALSE"]))
+    overrides = tokens.parse(argv).overrides
+    assets = [o.text for o in overrides if o.path == ("robot", "asset")]
+    config = compose.to_mapping(compose.load(given)) if given else None
+    headless = [o.text for o in overrides if o.path == ("training", "headless")]
+    watched = headless[-1:] in (["false"], ["False"], ["FALSE"])
+    asset = assets[-1] if assets else config["robot"]["asset"] if config else None
+    return session.saved_config(args, watched=watched, asset=asset, config=config)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,8 @@ SIMULATORS = frozenset({"mujoco_warp", "warp", "torch", "isaacgym", "isaacsim", 
 """Vendor packages; design: the bridges are the only place that imports them."""
 OPTIONAL = SIMULATORS | {"wandb", "tensorboardX"}
 """Packages of extras: imported inside functions, so that their absence costs only their feature."""
+POLICY_RUNTIMES = {("holosoma_jax.policy.torchscript", "torch")}
+"""Module, package: what runs a policy file is no simulator."""
 PHYSICS_FREE = ("holosoma_jax.learn", "holosoma_jax.envs", "holosoma_jax.config")
 """Pure functions, which no simulator may enter at all."""
 
@@ -119,7 +121,7 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
                 continue
             elif not any(_within(name, _module(allowed)) for allowed in (room, *BASE, *ROOMS[room])):
                 found.append(f"{where}: {room} may import {', '.join((*BASE, *ROOMS[room]))} only")
-        elif top in SIMULATORS and not _within(module, "bridges"):
+        elif top in SIMULATORS and not _within(module, "bridges") and (module, top) not in POLICY_RUNTIMES:
             found.append(f"{where}: simulators belong in bridges")
         elif top in OPTIONAL and eager and not _within(module, "bridges"):
             found.append(f"{where}: import it inside the function that needs it")

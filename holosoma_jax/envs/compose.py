@@ -69,6 +69,7 @@ def compose(
         reward_names=tuple(bound.rewards),
         command_ranges=ranges or None,
         clip_observations=clip,
+        action_clip=cfg.robot.control.action_clip_value,
     )
 
     def velocity_command(state: EnvState) -> Any:

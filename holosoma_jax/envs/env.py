@@ -55,6 +55,8 @@ class EnvSpec:
     reward_names: tuple[str, ...]
     command_ranges: Mapping[str, tuple[float, float]] | None
     clip_observations: float
+    action_clip: float | None = None
+    """actions are clipped to +- this before they become targets; None: not stated"""
 
 
 class ActuatorCommand(NamedTuple):

@@ -1,4 +1,4 @@
-"""Observation groups: terms in alphabetical order, with noise, scale and history.
+"""Observation groups: terms in alphabetical order or in the config's, with noise, scale and history.
 
 One term of one frame is (value + U(-noise, noise)) * scale. With a history of h frames a term
 occupies h * dim consecutive entries, oldest frame first; frames before the reset are zero.
@@ -93,7 +93,8 @@ def build(cfg: ObservationConfig, example: View) -> tuple[Group, ...]:
 
 def _group(name: str, cfg: ObservationGroupConfig, example: View) -> Group:
     layout, terms, start = [], {}, 0
-    for term_name, term in sorted(cfg.terms.items()):
+    for term_name in _order(name, cfg):
+        term = cfg.terms[term_name]
         record = lifted(registry.make("observations", term_name, term.func, term.params))
         dim = _width(term_name, record, example)
         func = (term.func or term_name).replace("-", "_")
@@ -117,6 +118,24 @@ def _group(name: str, cfg: ObservationGroupConfig, example: View) -> Group:
         terms[term_name] = record
         start += dim * cfg.history_length
     return Group(name, tuple(layout), terms, cfg.history_length, cfg.enable_noise)
+
+
+def _order(name: str, cfg: ObservationGroupConfig) -> list[str]:
+    """The terms' names as they are concatenated.
+
+    Raises:
+      ConfigError: `cfg.order` does not name every term once.
+    """
+    if not cfg.order:
+        return sorted(cfg.terms)
+    order = [term.replace("-", "_") for term in cfg.order]
+    if sorted(order) != sorted(cfg.terms):
+        odd = sorted(set(order) ^ set(cfg.terms)) or [next(n for n in order if order.count(n) > 1)]
+        raise ConfigError(
+            f"observation.groups.{name}.order: has to name every term of the group once; look at '{odd[0]}'. "
+            f"Terms: {', '.join(cfg.terms)}."
+        )
+    return order
 
 
 def _width(name: str, term: Term, example: View) -> int:

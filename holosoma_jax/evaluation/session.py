@@ -41,12 +41,20 @@ ENDLESS_S = 100_000.0
 """s of an evaluation that a user watches, unless the command line says otherwise: until they have enough"""
 
 
-def saved_config(args: EvalArgs, *, watched: bool = False) -> Saved:
+def saved_config(
+    args: EvalArgs,
+    *,
+    watched: bool = False,
+    asset: str | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Saved:
     """The config that the policy was trained with, sized and silenced for an evaluation.
 
     Args:
       args: the command's flags.
       watched: there is a viewer; one robot is looked at, and one is quick enough for real time.
+      asset: the robot that the command line names.
+      config: the config that the command line gives, for a policy file that brings none.
 
     Raises:
       ConfigError: no such policy.
@@ -62,7 +70,7 @@ def saved_config(args: EvalArgs, *, watched: bool = False) -> Saved:
         "logger": {"type": "disabled"},
         "viewer": compose.to_mapping(ViewerConfig()),  # of the machine, not of the policy
     }
-    source = policies.find(_checkpoint(args))
+    source = policies.find(_checkpoint(args), args.policy, asset=asset, config=config)
     return source.config._replace(config=keys.overlay(source.config.config, sized))
 
 
@@ -72,7 +80,7 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
     Raises:
       ConfigError: the policy does not fit the environment, or the results cannot be written.
     """
-    source = policies.find(_checkpoint(args))
+    source = policies.find(_checkpoint(args), args.policy, asset=cfg.robot.asset)
     _require_writable(cfg, args, source)
     target = _target(Path(args.output) if args.output else source.folder / "eval", source.path.stem)
     acting = perturbations.from_mode(
@@ -246,7 +254,7 @@ def _checkpoint(args: EvalArgs) -> str:
     return args.checkpoint
 
 
-def _require_writable(cfg: Config, args: EvalArgs, source: policies.Source) -> None:
+def _require_writable(cfg: Config, args: EvalArgs, source: policies.PolicySource) -> None:
     """Raise ConfigError for outputs that cannot be made and flags that contradict, before the work."""
     if args.commands == "sweep" and args.velocity is not None:
         raise ConfigError("--commands sweep: --velocity gives another command; leave one of them out.")
@@ -257,7 +265,7 @@ def _require_writable(cfg: Config, args: EvalArgs, source: policies.Source) -> N
             require_writable(Path(args.record).parent)
         except OSError as error:
             raise _unrecorded(args.record, error) from None
-    if cfg.training.export_onnx and source.path.suffix == ".onnx":
+    if cfg.training.export_onnx and policies.is_file(source.path):
         raise ConfigError(f"--training.export-onnx: {source.path} is an ONNX file already; leave it out.")
 
 

@@ -1,4 +1,4 @@
-"""What the reference's deployment program asks of a locomotion policy file, as a check.
+"""What holosoma's deployment program asks of a locomotion policy file, as a check.
 
 The file may still be a good policy where this finds something: the program has the gains and rates of
 its two robots built in.

@@ -14,8 +14,8 @@ from holosoma_jax.config.schema import Config
 from holosoma_jax.experiment import Setup, build
 from holosoma_jax.files import require_writable
 from holosoma_jax.loggers import wandb_sink
-from holosoma_jax.policy import onnx, onnx_metadata
-from holosoma_jax.policy.policies import GROUP, Source
+from holosoma_jax.policy import onnx, onnx_metadata, policies
+from holosoma_jax.policy.policies import GROUP, PolicySource
 from holosoma_jax.robots.urdf import urdf
 
 FOLDER = "exported"
@@ -39,7 +39,7 @@ def write(
       path: target; its folder is created.
       iteration: learning iterations that the policy has seen.
       act: raw observations [N, obs_dim] -> actions [N, A]; a JAX function.
-      batch: 1 as the reference's files; None for any number of rows.
+      batch: 1 as holosoma's files; None for any number of rows.
       include_config: False leaves the config out of the file.
       wandb_run_path: see `onnx_metadata.policy_metadata`.
 
@@ -61,7 +61,7 @@ def write(
 
 
 def from_checkpoint(
-    source: Source,
+    source: PolicySource,
     target: Path | None = None,
     *,
     batch: Literal[1] | None = 1,
@@ -83,8 +83,10 @@ def from_checkpoint(
     Raises:
       ConfigError: the source is an ONNX file already, or `target` cannot be written.
     """
-    if source.path.suffix == ".onnx":
-        raise ConfigError(f"--checkpoint {source.path}: is an ONNX file already; pass a run or a checkpoint.")
+    if policies.is_file(source.path):
+        raise ConfigError(
+            f"--checkpoint {source.path}: is a policy file already; pass a run or a checkpoint."
+        )
     target = target or source.folder / FOLDER / f"{source.path.name}.onnx"
     trained = compose.from_mapping(source.config, str(source.path), allow_code=allow_code)
     try:

@@ -1,6 +1,6 @@
 """Export of a policy to ONNX, checked against JAX before the file gets its name.
 
-The file is what the reference's robot runtime loads: one float32 input [1, obs_dim], the action
+The file is what holosoma's robot runtime loads: one float32 input [1, obs_dim], the action
 [1, action_dim] as first output, opset 13, IR version 7, JSON metadata. The action is the policy's
 own (before action scale and default pose); the observation normaliser is part of the graph.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OPSET = 13
 IR_VERSION = 7
-"""Of ONNX 1.8 (2020), like the reference's files: the runtime on a robot may be old."""
+"""Of ONNX 1.8 (2020), like holosoma's files: the runtime on a robot may be old."""
 PARITY_ROWS = 1024
 PARITY_TOLERANCE = 1e-5
 ROUNDING_FACTOR = 4.0
@@ -64,7 +64,7 @@ def export_policy(
       metadata: as `onnx_metadata.policy_metadata` returns; checked, then JSON-encoded.
       input_name: of the graph's only input.
       output_name: of the graph's first output.
-      batch: 1 for a static batch of one row, as in the reference's files; None for a dynamic batch.
+      batch: 1 for a static batch of one row, as in holosoma's files; None for a dynamic batch.
       observations: [M, obs_dim] to compare on; default: random ones (`parity_observations`).
       tolerance: largest accepted `parity_error`, unless the policy's own rounding is larger: then
         `ROUNDING_FACTOR` times `rounding_error` (steep policies amplify the last bit of any sum).

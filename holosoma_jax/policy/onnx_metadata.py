@@ -1,9 +1,9 @@
 """What a policy file says about itself: the metadata of an exported ONNX policy.
 
 Every value is one JSON document, so that a reader needs no schema to parse it. The first group of
-keys is the reference's, in its units and order; files of the reference may lack all but
-``dof_names``, ``kp`` and ``kd``. The second group is ours and says what the reference leaves to
-convention: the default pose, the torque limits, the control period, the units.
+keys is holosoma's, in its units and order; files of holosoma may lack all but ``dof_names``,
+``kp`` and ``kd``. The second group is ours and says what holosoma leaves to convention: the default
+pose, the torque limits, the action clip, the control period, the units.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ UNITS: Mapping[str, str] = {
     "torque_limit": "N m",
     "default_joint_pos": "rad",
     "action_scale": "rad; joint target = default_joint_pos + action_scale * action",
+    "action_clip": "actions are clipped to +- this before they are scaled; the observed action is not",
     "control_dt": "s between two actions",
     "command_ranges": "m/s for lin_vel_*, rad/s for ang_vel_yaw, rad for heading",
     "observation_layout": "(value + noise) * scale per frame, oldest frame first, terms in this order",
@@ -42,7 +43,7 @@ DIGEST = "sha256"
 """Key of the digest over graph and metadata."""
 
 REQUIRED = ("dof_names", "kp", "kd")
-"""Without these the reference's deployment program cannot run a policy."""
+"""Without these holosoma's deployment program cannot run a policy."""
 
 _PER_JOINT = ("kp", "kd", "action_scale", "default_joint_pos", "torque_limit")
 _WINDOWS_PATH = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
@@ -100,6 +101,7 @@ def policy_metadata(
         "iteration": int(iteration),
         "default_joint_pos": _floats(robot.default_joint_pos),
         "torque_limit": _floats(robot.torque_limit),
+        "action_clip": spec.action_clip,
         "control_dt": spec.control_dt,
         "robot": robot.name,
         "units": dict(UNITS),
@@ -189,7 +191,7 @@ def check_metadata(
             problems += _check_per_joint(key, meta[key], joints)
     problems += _check_ranges(meta.get("command_ranges"))
     problems += _check_layout(meta.get("observation_layout"), obs_dim)
-    for key in ("observation_clip", "control_dt"):
+    for key in ("observation_clip", "action_clip", "control_dt"):
         value = meta.get(key)
         if value is not None and not (_is_number(value) and value > 0):
             problems.append(f"'{key}' is {_shown(value)}, wanted a positive number")

@@ -10,8 +10,7 @@ from rich.text import Text
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.commands import ExportArgs
-from holosoma_jax.policy import deployment, exporting, onnx, policies
-from holosoma_jax.policy.onnx_policy import OnnxPolicy
+from holosoma_jax.policy import deployment, exporting, onnx, onnx_policy, policies
 
 
 def run(args: ExportArgs) -> Path:
@@ -35,9 +34,9 @@ def run(args: ExportArgs) -> Path:
     console.print(_summary(path))
     found = deployment.problems(path)
     if not found:
-        console.print("The reference's deployment program takes it as it is.")
+        console.print("holosoma's deployment program takes it as it is.")
     for problem in found:
-        console.print(Text(f"note: for the reference's deployment program, {problem}."), soft_wrap=True)
+        console.print(Text(f"note: for holosoma's deployment program, {problem}."), soft_wrap=True)
     console.print(Text(f"written to {path}"), soft_wrap=True)
     return path
 
@@ -52,7 +51,7 @@ def _target(output: str | None) -> Path | None:
 
 
 def _summary(path: Path) -> Table:
-    file = OnnxPolicy.load(path)
+    file = onnx_policy.load(path)
     table = Table(show_header=False, box=None)
     table.add_row("robot", f"{file.metadata['robot']}, {len(file.dof_names)} joints")
     table.add_row("input", f"actor_obs, {file.obs_dim} entries")

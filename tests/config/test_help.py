@@ -39,7 +39,7 @@ def test_the_page_lists_every_preset_and_every_key(capsys):
             assert name in text
     mapping = compose.to_mapping(compose.load(["exp:g1-29dof"]))
     for path, _ in keys.walk(Config, mapping):
-        if path != ("exp",) and path[-1] not in ("func", "tags"):
+        if path != ("exp",) and path[-1] not in ("func", "tags", "order"):
             assert f"  {keys.as_flag(path)} = " in text
     assert "\x1b" not in text  # plain where it is not a terminal
 

@@ -73,6 +73,29 @@ def test_observation_noise_off(key: jax.Array) -> None:
     assert np.asarray(noisy["actor_obs"])[:, 37:95].all()
 
 
+def test_order_of_observations(key: jax.Array) -> None:
+    """The same entries, in the order that the config gives; every term has to be in it once."""
+    names = sorted(compose.load(["exp:g1-29dof"]).observation.groups["actor_obs"].terms)
+    flag = "--observation.groups.actor-obs.order"
+    plain, backward = make(), make(f"{flag}=[{','.join(reversed(names))}]")
+    assert [t.name for t in backward.spec.layout if t.group == "actor_obs"] == names[::-1]
+    vectors = []
+    for env in (plain, backward):
+        _, obs = env.observe(env.init(key)[0], standing())
+        vectors.append(np.asarray(obs["actor_obs"]))
+    start, blocks = 0, []
+    for term in (t for t in plain.spec.layout if t.group == "actor_obs"):
+        blocks.append(vectors[0][:, start : start + term.dim])
+        start += term.dim
+    quiet = {"actions", "command_lin_vel", "command_ang_vel", "projected_gravity"}  # terms without noise
+    there = {t.name: t for t in backward.spec.layout if t.group == "actor_obs"}
+    for name, block in zip(names, blocks, strict=True):
+        if name in quiet:
+            np.testing.assert_array_equal(vectors[1][:, there[name].start :][:, : there[name].dim], block)
+    with pytest.raises(ConfigError, match=r"actor_obs\.order.*'sin_phase'"):
+        make(f"{flag}=[{','.join(names[:-1])}]")
+
+
 def test_history_length(key: jax.Array) -> None:
     """Spelt as in the guide: underscore, value after a blank. Four frames a term, oldest first."""
     env = make(

@@ -103,7 +103,7 @@ def test_other_observations_are_refused(capsys: pytest.CaptureFixture[str], poli
     line = failure(capsys, f"--checkpoint={policy_file(obs_dim=300)}")
     assert "for a history of 3 frames, --observation.groups.actor_obs.history-length=3." in line
     line = failure(capsys, f"--checkpoint={policy_file(obs_dim=154)}")
-    assert "reads 154 observations, this configuration gives 100; give --observation.*" in line
+    assert "reads 154 observations, this configuration gives 100; give --policy.observation-names" in line
 
 
 def test_a_changed_scale_is_refused_where_the_file_states_it(
@@ -157,6 +157,15 @@ def test_a_sweep_scores_eight_commands_apart(
     assert groups["stand"]["first"]["drift_x"] is not None
     assert groups["forward 1.0"]["first"]["drift_x"] is None
     assert groups["forward 1.0"]["first"]["lin_vel_error"] > groups["stand"]["first"]["lin_vel_error"]
+
+
+def test_a_config_is_taken_for_a_file_that_brings_none(policy_file: PolicyFile, tmp_path: Path) -> None:
+    cfg = compose.load(["exp:g1-29dof", "terrain:terrain-locomotion-plane", "--training.seed=77"])
+    saved = compose.save_yaml(cfg, tmp_path / "mine.yaml")
+    file = policy_file()
+    argv = [f"--checkpoint={file}", f"--config={saved}", "simulator:mujoco", *SMALL]
+    assert command.main(argv) == 0
+    assert json.loads((file.parent / "eval" / "policy.json").read_text())["seed"] == 77
 
 
 @pytest.mark.slow

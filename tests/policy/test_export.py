@@ -11,8 +11,7 @@ import pytest
 
 from holosoma_jax import export as command
 from holosoma_jax import robots
-from holosoma_jax.policy import deployment
-from holosoma_jax.policy.onnx_policy import OnnxPolicy
+from holosoma_jax.policy import deployment, onnx_policy
 from tests.robots.test_urdf import read_back
 from tests.support.checkpoints import g1_run  # noqa: F401
 
@@ -38,8 +37,8 @@ def metadata(path: Path) -> dict[str, str]:
 
 def test_the_deployment_program_takes_it(exported: Path):
     assert deployment.problems(exported) == []
-    file = OnnxPolicy.load(exported, robots.load("g1"), 100)
-    assert (file.iteration, file.action_dim) == (7, 29)
+    file = onnx_policy.load(exported)
+    assert (file.iteration, file.action_dim, file.dof_names) == (7, 29, robots.load("g1").joint_names)
 
 
 def test_metadata_is_complete(exported: Path):
@@ -54,9 +53,19 @@ def test_metadata_is_complete(exported: Path):
         "observation_layout",
     }
     reference |= {"observation_clip", "experiment_config", "iteration"}
-    ours = {"default_joint_pos", "torque_limit", "control_dt", "robot", "units", "holosoma_jax_version"}
+    ours = {
+        "default_joint_pos",
+        "torque_limit",
+        "action_clip",
+        "control_dt",
+        "sha256",
+        "robot",
+        "units",
+        "holosoma_jax_version",
+    }
     assert set(meta) == reference | ours  # wandb_run_path: only where there is one
     assert meta["command_ranges"]["lin_vel_x"] == [-1.0, 1.0]
+    assert meta["action_clip"] == 100.0
     assert meta["experiment_config"]["simulator"]["name"] == "isaacgym"  # what it was trained with
     assert read_back(meta["robot_urdf"]).njnt == 30
 
@@ -83,11 +92,10 @@ def test_any_number_of_rows(exported: Path, capsys: pytest.CaptureFixture[str], 
     code, out, _ = run(capsys, "--checkpoint", exported.parents[1], "--output", target, "--batch=any")
     assert code == 0
     assert (
-        "note: for the reference's deployment program, the input 'actor_obs' is [any, 100], wanted [1, n]"
-        in out
+        "note: for holosoma's deployment program, the input 'actor_obs' is [any, 100], wanted [1, n]" in out
     )
     rows = np.random.default_rng(0).standard_normal((5, 100)).astype(np.float32)
-    np.testing.assert_allclose(OnnxPolicy.load(target)(rows), OnnxPolicy.load(exported)(rows), atol=1e-5)
+    np.testing.assert_allclose(onnx_policy.load(target)(rows), onnx_policy.load(exported)(rows), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +117,7 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], argv: list[st
 
 def test_an_onnx_file_is_refused(exported: Path, capsys: pytest.CaptureFixture[str]):
     code, _, err = run(capsys, "--checkpoint", exported)
-    assert code == 2 and "is an ONNX file already" in err
+    assert code == 2 and "is a policy file already" in err
 
 
 def test_an_unwritable_target(exported: Path, capsys: pytest.CaptureFixture[str]):

@@ -16,9 +16,8 @@ from holosoma_jax import eval as evaluation
 from holosoma_jax import experiment, export, robots
 from holosoma_jax.config import compose
 from holosoma_jax.learn.fast_sac import networks
-from holosoma_jax.policy import deployment, policies
+from holosoma_jax.policy import deployment, onnx_policy, policies
 from holosoma_jax.policy.onnx import parity_error, parity_observations
-from holosoma_jax.policy.onnx_policy import OnnxPolicy
 from tests.support.checkpoints import g1_fast_sac_run  # noqa: F401
 
 
@@ -64,7 +63,7 @@ def test_it_computes_what_the_checkpoint_does(exported: Path, g1_fast_sac_run: P
     parts = experiment.build(compose.load(["simulator:mujoco"], base=source.config))
     policy = source.policy(parts)
     parts.bridge.close()
-    file, seen = OnnxPolicy.load(exported), parity_observations(100, 64)
+    file, seen = onnx_policy.load(exported), parity_observations(100, 64)
     expected = np.asarray(policy.act(jnp.asarray(seen)))
     found = np.concatenate([file(row[None]) for row in seen])
     assert parity_error(expected, found) < 1e-5

@@ -15,10 +15,11 @@ import pytest
 from holosoma_jax import __version__
 from holosoma_jax.envs.env import EnvSpec, ObservationTerm
 from holosoma_jax.policy import onnx as export
+from holosoma_jax.policy import onnx_policy
+from holosoma_jax.policy.foreign_metadata import decode
+from holosoma_jax.policy.loaded import PolicyFileError
 from holosoma_jax.policy.onnx import OnnxParityError, export_policy, parity_error, parity_observations
 from holosoma_jax.policy.onnx_metadata import check_metadata, encode, policy_metadata, strip_paths
-from holosoma_jax.policy.onnx_policy import OnnxPolicy, OnnxPolicyError
-from holosoma_jax.policy.onnx_reading import decode
 from tests.support.stick_robot import stick_robot
 
 OBS, JOINTS = 12, 4
@@ -89,7 +90,7 @@ def test_exported_policy_equals_jax(tmp_path: Path, kind: str):
     policy = _policy(kind)
     path = export_policy(tmp_path / "deep" / "p.onnx", policy, OBS, JOINTS, _metadata())
     rows = parity_observations(OBS, 300, seed=9)  # not the ones that the export checked
-    loaded = OnnxPolicy.load(path, stick_robot(joint_names=NAMES), OBS)
+    loaded = onnx_policy.load(path)
     assert parity_error(np.asarray(policy(rows)), loaded(rows)) <= 1e-5
     assert loaded.batched
 
@@ -277,15 +278,15 @@ def test_a_damaged_file_is_never_another_policy(tmp_path):
     """Any changed byte is seen: it breaks the file, or the digest over graph and metadata."""
     path = export_policy(tmp_path / "p.onnx", _policy(), OBS, JOINTS, _metadata())
     whole, rng = path.read_bytes(), np.random.default_rng(3)
-    OnnxPolicy.load(path)
+    onnx_policy.load(path)
     refused, same = 0, 0
     for spot in rng.integers(0, len(whole), 200):
         data = bytearray(whole)
         data[spot] ^= 1 << int(rng.integers(8))
         path.write_bytes(bytes(data))
         try:
-            OnnxPolicy.load(path)
-        except OnnxPolicyError:
+            onnx_policy.load(path)
+        except PolicyFileError:
             refused += 1
         else:
             same += onnx.load_model_from_string(bytes(data)) == onnx.load_model_from_string(whole)
@@ -302,9 +303,9 @@ def test_edited_metadata_is_refused(tmp_path, key):
                 item.value.replace("1", "2") if key != "dof_names" else item.value.replace("_0", "_9")
             )
     onnx.save(model, str(path))
-    with pytest.raises(OnnxPolicyError, match="sha256"):
-        OnnxPolicy.load(path)
+    with pytest.raises(PolicyFileError, match="sha256"):
+        onnx_policy.load(path)
     del model.metadata_props[:]
     onnx.save(model, str(path))
-    with pytest.raises(OnnxPolicyError, match="'sha256' is missing"):
-        OnnxPolicy.load(path)
+    with pytest.raises(PolicyFileError, match="'sha256' is missing"):
+        onnx_policy.load(path)

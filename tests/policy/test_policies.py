@@ -108,9 +108,12 @@ def test_joints_of_no_known_robot_are_refused(policy_file: PolicyFile) -> None:
     )
 
 
-def test_joints_in_another_order_are_refused(policy_file: PolicyFile) -> None:
-    names = list(reversed(robots.load("g1").joint_names))
-    assert "They are those of 'g1' in another order." in error_of(policy_file(dof_names=names))
+def test_joints_in_another_order_are_those_of_the_same_robot(policy_file: PolicyFile) -> None:
+    g1 = robots.load("g1")
+    file = policy_file(dof_names=list(reversed(g1.joint_names)), kp=[float(i) for i in range(1, 30)])
+    source = policies.find(str(file))
+    assert compose.load([], base=source.config).robot.asset == "g1"
+    np.testing.assert_array_equal(source.adapt(g1).kp, np.arange(29, 0, -1))
 
 
 def test_a_term_that_nobody_knows_is_named(policy_file: PolicyFile) -> None:
@@ -120,11 +123,22 @@ def test_a_term_that_nobody_knows_is_named(policy_file: PolicyFile) -> None:
     )
 
 
-def test_terms_of_different_history_are_refused(policy_file: PolicyFile) -> None:
+def test_the_longest_history_is_observed(policy_file: PolicyFile) -> None:
     mixed = layout(actions={"history_length": 2})
-    assert "keep [1, 2] frames, wanted one length for all" in error_of(
-        policy_file(obs_dim=129, observation_layout=mixed)
-    )
+    source = policies.find(str(policy_file(obs_dim=129, observation_layout=mixed)))
+    assert compose.load([], base=source.config).observation.groups["actor_obs"].history_length == 2
+
+
+def test_terms_are_observed_in_the_order_of_the_file(policy_file: PolicyFile) -> None:
+    backward = list(reversed(layout()))
+    source = policies.find(str(policy_file(observation_layout=backward)))
+    group = compose.load([], base=source.config).observation.groups["actor_obs"]
+    assert group.order == tuple(term["name"] for term in backward)
+
+
+def test_the_action_clip_of_the_file_is_used(policy_file: PolicyFile) -> None:
+    source = policies.find(str(policy_file(action_clip=5.0)))
+    assert compose.load([], base=source.config).robot.control.action_clip_value == 5.0
 
 
 def test_another_robot_cannot_take_the_gains(policy_file: PolicyFile) -> None:

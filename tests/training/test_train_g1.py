@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from holosoma_jax import robots
-from holosoma_jax.policy.onnx_policy import OnnxPolicy
+from holosoma_jax.policy import onnx_policy
 from holosoma_jax.runs import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,7 @@ def test_command_line_to_policy_and_on(tmp_path):
     assert (run / "learning_curve.png").stat().st_size > 10_000
     assert list(run.glob("events.out.tfevents*"))
     assert list((run / "videos").glob("final.mp4")) or "no videos" in out
-    policy = OnnxPolicy.load(run / "policies" / "latest.onnx")
+    policy = onnx_policy.load(run / "policies" / "latest.onnx")
     assert policy(np.zeros((1, policy.obs_dim), np.float32)).shape == (1, 29)
     assert policy.metadata["iteration"] == 2
 
@@ -74,7 +74,7 @@ def test_fast_sac_from_the_command_line_to_an_evaluated_policy(tmp_path):
     assert [row["step"] for row in steps] == [5, 10, 15, 16]
     assert np.isfinite(steps[-1]["Loss/qf_loss"])
     assert sorted(p.name for p in (run / "policies").iterdir()) == ["10.onnx", "16.onnx", "latest.onnx"]
-    policy = OnnxPolicy.load(run / "policies" / "latest.onnx")
+    policy = onnx_policy.load(run / "policies" / "latest.onnx")
     action = policy(np.zeros((1, policy.obs_dim), np.float32))
     assert action.shape == (1, 29)
     assert (np.abs(action) <= robots.load("g1").action_reach).all()

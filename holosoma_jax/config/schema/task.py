@@ -24,12 +24,14 @@ class ObservationTermConfig:
 
 @dataclass(frozen=True)
 class ObservationGroupConfig:
-    """One observation vector: its terms, in alphabetical order."""
+    """One observation vector: its terms, in alphabetical order unless `order` says otherwise."""
 
     enable_noise: bool = True
     """False switches the noise of every term off."""
     history_length: PositiveInt = 1
     """Frames kept per term, oldest first."""
+    order: tuple[str, ...] = ()
+    """Every term's name, in the order of the vector; default: alphabetical, as in holosoma."""
     terms: dict[str, ObservationTermConfig] = field(default_factory=dict)
 
 

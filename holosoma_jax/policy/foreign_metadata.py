@@ -1,0 +1,184 @@
+"""Metadata of a policy file as other projects write it, in the form that our exporter writes.
+
+holosoma writes every value as JSON; what it writes has changed from release to release. mjlab and BeyondMimic
+(`whole_body_tracking`) write comma-separated text with three decimals, under other keys. Only keys in `READ` and
+`ALIASES` have to make sense: what does not matter for running a policy never stops it from being run.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from holosoma_jax.policy import observation_names
+
+READ = (
+    "dof_names",
+    "kp",
+    "kd",
+    "action_scale",
+    "default_joint_pos",
+    "torque_limit",
+    "command_ranges",
+    "observation_layout",
+    "observation_clip",
+    "action_clip",
+    "control_dt",
+    "iteration",
+)
+"""Keys that an evaluation acts upon."""
+
+ALIASES: Mapping[str, str] = {
+    "joint_names": "dof_names",
+    "joint_stiffness": "kp",
+    "joint_damping": "kd",
+    "clip_actions": "action_clip",
+}
+"""Key of mjlab, BeyondMimic and rsl_rl -> ours."""
+
+_LISTS = (*ALIASES, "default_joint_pos", "action_scale", "observation_names", "command_names", "body_names")
+"""Keys whose value may be comma-separated text."""
+_USUAL_CLIP = 100.0  # of holosoma's presets, as of ours
+PER_JOINT = ("kp", "kd", "action_scale", "default_joint_pos", "torque_limit")
+"""Keys with one number a joint."""
+
+
+def decode(raw: Mapping[str, str]) -> dict[str, Any]:
+    """Inverse of `onnx_metadata.encode`, and more lenient.
+
+    A value is a JSON document, with Python's ``NaN`` and ``Infinity``, a Python literal (``"['a', 'b']"``), or
+    comma-separated where mjlab writes it so. Text of any other kind is kept as it is where its key is not in
+    `READ`.
+
+    Raises:
+      ValueError: names the key of `READ` whose text cannot be read.
+    """
+    decoded = {}
+    for key, text in raw.items():
+        try:
+            decoded[key] = _value(text)
+        except ValueError as error:
+            if key in _LISTS:
+                decoded[key] = _separated(text)
+            elif key in READ:
+                shown = text if len(text) <= 40 else text[:37] + "..."
+                raise ValueError(f"metadata '{key}' is not JSON ({shown!r}): {error}.") from None
+            else:
+                decoded[key] = text
+        if key in _LISTS and isinstance(decoded[key], tuple):
+            decoded[key] = list(decoded[key])
+    return decoded
+
+
+def normalize(meta: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """Decoded metadata with every value that is written in another way rewritten as ours is.
+
+    - other projects' keys -> ours (`ALIASES`), ``observation_names`` -> ``observation_layout``;
+    - per-joint numbers given by name, or one for all -> in the order of ``dof_names``;
+    - ``observation_layout``: the terms of `group` alone, where terms say which group they are of; a missing
+      history is one frame, no scale (null) is 1, a scale repeated for every entry is that scale; a term's
+      clip that is as wide as the whole observation's is none;
+    - an ``iteration`` that is whole but not an integer -> an integer.
+
+    What cannot be rewritten is left for `onnx_metadata.check_metadata` to name.
+
+    Raises:
+      ValueError: a term is clipped, which cannot be observed here, or has a scale for each of other entries.
+    """
+    result = dict(meta)
+    for theirs, ours in ALIASES.items():
+        if result.get(ours) is None and meta.get(theirs) is not None:
+            result[ours] = meta[theirs]
+    if isinstance(result.get("dof_names"), str):
+        result["dof_names"] = [result["dof_names"]]
+    names = result["dof_names"] if isinstance(result.get("dof_names"), list) else []
+    for key in PER_JOINT if names else ():
+        value = result.get(key)
+        if isinstance(value, Mapping) and set(value) == set(names):
+            result[key] = [value[name] for name in names]
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and key != "action_scale":
+            result[key] = [value] * len(names)
+    iteration = meta.get("iteration")
+    if isinstance(iteration, float) and iteration.is_integer():
+        result["iteration"] = int(iteration)
+    layout = meta.get("observation_layout")
+    if layout is None and isinstance(meta.get("observation_names"), (list, tuple)):
+        layout = _layout(meta)
+    if isinstance(layout, (list, tuple)) and all(isinstance(term, Mapping) for term in layout):
+        clip = meta.get("observation_clip")
+        widest = float(clip) if isinstance(clip, (int, float)) else _USUAL_CLIP
+        joints = len(names) or None
+        result["observation_layout"] = [
+            _term(term, widest, joints) for term in layout if term.get("group", group) == group
+        ]
+    return result
+
+
+def _layout(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The layout that ``observation_names`` gives, with ``observation_scales`` and ``observation_history``.
+
+    Raises:
+      ValueError: there are not as many scales as names.
+    """
+    names = [str(name) for name in meta["observation_names"]]
+    motion = "motion" in (meta.get("command_names") or ())
+    names = ["motion_command" if motion and name == "command" else name for name in names]
+    scales, history = meta.get("observation_scales"), meta.get("observation_history")
+    if isinstance(scales, Sequence) and len(scales) != len(names):
+        raise ValueError(
+            f"'observation_scales' has {len(scales)} entries, 'observation_names' has {len(names)}."
+        )
+    layout = []
+    for index, name in enumerate(names):
+        scale = scales.get(name, 1.0) if isinstance(scales, Mapping) else scales[index] if scales else 1.0
+        frames = history.get(name, 1) if isinstance(history, Mapping) else history or 1
+        layout.append({"name": name, "scale": scale, "history_length": frames})
+    return layout
+
+
+def _value(text: str) -> Any:
+    """The JSON document or Python literal that `text` is; raises ValueError where it is neither."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        try:
+            return ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            raise ValueError(str(error)) from None
+
+
+def _separated(text: str) -> list[Any]:
+    """The parts of comma-separated text: numbers where all of them are."""
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        return [float(part) for part in parts]
+    except ValueError:
+        return parts
+
+
+def _term(term: Mapping[str, Any], widest: float, joints: int | None) -> dict[str, Any]:
+    name = term.get("name")
+    result = {"history_length": 1, **term}
+    if "dim" not in term and joints is not None:
+        result["dim"] = observation_names.width(str(name), joints)
+        if result["dim"] is None:
+            known = ", ".join(observation_names.known())
+            raise ValueError(f"it observes '{name}', which is not known here. Known: {known}.")
+    if "scale" in term:
+        scale = np.asarray(1.0 if term["scale"] is None else term["scale"], np.float64)
+        distinct = np.unique(scale)
+        if distinct.size > 1 and scale.shape != (result.get("dim"),):
+            raise ValueError(
+                f"observation term '{name}' has {distinct.size} different scales for {result.get('dim')} entries."
+            )
+        result["scale"] = float(distinct[0]) if distinct.size == 1 else scale.tolist()
+    clip = term.get("clip")
+    if clip is not None and float(np.min(np.abs(np.asarray(clip, np.float64)))) < widest:
+        raise ValueError(
+            f"observation term '{name}' is clipped to {clip}; terms are not clipped one by one here."
+        )
+    return result
