@@ -34,7 +34,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "parallel": (),
     "rollout": ("learn", "envs", "bridges.protocol", "parallel"),
     "loggers": (),
-    "runs": ("loggers", "parallel"),
+    "runs": ("robots", "loggers", "parallel"),
     "render": ("robots", "bridges.protocol"),
     "experiment": ("robots", "motion", "learn", "envs", "bridges", "parallel", "render"),
     "policy": ("robots", "motion", "learn", "envs", "bridges.protocol", "loggers", "runs", "experiment"),

@@ -39,12 +39,13 @@ FIELDS = (
 )  # fmt: skip
 
 
-def load(asset: str) -> Robot:
+def load(asset: str, *, report: bool = True) -> Robot:
     """The robot called ``asset``.
 
     Args:
       asset: a folder beside this file ('g1', 't1', 'k1'), or a path to a folder with ``robot.yaml``
         and the MJCF it names.
+      report: say what of somebody's model file is left out.
 
     Raises:
       ConfigError: nothing is there, or record and model do not fit; names the file and the field.
@@ -53,7 +54,7 @@ def load(asset: str) -> Robot:
     path = folder / "robot.yaml"
     record = _read(path)
     model_path = folder / _text(path, record, "mjcf")
-    model, servos = _compile(path, model_path, _text(path, record, "root_body"))
+    model, servos = _compile(path, model_path, _text(path, record, "root_body"), report)
     joints = [_name(model, mujoco.mjtObj.mjOBJ_JOINT, j) for j in range(1, model.njnt)]
     bodies = [_name(model, mujoco.mjtObj.mjOBJ_BODY, b) for b in range(1, model.nbody)]
     columns = _joints(path, record, joints)
@@ -141,13 +142,15 @@ def _read(path: Path) -> Mapping[str, Any]:
     return record
 
 
-def _compile(path: Path, model_path: Path, root_body: str) -> tuple[mujoco.MjModel, mujoco.MjModel | None]:
+def _compile(
+    path: Path, model_path: Path, root_body: str, report: bool
+) -> tuple[mujoco.MjModel, mujoco.MjModel | None]:
     """The robot alone, compiled: a free joint first, then hinges; and with its actuators if they are servos."""
     if not model_path.is_file():
         raise ConfigError(f"{path}: mjcf names '{model_path.name}', which is not in {path.parent}.")
     read = robot_model.read(model_path, root_body)
     model = read.spec.compile()
-    if not is_built_in(model_path):
+    if report and not is_built_in(model_path):
         for note in read.notes:
             log.warning("%s: %s.", model_path.name, note)
         for joint in np.flatnonzero(model.jnt_limited[1:] == 0) + 1:

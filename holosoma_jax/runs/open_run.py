@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from holosoma_jax.config import compose, files, keys
 from holosoma_jax.config.errors import ConfigError
@@ -17,7 +18,7 @@ from holosoma_jax.config.trust import Saved
 from holosoma_jax.files import replacing
 from holosoma_jax.loggers import wandb_files
 from holosoma_jax.parallel import processes
-from holosoma_jax.runs import checkpoint, origin, run_dir
+from holosoma_jax.runs import checkpoint, origin, robot_files, run_dir
 from holosoma_jax.runs.checkpoint import DamagedCheckpoint, Meta
 from holosoma_jax.runs.lock import FILE as LOCK_FILE
 from holosoma_jax.runs.lock import Lock, locked
@@ -118,6 +119,7 @@ def _created(cfg: Config) -> Iterator[tuple[Lock, RunDir]]:
     run = run_dir.create(_recorded(cfg))
     try:
         with locked(run.path) as lock:
+            robot_files.keep(cfg.robot.asset, run.path)
             yield lock, run
     except BaseException:
         if not any(_has_content(path) for path in run.path.iterdir()):
@@ -180,7 +182,9 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _has_content(path: Path) -> bool:
     """Whether `path`, in a run's folder, is more than what every run has from the beginning."""
-    return path.is_dir() or (path.name not in _FROM_THE_START and path.stat().st_size > 0)
+    if path.is_dir():
+        return path.name != robot_files.FOLDER
+    return path.name not in _FROM_THE_START and path.stat().st_size > 0
 
 
 def _recorded(cfg: Config) -> Config:
@@ -222,7 +226,10 @@ def saved_config(path: str | Path) -> Saved:
         raise ConfigError(f"{run.path} has no complete checkpoint and no config.yaml; start a new run.")
     if not origin.is_here(run.path):
         config = origin.without_personal(config, Path(path))
-    return Saved(keys.overlay(config, {"training": {"checkpoint": None}}), run.path)
+    changes: dict[str, Any] = {"training": {"checkpoint": None}}
+    if robot := robot_files.kept(run.path):
+        changes["robot"] = {"asset": robot}
+    return Saved(keys.overlay(config, changes), run.path)
 
 
 def _meta(found: Path, wanted: Path) -> Meta:
