@@ -40,8 +40,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "policy": ("robots", "motion", "learn", "envs", "bridges.protocol", "loggers", "runs", "experiment"),
     "viewer": ("robots", "motion", "bridges.protocol", "parallel", "policy", "render", "experiment"),
     "training": (
-        "learn", "envs", "bridges", "parallel", "rollout", "loggers", "runs", "render", "experiment", "policy",
-        "viewer",
+        "robots", "learn", "envs", "bridges", "parallel", "rollout", "loggers", "runs", "render", "experiment",
+        "policy", "viewer",
     ),
     "evaluation": (
         "robots", "motion", "envs", "bridges.protocol", "rollout", "render", "experiment", "policy", "viewer",

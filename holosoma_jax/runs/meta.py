@@ -62,6 +62,8 @@ class Meta:
     processes: PositiveInt = 1
     curriculum: Mapping[str, float] = field(default_factory=dict)
     """what the task's curricula stand at, by name; for a new run that begins with this policy"""
+    robot_record: Mapping[str, Any] = field(default_factory=dict)
+    """gains, limits, masses of the robot, as `robots.record` gives them"""
     schema: PositiveInt = SCHEMA
     version: str = __version__
     arrays: Mapping[str, Mapping[str, Leaf]] = field(default_factory=dict)

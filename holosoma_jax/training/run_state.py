@@ -13,9 +13,11 @@ import jax.numpy as jnp
 from bridges.protocol import Bridge
 from holosoma_jax import memory
 from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.experiment import Setup
 from holosoma_jax.learn.learner import ReplayFns
 from holosoma_jax.parallel import processes
+from holosoma_jax.robots import record
 from holosoma_jax.rollout import seeding
 from holosoma_jax.rollout.control_step import commit_to_device, global_scalars
 from holosoma_jax.rollout.off_policy import ReplayState
@@ -122,6 +124,7 @@ def save(folder: RunDir, setup: Setup, state: RunState) -> Path:
         config=compose.to_mapping(cfg),
         processes=processes.size(),
         curriculum=global_scalars(state.runner.rollout.carry.env),
+        robot_record=record.record(setup.robot),
     )
     with_replay = getattr(cfg.algo.config, "save_buffer", False)
     every = cfg.training.keep_every
@@ -163,7 +166,7 @@ def as_stored(trees: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require(path: Path, setup: Setup) -> checkpoint.Meta:
-    """What checkpoint `path` says of itself; raises ConfigError unless it belongs to `setup`."""
+    """What checkpoint `path` says of itself; raises ConfigError unless it belongs to `setup`, robot included."""
     meta = checkpoint.read_meta(path)
     checkpoint.require(
         path,
@@ -174,6 +177,11 @@ def require(path: Path, setup: Setup) -> checkpoint.Meta:
         num_envs=setup.cfg.training.num_envs,
         num_processes=processes.size(),
     )
+    if difference := record.first_difference(meta.robot_record, setup.robot):
+        raise ConfigError(
+            f"checkpoint {path}: robot '{setup.robot.name}' is not the one that was trained: {difference}. Undo that, "
+            "or begin a new run with this policy by --training.warm-start."
+        )
     return meta
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -365,10 +366,24 @@ def setup(cfg: Config | None = None, *, robot: str = "toy", poison_at: int | Non
     num_envs = processes.local_share(cfg.training.num_envs)
     bridge = ToyBridge(num_envs, poison_at=poison_at)
     env = make_env(num_envs)
-    named = cast("Robot", SimpleNamespace(name=robot, action_reach=np.full(JOINTS, RANGE)))
+    named = toy_robot(robot)
     ground = cast("Terrain", SimpleNamespace(ground=Ground()))
     learner = load_learner(cfg)
     return Setup(cfg, named, ground, bridge, env, learner, learner_spec(cfg, env, named, learner))
+
+
+def toy_robot(name: str = "toy") -> Robot:
+    """A record of the robot; no model file is read."""
+    joints = np.zeros(JOINTS, np.float32)
+    return Robot(
+        name=name, mjcf=Path("toy.xml"), joint_names=tuple(f"joint_{i}" for i in range(JOINTS)), body_names=BODIES,
+        default_joint_pos=joints, kp=joints + 1, kd=joints + 1, torque_limit=joints + 1, velocity_limit=joints + 1,
+        armature=joints, joint_lower=joints - np.float32(RANGE), joint_upper=joints + np.float32(RANGE),
+        action_scale=joints + 1, mirror_index=np.arange(JOINTS, dtype=np.int32), mirror_sign=joints + 1,
+        init_pos=(0.0, 0.0, HEIGHT), init_quat=(1.0, 0.0, 0.0, 0.0), root_body="base", torso_body="base",
+        feet_bodies=("foot", "foot"), foot_height_bodies=("foot", "foot"), termination_bodies=("base",),
+        randomized_mass_bodies=("base",), body_mass=np.array([MASS, 1.0], np.float32),
+    )  # fmt: skip
 
 
 def everything(setup: Setup, state: RunState) -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""A run on a robot of one's own: its files lie in the run, its numbers in every checkpoint."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from holosoma_jax import robots
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.robots.record import first_difference, record
+from holosoma_jax.runs import robot_files
+from holosoma_jax.runs.open_run import open_run, saved_config
+from holosoma_jax.training import run_state
+from tests.support import toy
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "new_robot.md"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The robot of docs/new_robot.md."""
+    for name, text in re.findall(r"```(?:xml|yaml) (mybot/\S+)\n(.*?)```", PAGE.read_text(), re.S):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path / "mybot"
+
+
+def test_a_run_works_without_the_folder_it_was_begun_with(folder: Path, tmp_path: Path) -> None:
+    cfg = toy.config(output_dir=str(tmp_path / "logs"))
+    cfg = replace(cfg, robot=replace(cfg.robot, asset=str(folder)))
+    with open_run(cfg) as run:
+        (run.folder.path / "metrics.jsonl").write_text("{}\n")
+    shutil.rmtree(folder)
+    asset = saved_config(run.folder.path).config["robot"]["asset"]
+    assert robots.load(asset).joint_names[0] == "neck"
+    moved = run.folder.path.rename(tmp_path / "elsewhere")
+    assert robots.load(saved_config(moved).config["robot"]["asset"]).name == "mybot"
+
+
+def test_robots_of_the_package_are_not_copied(tmp_path: Path) -> None:
+    robot_files.keep("g1", tmp_path)
+    assert robot_files.kept(tmp_path) is None
+
+
+def test_a_copy_that_does_not_load_is_not_kept(folder: Path, tmp_path: Path, caplog) -> None:
+    shared = folder.parent / "parts.xml"
+    shared.write_text('<mujocoinclude><site name="origin"/></mujocoinclude>')
+    model = folder / "mybot.xml"
+    model.write_text(model.read_text().replace("<worldbody>", '<worldbody><include file="../parts.xml"/>'))
+    target = tmp_path / "deep" / "run"
+    target.mkdir(parents=True)
+    robot_files.keep(str(folder), target)
+    assert robot_files.kept(target) is None and "is not copied into the run" in caplog.text
+
+
+def test_the_first_number_that_differs_is_named() -> None:
+    g1 = robots.load("g1")
+    saved = json.loads(json.dumps(record(g1)))
+    assert first_difference(saved, g1) is None and first_difference({}, g1) is None
+    kp = g1.kp.copy()
+    kp[3] += 1.0
+    assert first_difference(saved, replace(g1, kp=kp)) == (
+        f"joints.{g1.joint_names[3]}.kp is {kp[3]:g}, it was {g1.kp[3]:g}"
+    )
+    lighter = replace(g1, body_mass=np.where(np.arange(g1.num_bodies) == 2, 0.5, g1.body_mass))
+    assert f"bodies.{g1.body_names[2]}.mass is 0.5" in (first_difference(saved, lighter) or "")
+
+
+def test_a_checkpoint_of_another_robot_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    cfg = toy.config(output_dir=str(tmp_path))
+    setup = toy.setup(cfg)
+    with open_run(cfg) as run:
+        _, state = run_state.create_or_restore(setup)
+        path = run_state.save(run.folder, setup, state)
+    run_state.require(path, setup)
+    other = replace(setup, robot=replace(setup.robot, kp=2.0 * setup.robot.kp))
+    with pytest.raises(ConfigError, match=r"joints\.joint_0\.kp is .*, it was"):
+        run_state.require(path, other)
