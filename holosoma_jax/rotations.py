@@ -56,6 +56,53 @@ def heading(q: jax.Array) -> jax.Array:
     return jnp.arctan2(2.0 * (x * y + w * z), 1.0 - 2.0 * (y * y + z * z))
 
 
+def about_z(angle: jax.Array) -> jax.Array:
+    """The turn by `angle` [...] rad about the vertical, [..., 4]."""
+    half, zero = 0.5 * angle, jnp.zeros_like(angle)
+    return jnp.stack([jnp.cos(half), zero, zero, jnp.sin(half)], axis=-1)
+
+
+def from_euler(rpy: jax.Array) -> jax.Array:
+    """The rotation Rz(yaw) Ry(pitch) Rx(roll) of angles [..., 3] in rad, roll first, as [..., 4]."""
+    cos, sin = jnp.cos(0.5 * rpy), jnp.sin(0.5 * rpy)
+    (cr, cp, cy), (sr, sp, sy) = jnp.moveaxis(cos, -1, 0), jnp.moveaxis(sin, -1, 0)
+    return jnp.stack(
+        [
+            cr * cp * cy + sr * sp * sy,
+            sr * cp * cy - cr * sp * sy,
+            cr * sp * cy + sr * cp * sy,
+            cr * cp * sy - sr * sp * cy,
+        ],
+        axis=-1,
+    )
+
+
+def angle_between(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Angle [...] rad in [0, pi] of the rotation that takes b [..., 4] to a [..., 4]."""
+    delta = multiply(a, conjugate(b))
+    sine = jnp.sqrt(jnp.sum(jnp.square(delta[..., 1:]), axis=-1))
+    return 2.0 * jnp.arctan2(sine, jnp.abs(delta[..., 0]))
+
+
+def two_columns(q: jax.Array) -> jax.Array:
+    """The first two columns of the rotation matrix row by row: R00, R01, R10, R11, R20, R21, [..., 6].
+
+    An orientation as a network's input: continuous, unlike angles and quaternions (Zhou et al. 2019).
+    """
+    w, x, y, z = q[..., 0], q[..., 1], q[..., 2], q[..., 3]
+    return jnp.stack(
+        [
+            1.0 - 2.0 * (y * y + z * z),
+            2.0 * (x * y - w * z),
+            2.0 * (x * y + w * z),
+            1.0 - 2.0 * (x * x + z * z),
+            2.0 * (x * z - w * y),
+            2.0 * (y * z + w * x),
+        ],
+        axis=-1,
+    )
+
+
 def wrap_to_pi(angle: jax.Array) -> jax.Array:
     """The angle shifted by whole turns into [-pi, pi)."""
     return jnp.remainder(angle + jnp.pi, 2.0 * jnp.pi) - jnp.pi

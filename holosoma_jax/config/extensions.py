@@ -18,6 +18,7 @@ LEARNERS: Mapping[str, str] = {
 
 TASKS: Mapping[str, str] = {
     "locomotion": "holosoma_jax.envs.tasks.locomotion:TASK",
+    "tracking": "holosoma_jax.envs.tasks.tracking:TASK",
 }
 """`task` -> the task's record."""
 

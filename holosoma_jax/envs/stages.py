@@ -130,7 +130,13 @@ def rewards(
 def metrics(mdp: Mdp, state: TaskState, view: View) -> dict[str, Any]:
     """What terms report, and (sum, count) over the episodes that ended, by the maximum length as in holosoma."""
     metrics: dict[str, Any] = {}
-    for kind, terms in (("curriculum", mdp.curricula), ("commands", mdp.commands)):
+    kinds: tuple[tuple[str, Mapping[str, Any]], ...] = (
+        ("curriculum", mdp.curricula),
+        ("commands", mdp.commands),
+        ("rewards", mdp.rewards),
+        ("terminations", mdp.terminations),
+    )
+    for kind, terms in kinds:
         for name, term in terms.items():
             if term.metrics is not None:
                 reported = term.metrics(view, of(state.terms, kind, name))

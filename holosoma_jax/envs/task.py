@@ -71,5 +71,9 @@ class Task:
     """environment, state before `post_step`, simulator state reached, joint targets [E, J] -> one measurement
     for every name in `measures`"""
     steering: Steering | None = None
+    cases: Callable[[Env], tuple[str, ...]] = lambda env: ()
+    """what an evaluation's environments are divided into, to be reported apart: environment e runs case e mod n"""
+    explain: Callable[[Env, Mapping[str, float]], str | None] = lambda *_: None
+    """environment, averages of an iteration's metrics -> what is plainly wrong, in one line"""
     perturb: Callable[[Config, Perturbations], Config] = apply_perturbations
     """trained config, disturbances -> config of an evaluation under them"""

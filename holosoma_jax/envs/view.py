@@ -126,9 +126,7 @@ class View:
     @property
     def soft_limits(self) -> tuple[jax.Array, jax.Array]:
         """Lower and upper [1, J] rad: the joint ranges shrunk about their middle."""
-        lower, upper = row(self.robot.joint_lower), row(self.robot.joint_upper)
-        middle, half = 0.5 * (lower + upper), 0.5 * self.robot.soft_limit_factor * (upper - lower)
-        return middle - half, middle + half
+        return self.limits_at(self.robot.soft_limit_factor)
 
     @property
     def base_lin_vel(self) -> jax.Array:
@@ -184,6 +182,12 @@ class View:
         turned = jnp.stack([jnp.cos(yaw) * x - jnp.sin(yaw) * y, jnp.sin(yaw) * x + jnp.cos(yaw) * y], -1)
         ground = jnp.sort(self.terrain.height(self.sim.root_pos[:, None, :2] + turned), axis=-1)
         return self.sim.root_pos[:, 2] - jnp.mean(ground[:, 2:7], axis=-1)
+
+    def limits_at(self, share: float) -> tuple[jax.Array, jax.Array]:
+        """Lower and upper [1, J] rad: the joint ranges shrunk to `share` about their middle."""
+        lower, upper = row(self.robot.joint_lower), row(self.robot.joint_upper)
+        middle, half = 0.5 * (lower + upper), 0.5 * share * (upper - lower)
+        return middle - half, middle + half
 
     def height_of(self, bodies: tuple[str, ...]) -> jax.Array:
         """[E, len(bodies)] m, height of the named bodies' origins above the ground below them."""

@@ -14,12 +14,12 @@ import yaml
 
 from tests.support.shared import COMPACT, SHARED
 
-STEPS = {"trace_g1_loco_ppo": 90, "trace_t1_loco_fastsac": 100}
+STEPS = {"trace_g1_loco_ppo": 90, "trace_t1_loco_fastsac": 100, "trace_g1_wbt_ppo": 48}
 UNUSED = ("act/target", "act/torque_substep", "act/q_substep", "act/qd_substep", "pre/contact_forces")
 UNUSED_GROUPS = ("full/", "rew_scaled/")
 FACTS = (
     "num_steps", "num_envs", "sim_dt", "dt", "decimation", "reward_terms", "obs_slices", "command_terms",
-    "curriculum", "randomization_setup", "body_names", "dof_names",
+    "curriculum", "randomization_setup", "body_names", "dof_names", "num_compute_average_epl",
 )  # fmt: skip
 
 
@@ -30,13 +30,19 @@ def trace(name: str, steps: int) -> None:
     strided = data["strided_steps"]
     kept: dict[str, np.ndarray] = {}
     for key, value in data.items():
-        if key in UNUSED or key.startswith(UNUSED_GROUPS):
+        if (
+            key in UNUSED
+            or key.startswith(UNUSED_GROUPS)
+            or (name.endswith("wbt_ppo") and key.startswith("final"))
+        ):
             continue
         if key.startswith("const/"):
             kept[key] = value
         elif key.startswith(("event/", "done/")):
             index = data[f"{key.split('/')[0]}/index"]
             kept[key] = value[index[:, 0] < steps]
+        elif key.startswith(("motion/", "aligned/")):  # one row more: before and after each step
+            kept[key] = value[: steps + 1]
         elif len(value) == len(strided):
             kept[key] = value[strided < steps]
         elif key == "obs/actor_obs":
@@ -58,7 +64,7 @@ def main() -> None:
     """Write every file."""
     for name, steps in STEPS.items():
         trace(name, steps)
-    for name in ("gait", "curriculum", "quaternion", "terrain_mix"):
+    for name in ("gait", "curriculum", "quaternion", "terrain_mix", "wbt_step", "wbt_adaptive_sampler"):
         _write(f"golden/pure/{name}.npz", dict(np.load(SHARED / "golden" / "pure" / f"{name}.npz")))
     figures = yaml.safe_load((SHARED / "spec" / "algo_figures.yaml").read_text())["presets"]
     kept = {"presets": {"g1_29dof_fast_sac": figures["g1_29dof_fast_sac"]}}

@@ -13,6 +13,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.types import Fraction, NonNegativeFloat, PositiveFloat
 from holosoma_jax.envs.scene import Scene
 from holosoma_jax.envs.terms import gait
+from holosoma_jax.envs.terms.motion import command as motion
 from holosoma_jax.envs.terms.term import Command, Range, where
 from holosoma_jax.envs.view import View
 
@@ -182,4 +183,5 @@ def gait_clock(
 TERMS: dict[str, Callable[..., Any]] = {
     "locomotion_command": velocity_command,
     "locomotion_gait": gait_clock,
+    **motion.TERMS,
 }

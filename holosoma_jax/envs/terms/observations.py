@@ -13,6 +13,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
+from holosoma_jax.envs.terms.motion import observations as motion
 from holosoma_jax.envs.view import View
 from holosoma_jax.robots.robot import Robot
 
@@ -78,6 +79,7 @@ TERMS: dict[str, Callable[..., jax.Array]] = {
     "dof_pos": dof_pos,
     "dof_vel": dof_vel,
     "projected_gravity": projected_gravity,
+    **motion.TERMS,
 }
 
 MirrorMap = tuple[tuple[int, ...], tuple[float, ...]]

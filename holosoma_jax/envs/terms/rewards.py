@@ -13,7 +13,9 @@ import jax.numpy as jnp
 
 from holosoma_jax import rotations
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema.types import Fraction
 from holosoma_jax.envs.terms.gait import swing_height_target
+from holosoma_jax.envs.terms.motion import rewards as motion
 from holosoma_jax.envs.view import View, row
 
 
@@ -116,9 +118,14 @@ def termination(view: View) -> jax.Array:
     return view.terminated.astype(jnp.float32)
 
 
-def limits_dof_pos(view: View) -> jax.Array:
-    """How far joints are beyond their soft limits, summed [E], rad."""
-    lower, upper = view.soft_limits
+def limits_dof_pos(view: View, *, soft_dof_pos_limit: Fraction | None = None) -> jax.Array:
+    """How far joints are beyond their soft limits, summed [E], rad.
+
+    Args:
+      view: the state.
+      soft_dof_pos_limit: share of each joint's range that is free, about its middle; default: the robot's.
+    """
+    lower, upper = view.soft_limits if soft_dof_pos_limit is None else view.limits_at(soft_dof_pos_limit)
     below = jnp.maximum(lower - view.sim.joint_pos, 0.0)
     above = jnp.maximum(view.sim.joint_pos - upper, 0.0)
     return jnp.sum(below + above, -1)
@@ -142,6 +149,7 @@ TERMS: dict[str, Callable[..., jax.Array]] = {
     "penalty_ang_vel_xy": penalty_ang_vel_xy,
     "penalty_orientation": penalty_orientation,
     "penalty_action_rate": penalty_action_rate,
+    "action_rate_l2": penalty_action_rate,
     "feet_phase": feet_phase,
     "pose": pose,
     "penalty_close_feet_xy": penalty_close_feet_xy,
@@ -151,4 +159,5 @@ TERMS: dict[str, Callable[..., jax.Array]] = {
     "limits_dof_pos": limits_dof_pos,
     "base_height": base_height,
     "penalty_stumble": penalty_stumble,
+    **motion.TERMS,
 }

@@ -98,6 +98,8 @@ class Term(Record):
     An observation is applied twice a control step: to the state reached (the state it returns is dropped),
     and to the state after resets.
     """
+    metrics: Callable[[Any, State], Mapping[str, Any]] | None = None
+    """as of a `Command`; of a reward or termination"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

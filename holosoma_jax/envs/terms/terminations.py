@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from holosoma_jax.envs.terms.motion import terminations as motion
 from holosoma_jax.envs.view import View
 
 
@@ -34,9 +36,10 @@ def low_base(view: View, *, min_height: float) -> jax.Array:
     return view.base_height < min_height
 
 
-TERMS: dict[str, Callable[..., jax.Array]] = {
+TERMS: dict[str, Callable[..., Any]] = {
     "contact": contact,
     "timeout": timeout,
     "tilt": tilt,
     "low_base": low_base,
+    **motion.TERMS,
 }

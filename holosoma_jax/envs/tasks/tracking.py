@@ -1,0 +1,168 @@
+"""Whole-body tracking: the robot imitates motion clips, one frame a control step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bridges.protocol import BridgeSpec
+from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.config.schema import Config, TerminationTermConfig
+from holosoma_jax.envs.compose import compose
+from holosoma_jax.envs.env import Env
+from holosoma_jax.envs.task import Task
+from holosoma_jax.envs.tasks import tracking_metrics
+from holosoma_jax.envs.terms import registry
+from holosoma_jax.envs.terms.motion.config import MotionConfig
+from holosoma_jax.envs.terms.motion.reference import ASSET, MOTION, Motion
+from holosoma_jax.envs.terrain import Terrain
+from holosoma_jax.motion.batch import concatenate
+from holosoma_jax.motion.clip import Clip
+from holosoma_jax.motion.kinematics import Skeleton
+from holosoma_jax.motion.selection import Transitions, distinct, select
+from holosoma_jax.robots.robot import Robot
+
+ENDS = "motion_ends"
+"""The termination that ``clip_end: timeout`` adds."""
+_KEY = f"command.setup_terms.{MOTION}.params.motion_config"
+
+
+def build(
+    cfg: Config, robot: Robot, terrain: Terrain, bridge: BridgeSpec, *, evaluation: bool = False
+) -> Env:
+    """The tracking environment of `cfg`.
+
+    An evaluation runs every clip once: its end is a time-out, and no other clock ends an episode before.
+
+    Raises:
+      ConfigError: there is no command `MOTION`, or it names no clip that can be read; see `mdp.bind` for others.
+    """
+    settings = motion_config(cfg)
+    motion = load(settings, robot, 1.0 / bridge.control_dt)
+    if evaluation:
+        cfg = _long_enough(cfg, float(motion.clips.length.max() + 1) * bridge.control_dt)
+    if evaluation or settings.clip_end == "timeout":
+        cfg = _ending_with_clips(cfg)
+    return compose(cfg, robot, terrain, bridge, evaluation=evaluation, assets={ASSET: motion})
+
+
+def motion_config(cfg: Config) -> MotionConfig:
+    """Settings of the motion command of `cfg`.
+
+    Raises:
+      ConfigError: it has none.
+    """
+    term = cfg.command.setup_terms.get(MOTION)
+    if term is None:
+        raise ConfigError(
+            f"command.setup_terms: '{MOTION}' is missing, which the task 'tracking' follows; add "
+            "command:g1-29dof-wbt, or choose task:locomotion."
+        )
+    found = registry.parameters("commands", MOTION, term.func, term.params).get("motion_config")
+    if not isinstance(found, MotionConfig):
+        raise ConfigError(f"{_KEY}: missing; a command of your own in its place needs these settings, too.")
+    return found
+
+
+def load(settings: MotionConfig, robot: Robot, fps: float) -> Motion:
+    """The clips that `settings` name, at `fps`, on the device.
+
+    Raises:
+      ConfigError: a file cannot be read, a body is unknown, or a weight is of no clip.
+    """
+    names = [part.strip() for part in settings.motion_dir.split(",") if part.strip()]
+    key = "motion_dir" if names else "motion_file"
+    if not names:
+        names = [settings.motion_file] if settings.motion_file else []
+    if not names:
+        raise ConfigError(f"{_KEY}.motion_file: is empty; name a motion file, or a clip such as g1_dance.")
+    skeleton = Skeleton(robot)
+    transitions = Transitions(
+        settings.default_pose_prepend_duration_s if settings.enable_default_pose_prepend else 0.0,
+        settings.default_pose_append_duration_s if settings.enable_default_pose_append else 0.0,
+    )
+    try:
+        clips = select(
+            names,
+            skeleton,
+            fps,
+            several=bool(settings.motion_dir),
+            bodies=settings.body_velocities,
+            transitions=transitions,
+        )
+        return motion_from(clips, skeleton, settings, fps)
+    except ConfigError as error:
+        raise ConfigError(f"{_KEY}.{key}: {error}") from error
+
+
+def motion_from(clips: list[Clip], skeleton: Skeleton, settings: MotionConfig, fps: float) -> Motion:
+    """The asset made of `clips`.
+
+    Raises:
+      ConfigError: as of `load`.
+    """
+    robot, tracked = skeleton.robot, settings.body_names_to_track
+    names = distinct([clip.name for clip in clips])
+    batch = concatenate(clips, skeleton, tracked, fps)
+    for name in settings.clip_weights:
+        if name not in names:
+            raise ConfigError(
+                f"clip_weights: there is no clip '{name}'.{nearest(name, names)} Clips: {', '.join(names[:8])}."
+            )
+    weights = np.array([settings.clip_weights.get(name, 1.0) for name in names])
+    if weights.sum() <= 0.0:
+        raise ConfigError("clip_weights: every clip has weight 0; give one a positive weight.")
+    return Motion(
+        clips=batch._replace(frames=jax.tree.map(jnp.asarray, batch.frames)),
+        names=names,
+        weights=weights,
+        bodies=tracked,
+        anchor=tracked.index(settings.body_name_ref[0]),
+        rows=robot.body_index(*tracked),
+    )
+
+
+def _long_enough(cfg: Config, seconds: float) -> Config:
+    sim = cfg.simulator.config.sim
+    sim = replace(sim, max_episode_length_s=max(seconds, sim.max_episode_length_s))
+    return replace(cfg, simulator=replace(cfg.simulator, config=replace(cfg.simulator.config, sim=sim)))
+
+
+def _ending_with_clips(cfg: Config) -> Config:
+    terms = {**cfg.termination.terms, ENDS: TerminationTermConfig(func=ENDS, is_timeout=True)}
+    return replace(cfg, termination=replace(cfg.termination, terms=terms))
+
+
+def explain(env: Env, metrics: Mapping[str, float]) -> str | None:
+    """One line if most episodes end within a few steps of their start: what ends them, and by how much."""
+    share = metrics.get("Env/bad_tracking/early", 0.0)
+    if not share > 0.5:
+        return None
+    parts = ("bad_ref_pos", "bad_ref_ori", "bad_motion_body_pos")
+    worst = max(parts, key=lambda part: metrics.get(f"Env/bad_tracking/early/{part}", 0.0))
+    error = metrics.get(f"Env/bad_tracking/early/{worst}_error", float("nan"))
+    unit = "" if worst == "bad_ref_ori" else " m"
+    cause = {
+        "bad_ref_pos": "the anchor's",
+        "bad_ref_ori": "the anchor's tilt",
+        "bad_motion_body_pos": "a body's",
+    }
+    return (
+        f"WARNING: {share:.0%} of the episodes end within 5 steps of their start, most by bad_tracking.{worst}: "
+        f"{cause[worst]} error is {error:.3f}{unit} on average, above "
+        f"--termination.terms.bad-tracking.params.{worst.replace('_', '-')}-threshold. Look at the clip: python -m "
+        "holosoma_jax.motion inspect FILE."
+    )
+
+
+TASK = Task(
+    name="tracking",
+    build=build,
+    measures=tracking_metrics.MEASURES,
+    measure=tracking_metrics.measure,
+    explain=explain,
+)

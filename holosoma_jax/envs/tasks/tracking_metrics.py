@@ -1,0 +1,74 @@
+"""How well a policy tracks a clip, with the measures and the definitions of mjlab's evaluation, and two more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from bridges.protocol import Array, SimState
+from holosoma_jax import rotations
+from holosoma_jax.envs.env import Env, EnvState
+from holosoma_jax.envs.task import Measure, Measurement
+from holosoma_jax.envs.terms.motion.reference import MOTION, MotionState, motion_of
+
+MEASURES: Mapping[str, Measure] = {
+    "mpkpe": Measure("body position error (MPKPE)", "m"),
+    "r_mpkpe": Measure("body position error, relative to the root (R-MPKPE)", "m"),
+    "joint_vel_error": Measure("joint velocity error, norm", "rad/s"),
+    "ee_pos_error": Measure("end-effector position error", "m"),
+    "ee_ori_error": Measure("end-effector orientation error", "rad"),
+    "anchor_error": Measure("anchor position error, world", "m"),
+    "joint_rms": Measure("joint position error, RMS over joints", "rad"),
+}
+"""What an evaluation of a tracking policy reports."""
+
+
+def measure(env: Env, state: EnvState, sim: SimState, targets: Array) -> Mapping[str, Measurement]:
+    """All measures of one control step: the state reached against the frame that the policy was to reach.
+
+    - ``mpkpe``: mean over the tracked bodies of the distance to the targets, which are aligned with the robot
+      in horizontal position and heading when the policy acts, as the rewards' are.
+    - ``r_mpkpe``: mean distance of the positions relative to the anchor's position, not turned.
+    - ``joint_vel_error``: norm over joints of the difference of velocities.
+    - ``ee_pos_error``, ``ee_ori_error``: of hands and feet, against the aligned targets.
+    - ``anchor_error``: distance of the anchor in the world, the drift that the others forgive.
+    - ``joint_rms``: root of the mean over joints of the squared difference of angles.
+    """
+    del targets
+    scene = env.mdp.scene
+    motion = motion_of(scene)
+    command: MotionState = env.mdp.values("commands", state.terms)[MOTION]
+    clip = motion.clips.at(command.frame)
+    origin = scene.terrain.origins(state.tile)[:, None]
+    theirs, ours = clip.body_pos + origin, sim.body_pos[:, motion.rows]
+    quat, anchor = sim.body_quat[:, motion.rows], slice(motion.anchor, motion.anchor + 1)
+    apart = theirs[:, anchor] - ours[:, anchor]
+    rows = [motion.bodies.index(name) for name in end_effectors(env)]
+    off = command.target_pos[:, rows] - ours[:, rows]
+    turned = rotations.angle_between(command.target_quat[:, rows], quat[:, rows])
+    joints = clip.joint_pos - sim.joint_pos
+    values = {
+        "mpkpe": _length(command.target_pos - ours).mean(-1),
+        "r_mpkpe": _length(theirs - ours - apart).mean(-1),
+        "joint_vel_error": _length(clip.joint_vel - sim.joint_vel),
+        "ee_pos_error": _length(off).mean(-1),
+        "ee_ori_error": turned.mean(-1),
+        "anchor_error": _length(apart[:, 0]),
+        "joint_rms": jnp.sqrt(jnp.mean(jnp.square(joints), axis=-1)),
+    }
+    always = jnp.ones(joints.shape[:1], jnp.float32)
+    return {name: Measurement(value, always) for name, value in values.items()}
+
+
+def end_effectors(env: Env) -> tuple[str, ...]:
+    """Tracked bodies at the ends of the limbs: those whose name speaks of a wrist, hand, ankle or foot."""
+    words = ("wrist", "hand", "ankle", "foot")
+    bodies = motion_of(env.mdp.scene).bodies
+    return tuple(b for b in bodies if any(w in b for w in words)) or bodies[-1:]
+
+
+def _length(vectors: jax.Array) -> jax.Array:
+    """Euclidean norm over the last axis."""
+    return jnp.sqrt(jnp.sum(jnp.square(vectors), axis=-1))
