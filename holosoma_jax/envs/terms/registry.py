@@ -9,6 +9,7 @@ returns the kind's record (`terms.term`). A name is looked up in the kind's tabl
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import importlib
 import inspect
@@ -32,6 +33,8 @@ KINDS = {
     "curriculum": "holosoma_jax.envs.terms.curriculum",
 }
 """Kind -> module whose `TERMS` dict names the built-in ones."""
+SHOWN = 14
+"""Names that a message about an unknown one lists at most, those most like it."""
 
 
 def resolve(kind: str, name: str, func: str) -> Callable[..., Any]:
@@ -55,7 +58,8 @@ def resolve(kind: str, name: str, func: str) -> Callable[..., Any]:
     table: Mapping[str, Callable[..., Any]] = importlib.import_module(KINDS[kind]).TERMS
     key = target.replace("-", "_")
     if key not in table:
-        known = ", ".join(sorted(table))
+        known = ", ".join(sorted(difflib.get_close_matches(key, table, n=SHOWN, cutoff=0.0)))
+        known += ", ..." if len(table) > SHOWN else ""
         raise ConfigError(
             f"{where}: there is no function '{target}'.{nearest(key, table)} "
             f"Known: {known}; or give your own as package.module:function."
