@@ -22,7 +22,7 @@ def test_the_program_in_readme(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out.split("\n")
     assert len([line for line in printed if line]) == 3
     assert all(np.isfinite(float(word)) for line in printed for word in line.split())
-    assert float(scope["losses"]["Loss/action_size"]) > 0.0
+    assert scope["stats"].scalars["Loss/action_size"] > 0.0
     assert len(program.group(1).splitlines()) < 45
     scope["parts"].bridge.close()
 
