@@ -39,7 +39,7 @@ check:
     pyright
     codespell
 
-# mend what `check` can mend by itself
+# fix what `check` can mend by itself
 fix:
     ruff check --fix
     ruff format

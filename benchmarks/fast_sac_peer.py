@@ -1,9 +1,9 @@
-"""FastSAC's update in PyTorch, as the reference does it: the peer of `fast_sac_update.py`.
+"""FastSAC's update in PyTorch, as holosoma does it: the peer of `fast_sac_update.py`.
 
 Written from the description of its behaviour (networks, losses, AdamW, order of steps, what is logged of
 every update), without waste that PyTorch would not force on it: the actor's step computes no gradients of
 the critics' parameters, the two critics' targets share their atoms' positions, and optimisers take
-PyTorch's fused step. Norms of gradients are not taken: the reference logs 0 where there is no limit.
+PyTorch's fused step. Norms of gradients are not taken: holosoma logs 0 where there is no limit.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from holosoma_jax.config.schema.commands import ExportArgs
 PROG = "python -m holosoma_jax.export"
 ABOUT = (
     "Writes the policy of a checkpoint as ONNX, compared with the original on random observations, and "
-    "says whether the reference's deployment program would take it."
+    "says whether holosoma's deployment program would take it."
 )
 
 

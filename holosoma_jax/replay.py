@@ -18,7 +18,7 @@ from holosoma_jax.config.schema.commands import ReplayArgs
 
 PROG = "python -m holosoma_jax.replay"
 ABOUT = (
-    "Shows a trajectory: a recording of `eval --record`, or a motion clip in the reference's format. "
+    "Shows a trajectory: a recording of `eval --record`, or a motion clip in holosoma's format. "
     "The file may be given without a flag: replay walk.npz."
 )
 

@@ -68,7 +68,7 @@ def _keep_compiled_programs() -> None:
 
 
 def command(body: Callable[[], int], interrupted: str) -> int:
-    """Run a command's body; what the user can mend becomes one line on standard error.
+    """Run a command's body; what the user can fix becomes one line on standard error.
 
     Args:
       body: returns the exit code.

@@ -1,4 +1,4 @@
-"""Quaternion laws, and agreement with the reference's recorded values."""
+"""Quaternion laws, and agreement with holosoma's recorded values."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def build(
 
 
 def _set_options(spec: mujoco.MjSpec, cfg: SimulatorConfig) -> None:
-    """Rates and solver; the solver settings are the reference's."""
+    """Rates and solver; the solver settings are holosoma's."""
     settings = cfg.config
     spec.option.timestep = 1.0 / settings.sim.fps
     spec.option.integrator = _INTEGRATORS[settings.mujoco.integrator]

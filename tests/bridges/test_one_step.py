@@ -1,4 +1,4 @@
-"""From recorded states of the reference, one control step lands where the reference's simulator did.
+"""From recorded states of holosoma, one control step lands where holosoma's simulator did.
 
 Masses, centres of mass and friction of the recording are not known (they were randomised by +-20 % and
 more), so agreement is to a fraction of the movement, joint by joint; a wrong gain, delay, armature,

@@ -1,4 +1,4 @@
-"""The numbers of the presets are the reference's."""
+"""The numbers of the presets are holosoma's."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_run(preset):
     config, _ = preset
     figures = FIGURES["presets"][config.exp]
     assert (config.training.num_envs, config.training.seed) == (figures["num_envs"], figures["seed"])
-    assert config.simulator.name == "mujoco"  # ours; the reference's is isaacgym
+    assert config.simulator.name == "mujoco"  # ours; holosoma's is isaacgym
     sim = config.simulator.config.sim
     assert (sim.fps, sim.control_decimation, sim.max_episode_length_s) == (200, 4, 20.0)
 
@@ -64,11 +64,11 @@ def test_fast_sac(robot):
     decay = figures.pop("weight_decay")
     for role in ("actor", "critic"):
         assert ours[f"{role}_optimizer"] == {"weight_decay": decay, "b1": 0.9, "b2": 0.95, "eps": 1e-8}
-    assert ours["alpha_optimizer"]["weight_decay"] == 0.0  # the reference's 0.01 is an oversight
+    assert ours["alpha_optimizer"]["weight_decay"] == 0.0  # holosoma's 0.01 is an oversight
     assert (figures.pop("amp"), figures.pop("amp_dtype"), ours["bf16"]) == (True, "bf16", None)
     figures.pop("compile")  # of another framework
     assert {key: ours[key] for key in figures} == figures
-    assert ours["init_at_random_ep_len"]  # the reference starts all clocks together
+    assert ours["init_at_random_ep_len"]  # holosoma starts all clocks together
 
 
 def test_observations(preset):
@@ -100,7 +100,7 @@ def test_rewards(preset):
     for term in wanted:
         if term["name"] == "pose":
             term["params"] = {"pose_weights": tuple(FIGURES["pose_weights"][robot])}
-    if config.algo.name == "fast_sac":  # the order of a sum: the reference has the G1's for all robots
+    if config.algo.name == "fast_sac":  # the order of a sum: holosoma has the G1's for all robots
         terms, wanted = (sorted(each, key=lambda term: term["name"]) for each in (terms, wanted))
     assert terms == wanted
     assert not config.reward.only_positive_rewards
@@ -194,12 +194,12 @@ def test_terrain(name):
     config = compose.load(["exp:g1-29dof", f"terrain:terrain-locomotion-{name}"])
     figures = FIGURES["terrain"][f"terrain_locomotion_{name}"]
     ours = compose.to_mapping(config.terrain.terrain_term)
-    figures["slope_threshold"] = figures["slope_treshold"]  # the reference's spelling
+    figures["slope_threshold"] = figures["slope_treshold"]  # holosoma's spelling
     assert ours == {key: figures[key] for key in ours}
 
 
 def test_the_k1_starts_where_it_stands():
-    # the reference starts it at the T1's height, 0.68, about 0.13 m above the ground
+    # holosoma starts it at the T1's height, 0.68, about 0.13 m above the ground
     cfg = compose.load(["exp:k1-22dof"]).robot
     assert robots.configure(robots.load(cfg.asset), cfg).init_pos == (0.0, 0.0, 0.57)
 
@@ -295,7 +295,7 @@ def test_the_recorded_run_of_the_reference_used_these_numbers():
     assert rewards == recorded["reward_terms"]
     assert params(config.randomization.setup_terms) == recorded["randomization_setup"]
     ours = params(config.command.setup_terms)
-    assert ours["locomotion_command"].pop("resampling_time") == 10.0  # the reference keeps it elsewhere
+    assert ours["locomotion_command"].pop("resampling_time") == 10.0  # holosoma keeps it elsewhere
     assert ours == recorded["command_terms"]
     curriculum = params(config.curriculum.setup_terms)
     assert curriculum["penalty_curriculum"] == recorded["curriculum"]["penalty_curriculum"]

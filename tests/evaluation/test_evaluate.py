@@ -105,7 +105,7 @@ def test_the_same_key_gives_the_same_scores_and_another_does_not(clean: Setup) -
 
 
 def test_tracking_reward_follows_from_the_states(clean: Setup, key: jax.Array) -> None:
-    # The reference's kernel, weight * exp(-|v - command|^2 / 0.25), from the states that the run hands out.
+    # holosoma's kernel, weight * exp(-|v - command|^2 / 0.25), from the states that the run hands out.
     errors: list[np.ndarray] = []
 
     def on_step(info: StepInfo) -> None:

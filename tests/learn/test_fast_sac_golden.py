@@ -1,6 +1,6 @@
-"""FastSAC's functions give the reference's recorded numbers.
+"""FastSAC's functions give holosoma's recorded numbers.
 
-Where the reference has a behaviour that the defaults correct, its coefficient is set here.
+Where holosoma has a behaviour that the defaults correct, its coefficient is set here.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def test_replay(case: str) -> None:
     ours = replay.gather(ring, steps, envs, cfg)
     same = np.ones(steps.shape, bool)
     if n > 1:
-        # Elsewhere the reference adds rewards of what lies behind a truncation that is not also done,
+        # Elsewhere holosoma adds rewards of what lies behind a truncation that is not also done,
         # or behind the newest step, whose truncation it forgets (F-12).
         flags = ended, timed_out
         same = np.array([[is_plain(t, e, n, *flags) for t in row] for e, row in enumerate(np.asarray(steps))])

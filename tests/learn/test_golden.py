@@ -1,6 +1,6 @@
-"""The learner's functions give the reference's recorded numbers.
+"""The learner's functions give holosoma's recorded numbers.
 
-Where the reference has a behaviour that the defaults correct, its named field is set here.
+Where holosoma has a behaviour that the defaults correct, its named field is set here.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def test_twice_is_the_identity(history: int, phase_mirror: str) -> None:
 
 def test_history_is_mirrored_frame_by_frame() -> None:
     # Each term is laid out [history][dim]: taking frame h of every term, mirroring that as one frame,
-    # and putting it back must give the same (the reference mixes terms and frames, P-2).
+    # and putting it back must give the same (holosoma mixes terms and frames, P-2).
     one, four = golden.mirror(1), golden.mirror(4)
     for group in one.obs:
         terms = [term for term in golden.layout(4) if term.group == group]

@@ -39,7 +39,7 @@ def test_gains_and_scales_of_the_file_replace_the_record(policy_file: PolicyFile
 
 
 def layout(**changes: dict[str, object]) -> list[dict[str, object]]:
-    """The G1 preset's actor observations, as the reference's exporter lists them."""
+    """The G1 preset's actor observations, as holosoma's exporter lists them."""
     terms = compose.load(["exp:g1-29dof"]).observation.groups["actor_obs"].terms
     dims = {"actions": 29, "dof_pos": 29, "dof_vel": 29, "base_ang_vel": 3, "projected_gravity": 3}
     dims |= {"command_ang_vel": 1, "command_lin_vel": 2, "cos_phase": 2, "sin_phase": 2}

@@ -97,7 +97,7 @@ def test_reading_gives_states_and_trajectories(file: Path, g1):
 
 
 def clip(path: Path, g1, **changes: Any) -> Path:
-    """A motion clip in the reference's layout: the root stands before the joints."""
+    """A motion clip in holosoma's layout: the root stands before the joints."""
     frames, bodies = 5, ["world", *g1.body_names]
     arrays: dict[str, Any] = {
         "fps": np.array([50]),

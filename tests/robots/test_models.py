@@ -150,7 +150,7 @@ def test_geoms_touch_only_the_ground(case: Case) -> None:
 
 
 def _floor_contacts(spec: Any) -> dict[str, tuple[np.ndarray, ...]]:
-    """Contact parameters of each foot geom that touches the reference's floor."""
+    """Contact parameters of each foot geom that touches holosoma's floor."""
     model = spec.compile()
     data = mujoco.MjData(model)
     mujoco.mj_resetDataKeyframe(model, data, 0)

@@ -13,7 +13,7 @@ from holosoma_jax.robots import configure, load
 from tests.support import dynamics
 
 NAMES = ("g1", "t1", "k1")
-# The K1's table in the reference describes an older robot of 18.7 kg; ours is the current one, with the
+# The K1's table in holosoma describes an older robot of 18.7 kg; ours is the current one, with the
 # maker's torque and velocity limits, soles marked, and a spawn height to match (docs/robots.md).
 K1_TORQUE = {
     "AAHead_yaw": 6, "Head_pitch": 6, "Shoulder": 14, "Elbow": 14, "Hip_Pitch": 30,
@@ -52,7 +52,7 @@ def test_joint_table(name: str) -> None:
         (robot.mirror_sign, task["mirror_sign"]),
     ):
         np.testing.assert_allclose(got, want, rtol=1e-6)
-    # The reference's two lists of the G1's wrist-roll range differ by 2e-6 rad.
+    # holosoma's two lists of the G1's wrist-roll range differ by 2e-6 rad.
     np.testing.assert_allclose(robot.joint_lower, column(name, "lower"), atol=3e-6)
     np.testing.assert_allclose(robot.joint_upper, column(name, "upper"), atol=3e-6)
     middle, half = (robot.joint_lower + robot.joint_upper) / 2, (robot.joint_upper - robot.joint_lower) / 2

@@ -1,4 +1,4 @@
-"""ONNX files as the reference ships them, built node by node: a PPO and a FastSAC locomotion policy."""
+"""ONNX files as holosoma ships them, built node by node: a PPO and a FastSAC locomotion policy."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ PolicyFile = Callable[..., Path]
 
 @pytest.fixture
 def policy_file(tmp_path: Path) -> PolicyFile:
-    """Writes a linear policy, a = W obs + b, as the reference exports one: static batch, four keys."""
+    """Writes a linear policy, a = W obs + b, as holosoma exports one: static batch, four keys."""
 
     def write(robot: str = "g1", obs_dim: int = 100, gain: float = 0.0, **metadata: Any) -> Path:
         record = robots.load(robot)

@@ -1,4 +1,4 @@
-"""Recorded traces of the reference, as our own types."""
+"""Recorded traces of holosoma, as our own types."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Trace:
 
     @property
     def bridge(self) -> BridgeSpec:
-        """What the reference's simulator would have said of itself."""
+        """What holosoma's simulator would have said of itself."""
         return BridgeSpec(
             simulator="mujoco",
             num_envs=self.envs,

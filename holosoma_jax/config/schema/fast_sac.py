@@ -82,13 +82,13 @@ class FastSacConfig:
     use_tanh: bool = True
     """Squash actions to the joints' range; False: a plain Gaussian."""
     tanh_log_det: Literal["capped", "exact"] = "capped"
-    """Logarithm of the squashing's derivative; capped: ln(1 - tanh^2 + 1e-6), as in the reference."""
+    """Logarithm of the squashing's derivative; capped: ln(1 - tanh^2 + 1e-6), as in holosoma."""
     log_std_min: float = -5.0
     """Lowest logarithm of the standard deviation, before squashing."""
     log_std_max: float = 0.0
     """Highest."""
     unit_actions: bool = False
-    """Show the critics actions divided by their scale; False: in action units, as in the reference."""
+    """Show the critics actions divided by their scale; False: in action units, as in holosoma."""
     obs_normalization: bool = True
     """Normalise observations with running statistics of the replayed ones."""
     use_symmetry: bool = True

@@ -79,7 +79,7 @@ class PpoConfig:
     init_noise_std: PositiveFloat = 0.8
     """Initial standard deviation of the actions."""
     min_noise_std: NonNegativeFloat | None = 1e-3
-    """Floor of the standard deviation; null: none (the reference; it can become NaN)."""
+    """Floor of the standard deviation; null: none (holosoma; it can become NaN)."""
     empirical_normalization: bool = False
     """Normalise observations with running statistics."""
     use_symmetry: bool = True

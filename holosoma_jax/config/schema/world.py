@@ -63,7 +63,7 @@ class MujocoConfig:
     num_threads: Annotated[int, Field(ge=0, le=4096)] = 0
     """Threads that step the environments; 0 uses all cores."""
     integrator: Literal["euler", "implicitfast"] = "euler"
-    """Time integration; the reference uses Euler."""
+    """Time integration; holosoma uses Euler."""
     iterations: PositiveInt = 100
     """Newton iterations of the constraint solver at most."""
     ls_iterations: PositiveInt = 50
@@ -83,7 +83,7 @@ class MujocoWarpConfig:
     max_contacts_per_body: PositiveInt = 64
     """Contacts of one body that its contact force is summed over."""
     integrator: Literal["euler", "implicitfast"] = "euler"
-    """Time integration; the reference uses Euler."""
+    """Time integration; holosoma uses Euler."""
     iterations: PositiveInt = 100
     """Newton iterations of the constraint solver at most."""
     ls_iterations: PositiveInt = 50
@@ -208,7 +208,7 @@ class TerrainTermConfig:
     amplitude_range: tuple[LengthOrZero, LengthOrZero] = (0.01, 0.05)
     """m, noise of rough slopes."""
     slope_threshold: PositiveFloat = 0.75
-    """Read for the sake of the reference's configs; a height grid has no vertical walls (docs/terrain.md)."""
+    """Read for the sake of holosoma's configs; a height grid has no vertical walls (docs/terrain.md)."""
     scale_factor: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Shrinks or grows the whole map."""
     spawn: SpawnConfig = field(default_factory=SpawnConfig)

@@ -1,0 +1,20 @@
+"""Helpers of the tests, and data that they share.
+
+| module | holds |
+|---|---|
+| `toy` | an analytic robot, bridge and task: the loop without a simulator |
+| `biped` | a small MJCF robot with its record, for bridges |
+| `stick_robot` | a record without physics, or with something to draw |
+| `child`, `pair`, `programs` | training in processes of their own; programs compiled once for several tests |
+| `checkpoints`, `policy_file`, `onnx_files` | a short run of the G1 and of FastSAC; policies as files |
+| `small`, `small_sac`, `golden` | small learners; recorded updates of holosoma |
+| `traces`, `shared`, `compact` | recorded runs of holosoma: read, found, cut to ship |
+| `terms`, `tracking`, `tracking_traces` | environments of few terms; the tracking task, small, and recorded |
+| `motion_files`, `pages` | a motion file of each format; code blocks of the docs, written to files |
+| `messages` | log messages of a run |
+| `dynamics` | rigid-body dynamics in NumPy, independent of MuJoCo |
+| `browser`, `wandb_runs`, `replay_files` | a headless browser; a stand-in of the Weights & Biases API; recordings |
+| `mistakes` | command lines with one mistake each |
+| `python38`, `isaacgym_python` | an old interpreter for the workers of remote bridges |
+| `doubles/` | packages that stand in for simulators |
+"""
