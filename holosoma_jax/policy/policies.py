@@ -173,6 +173,9 @@ def _config_for(file: LoadedPolicy, asset: str | None, config: Mapping[str, Any]
         result["observation"]["clip_observations"] = float(clip)
     if clip := meta.get("action_clip"):
         result["robot"]["control"]["action_clip_value"] = float(clip)
+    if _needs_implicit_damping(file, robots.load(result["robot"]["asset"]), result):
+        for engine in ("mujoco", "mujoco_warp"):
+            result["simulator"]["config"][engine]["integrator"] = "implicitfast"
     if dt := meta.get("control_dt"):
         result["simulator"]["config"]["sim"]["control_decimation"] = _decimation(file, float(dt), result)
     if ranges := meta.get("command_ranges"):
@@ -193,6 +196,18 @@ def _robot_of(file: LoadedPolicy) -> str:
         f"{file.path}: its {len(file.dof_names)} joints ({file.dof_names[0]}, ...) are of no robot known here: "
         f"{known}. Name yours with --robot.asset or --config."
     )
+
+
+def _needs_implicit_damping(file: LoadedPolicy, robot: Robot, config: Mapping[str, Any]) -> bool:
+    """Whether the file's damping is for a simulator that integrates it implicitly, as PhysX does.
+
+    Explicit integration of a damping kd diverges where kd * dt > 2 * inertia, of which the armature is the part
+    that does not depend on the pose. unitree_rl_lab's arms have kd 10 on 0.004 kg m^2.
+    """
+    if file.kd is None:
+        return False
+    dt = 1.0 / config["simulator"]["config"]["sim"]["fps"]
+    return bool(np.any(file.kd * dt > 2.0 * robot.armature[_joints(file, robot)]))
 
 
 def _decimation(file: LoadedPolicy, control_dt: float, config: Mapping[str, Any]) -> int:

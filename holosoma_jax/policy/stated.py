@@ -19,7 +19,22 @@ from holosoma_jax.config.schema.evaluation import PolicyArgs
 from holosoma_jax.robots import joint_order
 
 DEPLOY = "deploy.yaml"
+_ALL = (None, [None, None, None])  # slice(None), too
 _FREE = 10.0  # rad: a limit of the joint target beyond this one limits nothing
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, and two of the Python values that Isaac Lab's exporters write, as plain lists."""
+
+
+def _as_list(loader: yaml.SafeLoader, node: yaml.Node) -> list[Any]:
+    if not isinstance(node, yaml.SequenceNode):
+        raise yaml.constructor.ConstructorError(None, None, f"{node.tag} without a list", node.start_mark)
+    return loader.construct_sequence(node)
+
+
+for _tag in ("object/apply:builtins.slice", "tuple"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:python/{_tag}", _as_list)
 
 
 def gather(path: Path, args: PolicyArgs | None = None, asset: str | None = None) -> dict[str, Any]:
@@ -46,7 +61,7 @@ def gather(path: Path, args: PolicyArgs | None = None, asset: str | None = None)
 
 def _read(file: Path, asset: str | None) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text())
+        content = yaml.load(file.read_text(), _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, Mapping):
@@ -102,7 +117,7 @@ def _unitree(content: Mapping[str, Any], file: Path, asset: str | None) -> dict[
                 f"has {len(names)} joints. Name the robot with --robot.asset."
             )
         default = [float(v) for v in content["default_joint_pos"]]
-        if action.get("joint_ids") is not None or not np.allclose(action["offset"], default, atol=2e-3):
+        if action.get("joint_ids") not in _ALL or not np.allclose(action["offset"], default, atol=2e-3):
             raise ConfigError(
                 f"{file}: its actions move some joints only, or about another pose than default_joint_pos; "
                 "neither can be done here."

@@ -118,9 +118,7 @@ def test_a_changed_scale_is_refused_where_the_file_states_it(
     )
 
 
-def test_a_policy_of_the_reference_is_scored(
-    capsys: pytest.CaptureFixture[str], policy_file: PolicyFile
-) -> None:
+def test_a_policy_of_holosoma_is_scored(capsys: pytest.CaptureFixture[str], policy_file: PolicyFile) -> None:
     file = policy_file()
     assert command.main([f"--checkpoint={file}", "--velocity=[0.4,0,-1.5]", *SMALL]) == 0
     out = capsys.readouterr().out

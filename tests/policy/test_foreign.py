@@ -189,8 +189,14 @@ def deploy_yaml(history: int) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("place", ["deploy.yaml", "../params/deploy.yaml"])
-def test_unitree_states_everything_in_a_file_beside(picking: Write, tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "damping", "integrator"),
+    # 0.0036 kg m^2 of armature: at 200 Hz, explicit damping diverges above 1.44 N m s/rad
+    [("deploy.yaml", 1.4, "euler"), ("../params/deploy.yaml", 10.0, "implicitfast")],
+)
+def test_unitree_states_everything_in_a_file_beside(
+    picking: Write, tmp_path: Path, place: str, damping: float, integrator: str
+) -> None:
     history, frame = 5, 96
     # the newest frame of the joint positions: behind 5 x (3 + 3 + 3) entries and four older frames
     start = history * 9 + 4 * 29
@@ -201,7 +207,10 @@ def test_unitree_states_everything_in_a_file_beside(picking: Write, tmp_path: Pa
         file = file.rename(tmp_path / "exported" / "policy.onnx")
         beside = tmp_path / "params" / "deploy.yaml"
         beside.parent.mkdir()
-    beside.write_text(yaml.safe_dump(deploy_yaml(history), sort_keys=False))
+    text = yaml.safe_dump(deploy_yaml(history) | {"damping": [damping] * 29}, sort_keys=False)
+    # as PyYAML writes the slice of all joints that some releases keep there
+    whole = "joint_ids: !!python/object/apply:builtins.slice [null, null, null]"
+    beside.write_text(text.replace("joint_ids: null", whole))
     source = policies.find(str(file))
     cfg = compose.load([], base=source.config)
     group = cfg.observation.groups["actor_obs"]
@@ -209,6 +218,7 @@ def test_unitree_states_everything_in_a_file_beside(picking: Write, tmp_path: Pa
     assert group.terms["dof_vel"].scale == 0.05 and group.terms["base_ang_vel"].scale == 0.2
     ranges = cfg.command.setup_terms["locomotion_command"].params["command_ranges"]
     assert (ranges["lin_vel_x"], ranges["ang_vel_yaw"]) == ((-0.5, 1.0), (-0.2, 0.2))
+    assert cfg.simulator.config.mujoco.integrator == integrator
     robot = source.adapt(G1)
     np.testing.assert_array_equal(robot.kp, 10.0 + np.arange(29))  # motors are in our order
     np.testing.assert_allclose(robot.default_joint_pos[BREADTH_FIRST], 0.01 * np.arange(29), atol=1e-6)
@@ -319,6 +329,13 @@ def test_what_is_wrong_beside_a_file_is_one_line(picking: Write, content: Any, e
     with pytest.raises(ConfigError) as caught:
         policies.find(str(file))
     assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_no_other_python_value_is_made_of_a_yaml_file(picking: Write) -> None:
+    file = picking(29, list(range(29)))
+    file.with_suffix(".yaml").write_text("kp: !!python/object/apply:os.getcwd []")
+    with pytest.raises(ConfigError, match=r"os\.getcwd"):
+        policies.find(str(file))
 
 
 def test_a_robot_of_ones_own_is_named(picking: Write, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ OBS_DIM = {"g1": 100, "t1": 100, "k1": 79}
 
 
 @pytest.mark.parametrize("robot", policies.PRESETS)
-def test_a_file_of_the_reference_gets_the_preset_of_its_robot(policy_file: PolicyFile, robot: str) -> None:
+def test_a_file_of_holosoma_gets_the_preset_of_its_robot(policy_file: PolicyFile, robot: str) -> None:
     source = policies.find(str(policy_file(robot, OBS_DIM[robot])))
     cfg = compose.load([], base=source.config)
     preset = compose.load([f"exp:{policies.PRESETS[robot]}"])
