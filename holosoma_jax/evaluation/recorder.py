@@ -32,7 +32,7 @@ class EvalRecorder:
         target: Path,
         warn: Callable[[str], None],
     ):
-        """Nothing is kept yet.
+        """Start without a frame, or with the video's file open.
 
         Args:
           parts: of the evaluation.

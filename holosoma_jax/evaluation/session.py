@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
@@ -22,7 +21,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config, ViewerConfig
 from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.config.trust import Saved
-from holosoma_jax.evaluation import evaluate, perturbations, report, sweep
+from holosoma_jax.evaluation import commands, evaluate, perturbations, report, sweep
 from holosoma_jax.evaluation.recorder import EvalRecorder
 from holosoma_jax.evaluation.scores import Scores
 from holosoma_jax.evaluation.teleop import Teleop, command_limits
@@ -30,7 +29,6 @@ from holosoma_jax.experiment import Setup
 from holosoma_jax.files import replacing, require_writable
 from holosoma_jax.policy import exporting, policies
 from holosoma_jax.policy.policies import Policy
-from holosoma_jax.rollout import seeding
 from holosoma_jax.rollout.state import StepInfo
 from holosoma_jax.signals import on_signal
 from holosoma_jax.viewer.session import viewer_session
@@ -109,8 +107,9 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
             if viewer is not None:  # steered as the user likes: there is no one command to compare with
                 velocity = None if limits is None else first
                 args = replace(args, velocity=velocity, commands="drawn", pictures=False)
-            command, groups = _command(parts, args)
-            _note_unknown_commands(parts, args, console)
+            command, groups = commands.choose(parts, args)
+            for line in commands.notes(parts, args):
+                console.print(line, soft_wrap=True, markup=False, highlight=False)
             recorder = EvalRecorder(parts, command, args, target, console.print)
             if viewer is None:
                 scores = _scores(parts, policy, command, steps, recorder, groups)
@@ -166,42 +165,6 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
             highlight=False,
         )
     return record
-
-
-def _command(parts: Setup, args: EvalArgs) -> tuple[jax.Array | None, dict[str, np.ndarray]]:
-    """Commands [E, 3] (None for a task without commands), and the environments of each command of a sweep.
-
-    Raises:
-      ConfigError: the task takes no commands although some are asked for; too few environments for a sweep.
-    """
-    num_envs = parts.env.spec.num_envs
-    if args.velocity is not None:
-        evaluate.steering(parts)
-        return jnp.tile(jnp.asarray(args.velocity, jnp.float32)[None], (num_envs, 1)), {}
-    if args.commands == "sweep":
-        evaluate.steering(parts, flag="--commands sweep")
-        command, groups = sweep.commands(num_envs)
-        return jnp.asarray(command), groups
-    if parts.env.task.steering is None:
-        return None, {}
-    key = seeding.stream(jax.random.key(parts.cfg.training.seed), "command")
-    return parts.env.task.steering.sample(parts.env, key), {}
-
-
-def _note_unknown_commands(parts: Setup, args: EvalArgs, console: Console) -> None:
-    """Say so where the user asks for a velocity that training did not."""
-    if args.velocity is None:
-        return
-    limits = evaluate.steering(parts).limits(parts.env)
-    for value, (axis, (low, high)) in zip(args.velocity, limits.items(), strict=True):
-        if not low <= value <= high:
-            console.print(
-                f"note: --velocity: {axis} {value:g} is outside {low:g} to {high:g}, which the policy was "
-                "trained for.",
-                soft_wrap=True,
-                markup=False,
-                highlight=False,
-            )
 
 
 def _scores(

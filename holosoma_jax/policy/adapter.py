@@ -11,7 +11,9 @@ import numpy as np
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import EnvSpec, ObservationTerm
 from holosoma_jax.policy import observation_names
+from holosoma_jax.policy.loaded import LoadedPolicy
 from holosoma_jax.policy.observation_names import JOINT_TERMS
+from holosoma_jax.robots.robot import Robot
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,19 +40,20 @@ class Adapter:
         return result
 
 
-def joint_index(path: object, names: Sequence[str], joint_names: Sequence[str], robot: str) -> np.ndarray:
+def joint_index(file: LoadedPolicy, robot: Robot) -> np.ndarray:
     """[A] int, place of each of the policy's joints among the robot's.
 
     Raises:
       ConfigError: the robot lacks one of them.
     """
-    missing = [name for name in names if name not in joint_names]
+    names, ours = file.dof_names, robot.joint_names
+    missing = [name for name in names if name not in ours]
     if missing:
         raise ConfigError(
-            f"{path}: made for {len(names)} joints ({names[0]}, ...), not for the {len(joint_names)} of robot "
-            f"'{robot}' ({joint_names[0]}, ...), which has no '{missing[0]}'."
+            f"{file.path}: made for {len(names)} joints ({names[0]}, ...), not for the {len(ours)} of robot "
+            f"'{robot.name}' ({ours[0]}, ...), which has no '{missing[0]}'."
         )
-    return np.array([joint_names.index(name) for name in names], np.int64)
+    return np.array([ours.index(name) for name in names], np.int64)
 
 
 def make(

@@ -10,7 +10,7 @@ import numpy as np
 
 from holosoma_jax import motion, robots
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.policy.policies import PRESETS
+from holosoma_jax.policy.file_config import PRESETS
 from holosoma_jax.render import recording
 from holosoma_jax.render.recording import METADATA, STARTS, Recording
 from holosoma_jax.robots.robot import Robot

@@ -10,17 +10,17 @@ import pytest
 from holosoma_jax import robots
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.policy import policies
+from holosoma_jax.policy import file_config, policies
 from tests.support.policy_file import PolicyFile
 
 OBS_DIM = {"g1": 100, "t1": 100, "k1": 79}
 
 
-@pytest.mark.parametrize("robot", policies.PRESETS)
+@pytest.mark.parametrize("robot", file_config.PRESETS)
 def test_a_file_of_holosoma_gets_the_preset_of_its_robot(policy_file: PolicyFile, robot: str) -> None:
     source = policies.find(str(policy_file(robot, OBS_DIM[robot])))
     cfg = compose.load([], base=source.config)
-    preset = compose.load([f"exp:{policies.PRESETS[robot]}"])
+    preset = compose.load([f"exp:{file_config.PRESETS[robot]}"])
     assert cfg.robot == preset.robot
     assert cfg.observation == preset.observation
     assert cfg.terrain.terrain_term.mesh_type == "plane"
