@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import jax
+import numpy as np
 
 from bridges.protocol import Array, BridgeSpec, SimState
 from holosoma_jax.config.schema import Config
@@ -73,7 +74,9 @@ class Task:
     steering: Steering | None = None
     cases: Callable[[Env], tuple[str, ...]] = lambda env: ()
     """what an evaluation's environments are divided into, to be reported apart: environment e runs case e mod n"""
-    explain: Callable[[Env, Mapping[str, float]], str | None] = lambda *_: None
-    """environment, averages of an iteration's metrics -> what is plainly wrong, in one line"""
+    explain: Callable[[Config, Mapping[str, float]], str | None] = lambda *_: None
+    """config, averages of an iteration's metrics -> what is plainly wrong, in one line"""
+    tables: Callable[[Env], Mapping[str, np.ndarray]] = lambda env: {}
+    """what a policy file holds beside the policy: output -> rows [F, n], one for each frame"""
     perturb: Callable[[Config, Perturbations], Config] = apply_perturbations
     """trained config, disturbances -> config of an evaluation under them"""

@@ -27,9 +27,17 @@ def choose(parts: Setup, args: EvalArgs) -> tuple[jax.Array | None, dict[str, np
         command, groups = sweep.commands(num_envs)
         return jnp.asarray(command), groups
     if parts.env.task.steering is None:
-        return None, {}
+        return None, _cases(parts)
     key = seeding.stream(jax.random.key(parts.cfg.training.seed), "command")
     return parts.env.task.steering.sample(parts.env, key), {}
+
+
+def _cases(parts: Setup) -> dict[str, np.ndarray]:
+    """The environments of each of the task's cases, if it has several and each gets one."""
+    names, num_envs = parts.env.task.cases(parts.env), parts.env.spec.num_envs
+    if not 1 < len(names) <= num_envs:
+        return {}
+    return {name: np.arange(num_envs) % len(names) == i for i, name in enumerate(names)}
 
 
 def notes(parts: Setup, args: EvalArgs) -> list[str]:

@@ -36,6 +36,15 @@ def tables(scores: Scores, names: Mapping[str, Measure]) -> Group:
     return Group(life, "", measures, "", rewards)
 
 
+def group_table(scores: Scores, names: Mapping[str, Measure]) -> Table:
+    """One row a group: survival, and the task's measures over its first episodes."""
+    result = Table("", "survival", *(f"{name}\n{measure.unit}" for name, measure in names.items()), box=None)
+    for group, found in scores.groups.items():
+        measured = (_number(found.first[name]) for name in names)
+        result.add_row(group, f"{found.survival_rate:.1%}", *measured)
+    return result
+
+
 def record(
     scores: Scores,
     cfg: Config,

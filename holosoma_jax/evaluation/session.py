@@ -130,11 +130,12 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
         steps=steps,
         control_dt=spec.control_dt,
         velocity=args.velocity,
-        commands=sweep.COMMANDS if groups else None,
+        commands=sweep.COMMANDS if args.commands == "sweep" else None,
     )
     console.print(report.tables(scores, measures))
     if groups:
-        console.print("", sweep.table(scores))
+        by_group = sweep.table(scores) if args.commands == "sweep" else report.group_table(scores, measures)
+        console.print("", by_group)
     files = []
     if cfg.training.headless:
         try:

@@ -14,7 +14,8 @@ from holosoma_jax.config.schema import Config
 from holosoma_jax.experiment import Setup, build
 from holosoma_jax.files import require_writable
 from holosoma_jax.loggers import wandb_sink
-from holosoma_jax.policy import onnx, onnx_metadata, policies
+from holosoma_jax.policy import motion_graph, onnx, onnx_metadata, policies
+from holosoma_jax.policy.loaded import INPUT_NAME
 from holosoma_jax.policy.policies import GROUP, PolicySource
 from holosoma_jax.robots.urdf import urdf
 
@@ -57,7 +58,18 @@ def write(
         urdf=urdf(setup.robot),
         wandb_run_path=wandb_run_path,
     )
-    return onnx.export_policy(path, act, spec.obs_dims[GROUP], spec.action_dim, metadata, batch=batch)
+    tables = setup.env.task.tables(setup.env) if setup.env.task is not None else {}
+    return onnx.export_policy(
+        path,
+        act,
+        spec.obs_dims[GROUP],
+        spec.action_dim,
+        metadata,
+        batch=batch,
+        tables=tables,
+        input_name=motion_graph.INPUT_NAME if tables else INPUT_NAME,
+        output_name=motion_graph.OUTPUT_NAME if tables else "action",
+    )
 
 
 def from_checkpoint(

@@ -22,7 +22,7 @@ import numpy as np
 
 from holosoma_jax import __version__
 from holosoma_jax.files import replacing
-from holosoma_jax.policy import onnx_metadata
+from holosoma_jax.policy import motion_graph, onnx_metadata
 
 if TYPE_CHECKING:
     import onnx
@@ -53,6 +53,7 @@ def export_policy(
     batch: Literal[1] | None = 1,
     observations: np.ndarray | None = None,
     tolerance: float = PARITY_TOLERANCE,
+    tables: Mapping[str, np.ndarray] | None = None,
 ) -> Path:
     """Write `policy` to `path`, atomically, after comparing the graph with JAX.
 
@@ -68,6 +69,8 @@ def export_policy(
       observations: [M, obs_dim] to compare on; default: random ones (`parity_observations`).
       tolerance: largest accepted `parity_error`, unless the policy's own rounding is larger: then
         `ROUNDING_FACTOR` times `rounding_error` (steep policies amplify the last bit of any sum).
+      tables: further outputs, rows [F, n] of which a second input, ``time_step`` [1, 1], selects one; it is
+        held within [0, F - 1].
 
     Returns:
       The path written.
@@ -86,6 +89,8 @@ def export_policy(
         raise ValueError(f"{target.name}: the policy returns {got}, wanted {wanted}.")
 
     model = _convert(policy, obs_dim, batch, input_name, output_name)
+    if tables:
+        motion_graph.add_tables(model.graph, tables)
     for key, text in onnx_metadata.encode(metadata).items():
         model.metadata_props.add(key=key, value=text)
     model.metadata_props.add(key=onnx_metadata.DIGEST, value=json.dumps(onnx_metadata.digest(model)))
@@ -103,6 +108,8 @@ def export_policy(
             f"{target}: the ONNX graph differs from the JAX policy by {error:.3g} (allowed {allowed:.3g}, "
             f"relative to max(1, |action|), {len(observations)} observations). The file was not written."
         )
+    if tables and (wrong := motion_graph.first_wrong(data, tables)):
+        raise OnnxParityError(f"{target}: {wrong}. The file was not written.")
     with replacing(target) as temporary:
         temporary.write_bytes(data)
     return target

@@ -15,6 +15,7 @@ import numpy as np
 
 from holosoma_jax.policy import foreign_metadata, loaded, onnx_metadata
 from holosoma_jax.policy.loaded import INPUT_NAME, LoadedPolicy, PolicyFileError
+from holosoma_jax.policy.motion_graph import TIME_STEP
 
 if TYPE_CHECKING:
     import onnx
@@ -64,8 +65,10 @@ def make_session(data: bytes) -> onnxruntime.InferenceSession:
 
 def run_batch(session: onnxruntime.InferenceSession, rows: np.ndarray) -> np.ndarray:
     """First output [N, A] for rows [N, D], in one call."""
-    action = session.run([session.get_outputs()[0].name], {session.get_inputs()[0].name: rows})[0]
-    return np.asarray(action)
+    feed = {session.get_inputs()[0].name: rows}
+    if any(item.name == TIME_STEP for item in session.get_inputs()):  # the action does not depend on it
+        feed[TIME_STEP] = np.zeros((1, 1), np.float32)
+    return np.asarray(session.run([session.get_outputs()[0].name], feed)[0])
 
 
 def run_rows(session: onnxruntime.InferenceSession, rows: np.ndarray) -> np.ndarray:
@@ -101,14 +104,19 @@ def _parse(path: Path) -> onnx.ModelProto:
 
 
 def _input_size(path: Path, model: onnx.ModelProto) -> int:
-    """The n of the only input [1 or symbolic, n] float32, whatever it is called."""
+    """The n of the first input [1 or symbolic, n] float32, whatever it is called; a second may be `TIME_STEP`."""
     import onnx
 
     constants = {item.name for item in model.graph.initializer}
     inputs = [item for item in model.graph.input if item.name not in constants]
+    if len(inputs) == 2 and inputs[1].name == TIME_STEP:
+        inputs = inputs[:1]
     if len(inputs) != 1:
         found = ", ".join(f"'{item.name}'" for item in inputs) or "none"
-        raise PolicyFileError(f"{path}: its inputs are {found}; a locomotion policy has one, '{INPUT_NAME}'.")
+        raise PolicyFileError(
+            f"{path}: its inputs are {found}; a policy has one, '{INPUT_NAME}', "
+            f"or two, the second of which is '{TIME_STEP}'."
+        )
     tensor = inputs[0].type.tensor_type
     shape = [d.dim_value if d.HasField("dim_value") else (d.dim_param or "?") for d in tensor.shape.dim]
     if len(shape) != 2 or not isinstance(shape[1], int) or not (isinstance(shape[0], str) or shape[0] == 1):
@@ -149,9 +157,9 @@ def _batched_session(
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     constants = {item.name for item in copy.graph.initializer}
-    for item in (*copy.graph.input, *copy.graph.output):
+    for item in (*copy.graph.input, copy.graph.output[0]):
         dims = item.type.tensor_type.shape.dim
-        if item.name not in constants and len(dims):
+        if item.name not in constants and item.name != TIME_STEP and len(dims):
             dims[0].dim_param = "batch"
     del copy.graph.value_info[:]
     rows = np.random.default_rng(0).standard_normal((_PROBE_ROWS, obs_dim)).astype(np.float32)

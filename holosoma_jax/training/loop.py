@@ -81,6 +81,7 @@ def train(
     events = _Events(setup, driver, state.iteration, callbacks, reporter, stop)
     buffers = _SimulatorBuffers(setup.bridge)
     saved, unsaved, scalars = checkpoint.latest(folder.checkpoints), False, dict[str, float]()
+    explained = False
     while state.iteration < algo.num_learning_iterations:
         # collect and learn
         began, count = time.perf_counter(), _until_log_line(setup, state.iteration)
@@ -110,6 +111,11 @@ def train(
             for sink in sinks:
                 sink.write(state.iteration, scalars)
         buffers.check(runner.rollout.physics, last=last)
+        if not explained and setup.env.task is not None:
+            problem = setup.env.task.explain(cfg, scalars)
+            explained = problem is not None
+            if explained and processes.is_main():
+                log.warning(problem)
         # save
         if last or state.iteration % algo.save_interval == 0:
             try:

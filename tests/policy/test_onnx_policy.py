@@ -128,8 +128,8 @@ def _truncated(tmp_path: Path, part: float) -> Path:
 
 def _two_inputs(tmp_path: Path) -> Path:
     graph = files.Graph()
-    graph.add("Add", graph.gemm("obs", 154, 29), "time_step", output="actions")
-    inputs = {"obs": (1, 154), "time_step": (1, 1)}
+    graph.add("Add", graph.gemm("obs", 154, 29), "state", output="actions")
+    inputs = {"obs": (1, 154), "state": (1, 1)}
     return graph.save(tmp_path / "wbt.onnx", files.shipped_metadata(), inputs=inputs, output="actions")
 
 
@@ -175,7 +175,7 @@ BAD = {
     "empty": (lambda t: _write(t, b""), "not an ONNX file, or cut short"),
     "cut in half": (lambda t: _truncated(t, 0.5), "not an ONNX file, or cut short"),
     "cut near its end": (lambda t: _truncated(t, 0.999), "not an ONNX file, or cut short"),
-    "two inputs": (_two_inputs, r"inputs are 'obs', 'time_step'; a locomotion policy has one, 'actor_obs'"),
+    "two inputs": (_two_inputs, r"inputs are 'obs', 'state'; a policy has one, 'actor_obs'"),
     "three dimensions": (_three_dims, r"input 'actor_obs' is \[1, 29, 4\], wanted \[1, n\]"),
     "no names": (lambda t: _save(t, _without("dof_names")), "'dof_names' is missing"),
     "not JSON": (lambda t: _save(t, _without("kd"), raw={"kd": "1 2"}), "metadata 'kd' is not JSON"),

@@ -18,7 +18,7 @@ from holosoma_jax.envs.task import Task
 from holosoma_jax.envs.tasks import tracking_metrics
 from holosoma_jax.envs.terms import registry
 from holosoma_jax.envs.terms.motion.config import MotionConfig
-from holosoma_jax.envs.terms.motion.reference import ASSET, MOTION, Motion
+from holosoma_jax.envs.terms.motion.reference import ASSET, MOTION, Motion, motion_of
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.motion.batch import concatenate
 from holosoma_jax.motion.clip import Clip
@@ -137,11 +137,12 @@ def _ending_with_clips(cfg: Config) -> Config:
     return replace(cfg, termination=replace(cfg.termination, terms=terms))
 
 
-def explain(env: Env, metrics: Mapping[str, float]) -> str | None:
+def explain(cfg: Config, metrics: Mapping[str, float]) -> str | None:
     """One line if most episodes end within a few steps of their start: what ends them, and by how much."""
-    share = metrics.get("Env/bad_tracking/early", 0.0)
-    if not share > 0.5:
+    share, term = metrics.get("Env/bad_tracking/early", 0.0), cfg.termination.terms.get("bad_tracking")
+    if not share > 0.5 or term is None:
         return None
+    limits = registry.parameters("terminations", "bad_tracking", term.func, term.params)
     parts = ("bad_ref_pos", "bad_ref_ori", "bad_motion_body_pos")
     worst = max(parts, key=lambda part: metrics.get(f"Env/bad_tracking/early/{part}", 0.0))
     error = metrics.get(f"Env/bad_tracking/early/{worst}_error", float("nan"))
@@ -152,11 +153,27 @@ def explain(env: Env, metrics: Mapping[str, float]) -> str | None:
         "bad_motion_body_pos": "a body's",
     }
     return (
-        f"WARNING: {share:.0%} of the episodes end within 5 steps of their start, most by bad_tracking.{worst}: "
-        f"{cause[worst]} error is {error:.3f}{unit} on average, above "
-        f"--termination.terms.bad-tracking.params.{worst.replace('_', '-')}-threshold. Look at the clip: python -m "
-        "holosoma_jax.motion inspect FILE."
+        f"{share:.0%} of the episodes end within 5 steps of their start, most by bad_tracking: {cause[worst]} error "
+        f"is {error:.3f}{unit} on average, above {worst}_threshold = {limits[f'{worst}_threshold']:g}{unit}. Look at "
+        "the clip: python -m holosoma_jax.motion inspect FILE."
     )
+
+
+def cases(env: Env) -> tuple[str, ...]:
+    """The clips: in an evaluation, environment e runs clip e mod M."""
+    return motion_of(env.mdp.scene).names
+
+
+def tables(env: Env) -> Mapping[str, np.ndarray]:
+    """The clips for a policy file, under holosoma's names: all of them, one behind the other."""
+    motion = motion_of(env.mdp.scene)
+    frames, anchor = jax.device_get(motion.clips.frames), motion.anchor
+    return {
+        "joint_pos": frames.joint_pos,
+        "joint_vel": frames.joint_vel,
+        "ref_pos_xyz": frames.body_pos[:, anchor],
+        "ref_quat_xyzw": np.roll(frames.body_quat[:, anchor], -1, axis=-1),
+    }
 
 
 TASK = Task(
@@ -165,4 +182,6 @@ TASK = Task(
     measures=tracking_metrics.MEASURES,
     measure=tracking_metrics.measure,
     explain=explain,
+    tables=tables,
+    cases=cases,
 )

@@ -1,0 +1,79 @@
+"""The tracking task as a whole: wrong configurations, several clips, ends of clips, what an evaluation changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from holosoma_jax import experiment
+from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.envs.tasks.tracking import TASK, explain
+from holosoma_jax.envs.terms.motion.reference import ASSET, Motion
+from tests.support import tracking
+
+FILE = "motion_config.motion_file"
+OBS = "--observation.groups.actor-obs.terms."
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (("exp:g1-29dof", f"{tracking.KEY}motion-file=g1_dance"), ["motion_command", "locomotion_command"]),
+        (("exp:g1-29dof", "command:g1-29dof-wbt"), ["locomotion_command"]),
+        (("exp:g1-29dof-wbt", "command:g1-29dof-locomotion"), ["motion_command", "tracking"]),
+        (("exp:g1-29dof-wbt", f"{tracking.KEY}motion-file=g1_dans"), [FILE, "g1_dans", "g1_dance"]),
+        (("exp:g1-29dof-wbt", f"{tracking.KEY}motion-file=t1_dance"), [FILE, "g1"]),
+        (("exp:g1-29dof-wbt", f"{tracking.KEY}clip-weights={{g1_squat: 2}}"), ["g1_squat", "g1_dance"]),
+        (("exp:g1-29dof-wbt", f"{tracking.KEY}body-name-ref=[head_link]"), ["body_name_ref", "head_link"]),
+        (("exp:g1-29dof-wbt", f"{OBS}motion-command.func=sin_phase"), ["locomotion_gait"]),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_one_line_that_names_it(flags: tuple[str, ...], named: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        experiment.build(compose.load([*flags, "--training.num-envs=2"]))
+    text = str(caught.value)
+    assert "\n" not in text
+    assert all(name in text.replace("-", "_") for name in named), text
+
+
+def test_several_clips_with_weights() -> None:
+    weights = "clip-weights={g1_squat: 3}"
+    env = tracking.setup("motion-dir=g1_squat, g1_arm_waves", weights).env
+    motion: Motion = env.mdp.scene.assets[ASSET]
+    assert motion.names == ("g1_squat", "g1_arm_waves") == TASK.cases(env)
+    np.testing.assert_array_equal(motion.weights, [3.0, 1.0])
+    np.testing.assert_array_equal(motion.clips.length, [400, 600])
+    tables = TASK.tables(env)
+    assert {len(rows) for rows in tables.values()} == {1000}
+
+
+def test_transitions_are_part_of_each_clip() -> None:
+    motion: Motion = tracking.setup(
+        "motion-file=g1_squat", "enable-default-pose-prepend=True", "enable-default-pose-append=True"
+    ).env.mdp.scene.assets[ASSET]
+    np.testing.assert_array_equal(motion.clips.length, [600])
+    default = tracking.setup().robot.default_joint_pos
+    np.testing.assert_allclose(np.asarray(motion.clips.frames.joint_pos)[[0, -1]], [default] * 2, atol=1e-6)
+
+
+def test_an_evaluation_lasts_for_the_longest_clip() -> None:
+    """Its episodes end with the clips, which are longer than an episode of the training."""
+    training, evaluation = tracking.setup().env, tracking.setup(evaluation=True).env
+    assert training.spec.max_episode_steps == 500 and evaluation.spec.max_episode_steps == 1001
+    assert "motion_ends" in evaluation.mdp.timeouts and "motion_ends" not in training.mdp.timeouts
+    assert "motion_ends" in tracking.setup("clip-end=timeout").env.mdp.timeouts
+
+
+def test_early_ends_are_explained() -> None:
+    cfg = tracking.config()
+    few = {"Env/bad_tracking/early": 0.3}
+    many = {
+        "Env/bad_tracking/early": 0.9,
+        "Env/bad_tracking/early/bad_ref_ori": 0.1,
+        "Env/bad_tracking/early/bad_motion_body_pos": 0.8,
+        "Env/bad_tracking/early/bad_motion_body_pos_error": 0.412,
+    }
+    assert explain(cfg, few) is None
+    line = explain(cfg, many)
+    assert line is not None and "bad_motion_body_pos" in line and "0.412" in line and "0.25" in line

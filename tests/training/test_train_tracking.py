@@ -1,0 +1,59 @@
+"""The tracking presets from the command line: trained, resumed exactly, evaluated, exported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from holosoma_jax.policy import motion_graph, onnx_policy
+from tests.training.test_train_g1 import call, train
+
+SMALL = {
+    "g1-29dof-wbt": ["--algo.config.num-learning-epochs=1", "--algo.config.save-interval=2"],
+    "g1-29dof-wbt-fast-sac": [
+        "--algo.config.save-interval=12",
+        "--algo.config.logging-interval=6",
+        "--algo.config.buffer-size=32",
+        "--algo.config.batch-size=32",
+        "--algo.config.actor-hidden-dim=32",
+        "--algo.config.critic-hidden-dim=32",
+        "--algo.config.save-buffer=True",
+    ],
+}
+LENGTH = {"g1-29dof-wbt": (2, 4), "g1-29dof-wbt-fast-sac": (12, 24)}
+
+
+def final(folder: Path) -> dict[str, float]:
+    """The last line of a run's metrics, without what the clock says."""
+    (run,) = (folder / "WholeBodyTracking").iterdir()
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    return {k: v for k, v in last.items() if not k.startswith("Perf/") and k != "time"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exp", SMALL)
+def test_trained_resumed_exactly_evaluated_and_exported(exp: str, tmp_path: Path) -> None:
+    half, whole = LENGTH[exp]
+    common = [f"exp:{exp}", "--training.num-envs=8", "--logger.video.enabled=False", *SMALL[exp]]
+    count = "--algo.config.num-learning-iterations="
+    train(*common, f"{count}{whole}", f"--training.output-dir={tmp_path / 'whole'}")
+    train(*common, f"{count}{half}", f"--training.output-dir={tmp_path / 'parts'}")
+    (run,) = (tmp_path / "parts" / "WholeBodyTracking").iterdir()
+    train(f"--training.checkpoint={run}", f"{count}{whole}")
+    ours, theirs = final(tmp_path / "parts"), final(tmp_path / "whole")
+    assert ours == theirs
+    assert all(np.isfinite(v) for v in ours.values() if v is not None)
+
+    out = call("eval", "--checkpoint", run, "--training.num-envs=2", "--training.max-eval-steps=5")
+    assert "MPKPE" in out
+    record = json.loads((run / "eval" / f"{whole}.json").read_text())
+    assert record["scores"]["first"]["mpkpe"] > 0.0
+
+    policy = run / "policies" / "latest.onnx"
+    session = onnx_policy.make_session(policy.read_bytes())
+    found = motion_graph.at_frame(session, 1e6, ("joint_pos", "ref_quat_xyzw"))
+    assert found["joint_pos"].shape == (29,)
+    np.testing.assert_allclose(np.linalg.norm(found["ref_quat_xyzw"]), 1.0, rtol=1e-5)
