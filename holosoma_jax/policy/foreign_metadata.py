@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,13 @@ def _layout(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
     motion = "motion" in (meta.get("command_names") or ())
     names = ["motion_command" if motion and name == "command" else name for name in names]
     scales, history = meta.get("observation_scales"), meta.get("observation_history")
-    if isinstance(scales, Sequence) and len(scales) != len(names):
+    if isinstance(scales, (int, float)):
+        scales = [scales] * len(names)
+    if scales is not None and not isinstance(scales, (list, tuple, Mapping)):
+        raise ValueError(
+            f"'observation_scales' is {scales!r}, wanted one number for each of 'observation_names'."
+        )
+    if isinstance(scales, (list, tuple)) and len(scales) != len(names):
         raise ValueError(
             f"'observation_scales' has {len(scales)} entries, 'observation_names' has {len(names)}."
         )
@@ -160,6 +166,17 @@ def _separated(text: str) -> list[Any]:
         return parts
 
 
+def _numbers(value: Any, what: str) -> np.ndarray:
+    """`value` as float64; raises ValueError where it is not made of finite numbers."""
+    try:
+        numbers = np.asarray(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        numbers = np.full(1, np.nan)
+    if not numbers.size or not np.isfinite(numbers).all():
+        raise ValueError(f"the {what} is {value!r}, wanted finite numbers.")
+    return numbers
+
+
 def _term(term: Mapping[str, Any], widest: float, joints: int | None) -> dict[str, Any]:
     name = term.get("name")
     result = {"history_length": 1, **term}
@@ -169,7 +186,7 @@ def _term(term: Mapping[str, Any], widest: float, joints: int | None) -> dict[st
             known = ", ".join(observation_names.known())
             raise ValueError(f"it observes '{name}', which is not known here. Known: {known}.")
     if "scale" in term:
-        scale = np.asarray(1.0 if term["scale"] is None else term["scale"], np.float64)
+        scale = _numbers(1.0 if term["scale"] is None else term["scale"], f"scale of '{name}'")
         distinct = np.unique(scale)
         if distinct.size > 1 and scale.shape != (result.get("dim"),):
             raise ValueError(
@@ -177,7 +194,7 @@ def _term(term: Mapping[str, Any], widest: float, joints: int | None) -> dict[st
             )
         result["scale"] = float(distinct[0]) if distinct.size == 1 else scale.tolist()
     clip = term.get("clip")
-    if clip is not None and float(np.min(np.abs(np.asarray(clip, np.float64)))) < widest:
+    if clip is not None and np.min(np.abs(_numbers(clip, f"clip of '{name}'"))) < widest:
         raise ValueError(
             f"observation term '{name}' is clipped to {clip}; terms are not clipped one by one here."
         )

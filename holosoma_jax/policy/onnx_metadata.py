@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holosoma_jax import __version__
+from holosoma_jax.config.values import MAX_FLOAT
 from holosoma_jax.envs.env import EnvSpec
 from holosoma_jax.robots.robot import Robot
 
@@ -282,7 +282,10 @@ def _plain(value: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number that float32 holds."""
+    return (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and -MAX_FLOAT <= value <= MAX_FLOAT
+    )
 
 
 def _is_list_of(value: Any, kind: type) -> bool:

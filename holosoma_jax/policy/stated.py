@@ -143,11 +143,11 @@ def _unitree(content: Mapping[str, Any], file: Path, asset: str | None) -> dict[
             "control_dt": float(content["step_dt"]),
             "observation_layout": layout,
         }
-        ranges = content.get("commands", {}).get("base_velocity", {}).get("ranges", {})
+        ranges = ((content.get("commands") or {}).get("base_velocity") or {}).get("ranges") or {}
+        axes = {"lin_vel_x": "lin_vel_x", "lin_vel_y": "lin_vel_y", "ang_vel_z": "ang_vel_yaw"}
+        stated = {ours: list(ranges[theirs]) for theirs, ours in axes.items() if ranges.get(theirs)}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"{file}: not a deploy.yaml of unitree_rl_lab: {type(error).__name__} {error}."
         ) from None
-    axes = {"lin_vel_x": "lin_vel_x", "lin_vel_y": "lin_vel_y", "ang_vel_z": "ang_vel_yaw"}
-    stated = {ours: list(ranges[theirs]) for theirs, ours in axes.items() if ranges.get(theirs)}
     return result | ({"command_ranges": stated} if stated else {})
