@@ -38,7 +38,10 @@ def tables(scores: Scores, names: Mapping[str, Measure]) -> Group:
 
 def group_table(scores: Scores, names: Mapping[str, Measure]) -> Table:
     """One row a group: survival, and the task's measures over its first episodes."""
-    result = Table("", "survival", *(f"{name}\n{measure.unit}" for name, measure in names.items()), box=None)
+    result = Table(box=None, padding=(0, 1, 0, 0))
+    result.add_column("", no_wrap=True)
+    for head in ("survival", *("\n".join((*name.split("_"), m.unit)) for name, m in names.items())):
+        result.add_column(head, justify="right", no_wrap=True)
     for group, found in scores.groups.items():
         measured = (_number(found.first[name]) for name in names)
         result.add_row(group, f"{found.survival_rate:.1%}", *measured)
