@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+import inspect
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bridges.protocol import Bridge, Ground
@@ -46,9 +47,19 @@ def require(cfg: SimulatorConfig) -> None:
 
 
 def make(
-    cfg: SimulatorConfig, robot: Robot, ground: Ground, num_envs: int, *, self_collisions: bool = False
+    cfg: SimulatorConfig,
+    robot: Robot,
+    ground: Ground,
+    num_envs: int,
+    *,
+    self_collisions: bool = False,
+    devices: int = 1,
+    axis_name: str = "devices",
 ) -> Bridge:
     """Start the simulator that `cfg` names.
+
+    A simulator whose own `make` takes `devices` puts a share of the environments on each: its methods are then JAX
+    functions of one device's rows, for programs over the devices of `axis_name`. Any other has all rows in one place.
 
     Args:
       cfg: simulator, rates, and the settings of each simulator.
@@ -56,6 +67,8 @@ def make(
       ground: what it stands on.
       num_envs: environments in this process.
       self_collisions: whether the robot's own links collide.
+      devices: accelerators of this process.
+      axis_name: of the axis over them in compiled programs.
 
     Raises:
       ConfigError: the simulator is not available.
@@ -64,13 +77,25 @@ def make(
         from bridges import remote
 
         return remote.make(cfg, robot, ground, num_envs, self_collisions=self_collisions)
-    return make_here(cfg, robot, ground, num_envs, self_collisions=self_collisions)
+    return make_here(
+        cfg, robot, ground, num_envs, self_collisions=self_collisions, devices=devices, axis_name=axis_name
+    )
 
 
 def make_here(
-    cfg: SimulatorConfig, robot: Robot, ground: Ground, num_envs: int, *, self_collisions: bool = False
+    cfg: SimulatorConfig,
+    robot: Robot,
+    ground: Ground,
+    num_envs: int,
+    *,
+    self_collisions: bool = False,
+    devices: int = 1,
+    axis_name: str = "devices",
 ) -> Bridge:
     """`make`, in this process whatever ``cfg.config.remote`` says."""
     require(cfg)
-    module = importlib.import_module(SIMULATORS[cfg.name])
-    return module.make(cfg, robot, ground, num_envs, self_collisions=self_collisions)
+    start = importlib.import_module(SIMULATORS[cfg.name]).make
+    options: dict[str, Any] = {"self_collisions": self_collisions}
+    if devices > 1 and "devices" in inspect.signature(start).parameters:
+        options |= {"devices": devices, "axis_name": axis_name}
+    return start(cfg, robot, ground, num_envs, **options)

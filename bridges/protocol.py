@@ -119,6 +119,7 @@ class BridgeSpec:
     simulator: str
     """'mujoco', 'mjwarp', 'isaacgym' or 'isaacsim'"""
     num_envs: int
+    """rows E of the arrays; of a traceable simulator on several devices, those of one device"""
     joint_names: tuple[str, ...]
     body_names: tuple[str, ...]
     physics_dt: float

@@ -19,6 +19,7 @@ from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.learn import symmetry
 from holosoma_jax.learn.learner import Learner, LearnerSpec
 from holosoma_jax.parallel import processes
+from holosoma_jax.parallel.devices import AXIS, Devices
 from holosoma_jax.render import robot_xml
 from holosoma_jax.robots.robot import Robot
 
@@ -36,18 +37,29 @@ class Setup:
     learner_spec: Any
     """what `learner.init` has to know of the environment"""
 
+    @property
+    def devices(self) -> Devices:
+        """What the run computes on. `env` has the environments of one of them."""
+        return Devices(self.cfg.training.devices)
+
 
 def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Robot] | None = None) -> Setup:
     """Make the parts that `cfg` names.
 
     Args:
       cfg: a validated config.
-      evaluation: ask the task for its evaluation commands; all environments are this process'.
+      evaluation: ask the task for its evaluation commands; all environments are on one device of this process.
       adapt: last word on the robot's record (a policy file may bring its own gains).
 
     Raises:
       ConfigError: a name, count or combination in `cfg` that a part does not accept.
     """
+    if evaluation:
+        cfg = replace(cfg, training=replace(cfg.training, devices=1))
+    devices = Devices(cfg.training.devices)
+    num_envs = cfg.training.num_envs
+    if not evaluation:
+        num_envs = processes.local_share(num_envs, len(devices.local))
     robot = robots.configure(robots.load(cfg.robot.asset), cfg.robot)
     if not robots.is_built_in(robot.mjcf):
         landing.require(robot, cfg.simulator)
@@ -57,10 +69,13 @@ def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Rob
         simulator_config(cfg),
         robot,
         ground.ground,
-        cfg.training.num_envs if evaluation else processes.local_share(cfg.training.num_envs),
+        num_envs,
         self_collisions=cfg.robot.enable_self_collisions,
+        devices=devices.count,
+        axis_name=AXIS,
     )
-    env = envs.make(cfg, robot, ground, bridge.spec, evaluation=evaluation)
+    own = replace(bridge.spec, num_envs=num_envs // devices.count)
+    env = envs.make(cfg, robot, ground, own, evaluation=evaluation)
     learner = load_learner(cfg)
     return Setup(cfg, robot, ground, bridge, env, learner, learner_spec(cfg, env, robot, learner))
 

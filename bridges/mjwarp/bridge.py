@@ -23,7 +23,7 @@ from jax.core import Tracer
 from bridges import checks
 from bridges.mjwarp import model, start, state, usage
 from bridges.mjwarp.params import Writer
-from bridges.mjwarp.programs import Programs
+from bridges.mjwarp.programs import DevicePrograms, Programs
 from bridges.mjwarp.state import Physics, Usage
 from bridges.mujoco import readout, targets
 from bridges.protocol import Array, BridgeSpec, Ground, PhysicsParams, Pose, SimState
@@ -34,10 +34,25 @@ if TYPE_CHECKING:
 
 
 def make(
-    cfg: SimulatorConfig, robot: Robot, ground: Ground, num_envs: int, *, self_collisions: bool = False
+    cfg: SimulatorConfig,
+    robot: Robot,
+    ground: Ground,
+    num_envs: int,
+    *,
+    self_collisions: bool = False,
+    devices: int = 1,
+    axis_name: str = "devices",
 ) -> MjwarpBridge:
-    """A bridge to `num_envs` copies of `robot` on `ground`."""
-    return MjwarpBridge(cfg, robot, ground, num_envs, self_collisions=self_collisions)
+    """A bridge to `num_envs` copies of `robot` on `ground`, shared out over `devices` of this process."""
+    return MjwarpBridge(
+        cfg,
+        robot,
+        ground,
+        num_envs // devices,
+        self_collisions=self_collisions,
+        devices=devices,
+        axis_name=axis_name,
+    )
 
 
 class MjwarpBridge:
@@ -46,6 +61,9 @@ class MjwarpBridge:
     Every method raises ValueError for an array of the wrong shape or type. Values are checked where
     there are values, that is outside of jit: ValueError for one that makes no sense in an environment
     that the call acts on. Inside jit such a value makes its environment diverge.
+
+    With several `devices` each has a model and memory of its own, and `num_envs` environments: the methods take the
+    rows of one device, and are called in programs over `axis_name` (`jax.pmap`), where every device runs its own.
     """
 
     def __init__(
@@ -56,17 +74,24 @@ class MjwarpBridge:
         num_envs: int,
         *,
         self_collisions: bool = False,
+        devices: int = 1,
+        axis_name: str = "devices",
     ):
         if num_envs < 1:
             raise ValueError(f"num_envs: got {num_envs}, wanted 1 or more.")
         settings, sim = cfg.config.mujoco_warp, cfg.config.sim
-        device = start.device()
+        where = start.devices(devices)
+        device = where[0]
         graph, loops, graphs = start.graph_mode(device, settings.cuda_graph)
         start.say(start.describe(device, graphs, deterministic=settings.deterministic))
         with start.room(num_envs):
-            built = model.build(
-                robot, ground, cfg, num_envs, device, loops=loops, self_collisions=self_collisions
-            )
+            each = [
+                model.build(
+                    robot, ground, cfg, num_envs, device, loops=loops, self_collisions=self_collisions
+                )
+                for device in where
+            ]
+        built = each[0]
         self.model = built.host
         self.spec = BridgeSpec(
             simulator="mjwarp",
@@ -83,7 +108,8 @@ class MjwarpBridge:
         self._layout = readout.layout(built.host, robot)
         fixed = settings.foot_friction == "fixed"
         self._targets = targets.targets(built.host, robot, fixed_foot_friction=fixed)
-        self._programs = Programs(built, sim.control_decimation, graph)
+        programs = [Programs(built, sim.control_decimation, graph) for built in each]
+        self._programs = programs[0] if devices == 1 else DevicePrograms(programs, axis_name)
         with start.room(num_envs), start.kernels_being_loaded():
             self._programs.load()
         # Called from Python, each is one program; called inside another, it becomes part of that.

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from bridges.mjwarp.model import Fields
-from bridges.mjwarp.programs import Programs
+from bridges.mjwarp.programs import DevicePrograms, Programs
 from bridges.mjwarp.state import Physics, where
 from bridges.mujoco.targets import INERTIAL, Targets
 from bridges.protocol import PhysicsParams
@@ -18,7 +18,9 @@ class Writer:
     def __init__(self, nominal: Fields, targets: Targets):
         self._nominal, self._targets = nominal, targets
 
-    def write(self, programs: Programs, physics: Physics, params: PhysicsParams, mask: jax.Array) -> Physics:
+    def write(
+        self, programs: Programs | DevicePrograms, physics: Physics, params: PhysicsParams, mask: jax.Array
+    ) -> Physics:
         """Put the given parameters [E, ...] into force where `mask` [E]."""
         fields = self._fields(physics.fields, params)
         if any(getattr(params, name) is not None for name in INERTIAL):

@@ -7,8 +7,9 @@ leaves there is never read by a later one, and the arrays of the state are repla
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import mujoco_warp as mjw
@@ -127,6 +128,45 @@ class Programs:
         for name in (*_INERTIAL, *DERIVED):
             setattr(model, name, getattr(a, name))
         _constants(model, built.data)
+
+
+class DevicePrograms:
+    """`Programs` for every device of this process; each device runs its own, with its own model and memory.
+
+    XLA compiles one program for all devices, so a call chooses by the device's place on the axis. Warp's recorded
+    graphs belong to a call, not to a device, which is why one call would not do.
+    """
+
+    def __init__(self, each: Sequence[Programs], axis_name: str):
+        self._each, self._axis_name = tuple(each), axis_name
+
+    def step(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """`Programs.step` of this device."""
+        return self._choose([programs.step for programs in self._each], arrays)
+
+    def constants(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """`Programs.constants` of this device."""
+        return self._choose([programs.constants for programs in self._each], arrays)
+
+    def load(self) -> None:
+        """`Programs.load` of every device."""
+        for programs in self._each:
+            programs.load()
+
+    def close(self) -> None:
+        """`Programs.close` of every device."""
+        for programs in self._each:
+            programs.close()
+
+    def require_open(self) -> None:
+        """Raise RuntimeError after `close`."""
+        self._each[0].require_open()
+
+    def _choose(
+        self, calls: Sequence[Callable[..., Any]], arrays: Mapping[str, jax.Array]
+    ) -> dict[str, jax.Array]:
+        here = jax.lax.axis_index(self._axis_name) % len(calls)  # every process has as many
+        return jax.lax.switch(here, calls, dict(arrays))
 
 
 def _settle(built: Built, data: mjw.Data, diverged: wp.array, rows: wp.array, contacts: wp.array) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 import warp as wp
@@ -30,8 +31,8 @@ def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def device() -> wp.Device:
-    """The Warp device that JAX computes on in this process.
+def devices(count: int) -> tuple[wp.Device, ...]:
+    """The Warp devices of the first `count` that JAX computes on in this process.
 
     With several processes that need not be the machine's first GPU: a scheduler may show all of them to every
     process, and JAX takes one each. Warp finds it by its number on this machine (`local_hardware_id`).
@@ -41,7 +42,10 @@ def device() -> wp.Device:
     """
     wp.config.log_level = wp.LOG_WARNING  # no line per kernel module; `describe` says what matters
     wp.init()
-    ours = jax.local_devices()[0]
+    return tuple(map(_device, jax.local_devices()[:count]))
+
+
+def _device(ours: Any) -> wp.Device:
     try:
         return wp.device_from_jax(ours)
     except (RuntimeError, IndexError, ValueError) as error:

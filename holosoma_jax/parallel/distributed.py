@@ -63,7 +63,9 @@ def join(cfg: Config) -> Config:
     try:
         with _deadline(_alone(where, f"not within {MEETING:.0f} s")):
             if given.process_id is None:
-                jax.distributed.initialize(local_device_ids=_only_device(), initialization_timeout=longest)
+                jax.distributed.initialize(
+                    local_device_ids=_only_devices(cfg.training.devices), initialization_timeout=longest
+                )
             else:
                 jax.distributed.initialize(
                     given.coordinator_address,
@@ -181,10 +183,10 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _only_device() -> list[int] | None:
-    """[0] where a scheduler shows this process one GPU alone; JAX would look for that of its rank."""
+def _only_devices(count: int) -> list[int] | None:
+    """[0, ...] where a scheduler shows this process its GPUs alone; JAX would look for the one of its rank."""
     shown = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
-    return [0] if len(shown) == 1 else None
+    return list(range(len(shown))) if len(shown) in (1, count) else None
 
 
 def _scheduled() -> bool:

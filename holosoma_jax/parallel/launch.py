@@ -1,4 +1,4 @@
-"""Starting the processes of a run on this machine, one for each accelerator, and waiting for them."""
+"""Starting the processes of a run on this machine, one for each accelerator or group of them, and waiting for them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def run(cfg: Config, argv: Sequence[str]) -> int:
     """
     wanted = cfg.training.distributed.num_processes
     platform, devices = _accelerators()
-    number = how_many(wanted, platform, devices)
+    each = cfg.training.devices
+    number = how_many(wanted, platform, devices, each)
     command = [*_this_command(argv), f"--training.distributed.coordinator-address=127.0.0.1:{free_port()}"]
     if wanted is None:
         command.append(f"--training.distributed.num-processes={number}")
@@ -53,7 +54,7 @@ def run(cfg: Config, argv: Sequence[str]) -> int:
     try:
         with _forwarded(children):
             for index in range(number):
-                children.append(_start(command, index, platform, watched, folder))
+                children.append(_start(command, index, device(platform, index, each), watched, folder))
             failed = _wait(children)
         if failed is None:
             return children[0].wait()
@@ -70,10 +71,10 @@ def run(cfg: Config, argv: Sequence[str]) -> int:
 
 
 def _start(
-    command: Sequence[str], index: int, platform: str, watched: int, folder: Path
+    command: Sequence[str], index: int, visible: dict[str, str], watched: int, folder: Path
 ) -> subprocess.Popen[bytes]:
-    """Process `index`, on its own accelerator, in a session of its own: Ctrl-C reaches it through this one."""
-    env = os.environ | device(platform, index) | {PARENT: str(watched)}
+    """Process `index`, on its own accelerators, in a session of its own: Ctrl-C reaches it through this one."""
+    env = os.environ | visible | {PARENT: str(watched)}
     command = [*command, f"--training.distributed.process-id={index}"]
     if index == 0:
         return subprocess.Popen(command, env=env, pass_fds=(watched,), start_new_session=True)
@@ -153,8 +154,8 @@ def _accelerators() -> tuple[str, int]:
     return platform, int(number)
 
 
-def how_many(wanted: int | None, platform: str, devices: int) -> int:
-    """Processes to start; raises ConfigError if there is nothing to put them on."""
+def how_many(wanted: int | None, platform: str, devices: int, each: int = 1) -> int:
+    """Processes to start, with `each` so many devices; raises ConfigError if there is nothing to put them on."""
     if platform == "cpu":
         if wanted is None:
             raise ConfigError(
@@ -167,16 +168,23 @@ def how_many(wanted: int | None, platform: str, devices: int) -> int:
             f"training.distributed.num_processes: got {wanted}, but there are {devices} devices here. Processes "
             "on several machines are started there, by a scheduler or with a process_id each."
         )
-    return wanted or devices
+    fitting = devices // each
+    if (wanted or 1) > fitting:
+        raise ConfigError(
+            f"training.devices: got {each} for each of {wanted or 1} process(es), but there are {devices} devices "
+            f"here. Pass --training.devices {max(1, devices // (wanted or 1))} or less."
+        )
+    return wanted or fitting
 
 
-def device(platform: str, index: int) -> dict[str, str]:
-    """Environment in which one accelerator is visible, so that JAX and the simulator take the same."""
+def device(platform: str, index: int, each: int = 1) -> dict[str, str]:
+    """Environment in which a process' accelerators alone are visible, so that JAX and the simulator take the same."""
     if platform == "cpu":
         return {}
     name = "ROCR_VISIBLE_DEVICES" if platform == "rocm" else "CUDA_VISIBLE_DEVICES"
     visible = [device for device in os.environ.get(name, "").split(",") if device]
-    return {name: visible[index] if visible else str(index)}
+    own = range(index * each, (index + 1) * each)
+    return {name: ",".join(visible[i] if visible else str(i) for i in own)}
 
 
 def _this_command(argv: Sequence[str]) -> list[str]:

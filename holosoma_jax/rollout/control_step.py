@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from bridges.protocol import Bridge, Physics, SimState
 from holosoma_jax.envs.env import ActuatorCommand, Env, EnvState, Reset, StepResult
 from holosoma_jax.learn import pooling
+from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.rollout import metrics, nan_guard
 from holosoma_jax.rollout.seeding import stream
 from holosoma_jax.rollout.state import Act, EnvCarry, EnvStep, Keys, Process, RolloutFns, RunnerState
@@ -111,27 +112,32 @@ def apply_resets(
 def empty_carry(env: Env, state: EnvState, metric_names: Iterable[str]) -> EnvCarry:
     """The carry before the first control step."""
     episodes, buffer = metrics.episodes(env.spec.num_envs), metrics.buffer(metric_names)
-    return commit_to_device(EnvCarry(state, episodes, buffer, jnp.zeros((), jnp.int32)))
+    return EnvCarry(state, episodes, buffer, jnp.zeros((), jnp.int32))
 
 
 def metric_names(
     env: Env, fns: RolloutFns, runner: RunnerState, state: EnvState, sim: SimState, keys: Keys
 ) -> tuple[str, ...]:
-    """What a control step measures; nothing is computed. `runner.rollout` is not read."""
+    """What a control step measures; arrays or their shapes will do. `runner.rollout` is not read."""
 
-    def measured(learner: Any, replay: Any, pending: Any, state: EnvState, sim: SimState) -> Any:
+    def measured(learner: Any, replay: Any, pending: Any, state: EnvState, sim: SimState, keys: Keys) -> Any:
         carry = EnvCarry(state, metrics.episodes(env.spec.num_envs), {}, jnp.zeros((), jnp.int32))
         learner, _, pending, carry, command = act(env, fns.act, learner, replay, pending, carry, sim, keys)
         history = nan_guard.history(sim, command.targets)
         _, carry, _, _ = process_env_step(env, fns.process, learner, pending, carry, history, sim, command)
         return carry.metrics_buffer
 
-    return tuple(jax.eval_shape(measured, *runner[:3], state, sim))
+    return tuple(jax.eval_shape(measured, *runner[:3], state, sim, keys))
 
 
-def reset_all(env: Env, bridge: Bridge, key: jax.Array) -> tuple[EnvState, Physics, SimState]:
-    """Every environment at the start of an episode."""
-    state, reset = jax.jit(env.init)(stream(key, "init"))
+def reset_all(
+    env: Env,
+    bridge: Bridge,
+    key: jax.Array,
+    devices: Devices = Devices(),  # noqa: B008
+) -> tuple[EnvState, Physics, SimState]:
+    """Every environment at the start of an episode; with several `devices`, `bridge` is one over them."""
+    state, reset = devices.program(lambda key: env.init(stream(key, "init")))(key)
     physics, sim = apply_resets(bridge, bridge.init(), None, reset, resets=True, pushes=False)
     return state, physics, sim
 
@@ -183,7 +189,7 @@ def global_scalars(state: EnvState) -> dict[str, float]:
     return {leaf_name(path): float(x) for path, x in leaves if is_global_scalar(x)}
 
 
-def is_global_scalar(x: jax.Array) -> bool:
+def is_global_scalar(x: jax.Array | jax.ShapeDtypeStruct) -> bool:
     """Whether this leaf of an environment state is one float for all environments."""
     return x.ndim == 0 and jnp.issubdtype(x.dtype, jnp.floating)
 
@@ -194,9 +200,5 @@ def leaf_name(path: Any) -> str:
 
 
 def commit_to_device(tree: Any) -> Any:
-    """`tree` committed to this process' device.
-
-    To jit, an array that merely happens to lie on a device is another argument than one that was put
-    there; mixing the two compiles everything twice.
-    """
-    return jax.device_put(tree, jax.local_devices()[0])
+    """`Devices.commit` where there is one device."""
+    return Devices().commit(tree)

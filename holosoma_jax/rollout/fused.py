@@ -17,9 +17,9 @@ import numpy as np
 
 from bridges.protocol import Bridge, Physics, SimState
 from holosoma_jax.envs.env import Env, Reset, StepResult
-from holosoma_jax.parallel import processes
+from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.rollout import control_step, metrics, nan_guard
-from holosoma_jax.rollout.control_step import VALID, apply_resets, commit_to_device
+from holosoma_jax.rollout.control_step import VALID, apply_resets
 from holosoma_jax.rollout.state import (
     IterationStats,
     Keys,
@@ -32,7 +32,7 @@ from holosoma_jax.rollout.state import (
     keep_going,
     no_callback,
 )
-from holosoma_jax.rollout.stepped import Stepped
+from holosoma_jax.rollout.stepped import Stepped, report
 
 
 class Env0Frame(NamedTuple):
@@ -63,17 +63,24 @@ class Fused:
     number runs the same one.
     """
 
-    def __init__(self, env: Env, bridge: Bridge, fns: RolloutFns, longest: int | None = None):
+    def __init__(
+        self,
+        env: Env,
+        bridge: Bridge,
+        fns: RolloutFns,
+        longest: int | None = None,
+        devices: Devices = Devices(),  # noqa: B008
+    ):
         """Raise ValueError unless `bridge` can be part of a compiled program."""
         if not bridge.spec.traceable:
             raise ValueError(
                 f"bridge: got '{bridge.spec.simulator}', wanted a traceable one, such as 'mjwarp'."
             )
-        self.env, self.bridge, self.fns = env, bridge, fns
+        self.env, self.bridge, self.fns, self.devices = env, bridge, fns, devices
         self.longest = longest = fns.horizon if longest is None else longest
         self.created = time.perf_counter()  # for messages about how long compiling took
-        axis_name = processes.axis()
-        self._stepped = Stepped(env, bridge, fns)
+        axis_name = devices.axis_name
+        self._stepped = Stepped(env, bridge, fns, devices)
 
         def iterate(learner, replay, pending, rollout, steps, iteration, keys):
             frames = jax.eval_shape(partial(_frame_of, env), rollout.carry.env, rollout.sim)
@@ -92,7 +99,7 @@ class Fused:
             rollout = RolloutState(carry, physics, sim, history)
             return RunnerState(learner, replay, pending, rollout), frames, event, *ended
 
-        self.program = processes.program(iterate, (0, 1, 2, 3), fns.compiler_options())
+        self.program = devices.program(iterate, (0, 1, 2, 3), fns.compiler_options())
 
     def start(
         self, learner: Any, keys: Keys, *, replay: Any = None, spread_clocks: bool = True
@@ -117,10 +124,11 @@ class Fused:
         steps = count * self.fns.horizon
         if steps > self.longest:
             raise ValueError(f"count: got {count}, wanted at most {self.longest // self.fns.horizon}.")
-        state, keys = commit_to_device((state, keys))
-        state, frames, event, measured, losses, finite = self.program(
-            *state, jnp.int32(steps), jnp.int32(iteration), keys
-        )
+        devices = self.devices
+        state, keys = devices.commit((state, keys))
+        numbers = devices.replicate((jnp.int32(steps), jnp.int32(iteration)))
+        state, frames, event, measured, losses, finite = self.program(*state, *numbers, keys)
+        measured, losses, finite = devices.first((measured, losses, finite))
         scalars = {**metrics.averages(measured), **metrics.numbers(losses)}  # waits for the program
 
         def on_each(info: StepInfo) -> None:
@@ -129,9 +137,13 @@ class Fused:
             on_step(info)
 
         if on_step is not no_callback or on_iteration is not keep_going:
-            replay_callbacks(frames, event, steps, on_each)
+            replay_callbacks(devices.first(frames), first_event(event, devices), steps, on_each)
         valid = scalars.pop(VALID, 1.0)
         return state, IterationStats(count, steps, scalars, valid, bool(finite))
+
+    def report(self, pending: Any) -> dict[str, np.ndarray]:
+        """As `Stepped.report`."""
+        return report(self.fns, self.devices, pending)
 
 
 def traced_step(
@@ -191,6 +203,19 @@ def record_event(
     """`event`, or that of control step `t` if it is the first."""
     first = (event.t < 0) & result.nonfinite.any()
     return jax.lax.cond(first, lambda: NonFiniteEvent(jnp.int32(t), result.nonfinite, history), lambda: event)
+
+
+def first_event(event: NonFiniteEvent, devices: Devices) -> NonFiniteEvent:
+    """The first event of all `devices` of this process, with the environments [E] that it befell."""
+    if devices.axis_name is None:
+        return event
+    times = np.asarray(event.t)
+    t = times[times >= 0].min() if (times >= 0).any() else np.int32(-1)
+    now = times == t
+    nonfinite = np.asarray(event.nonfinite) & now[:, None]
+    history = nan_guard.gathered(event.history, devices)
+    history = history.replace(count=np.asarray(event.history.count)[now][0])  # 0 on the others
+    return NonFiniteEvent(jnp.int32(t), jnp.asarray(nonfinite.reshape(-1)), history)
 
 
 def frame(command: jax.Array | None, sim: SimState, result: StepResult) -> Env0Frame:

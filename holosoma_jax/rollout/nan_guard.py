@@ -14,6 +14,7 @@ import numpy as np
 from flax import struct
 
 from bridges.protocol import SimState
+from holosoma_jax.parallel.devices import Devices
 
 DEPTH = 8
 """Control steps that a report goes back."""
@@ -63,6 +64,11 @@ def remember(state: History, sim: SimState, targets: jax.Array) -> History:
         _frame(sim, targets),
     )
     return History(frames, state.count + 1)
+
+
+def gathered(state: History, devices: Devices) -> History:
+    """The history of the environments of all `devices` of this process."""
+    return History(devices.gather(state.frames, axis=1), devices.first(state.count))
 
 
 def finite(tree: Any) -> jax.Array:

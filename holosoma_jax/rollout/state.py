@@ -1,6 +1,7 @@
 """The values of a rollout: what goes from control step to control step, and what is seen of one.
 
-E = environments of this process.
+E = environments of this process. With several devices (`parallel.devices`) every array here but those of `StepInfo` has
+a leading device axis [D, ...], and E is the number of environments of one device.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class StepInfo(NamedTuple):
     """[E] bool: environments whose simulator state was not finite"""
     any_nonfinite: bool
     history: nan_guard.History
+    """with several devices gathered only where `any_nonfinite`"""
     pending: Any
     """`RunnerState.pending` after this step; None in a replayed callback"""
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from bridges.protocol import Bridge
 from holosoma_jax.envs.env import ActuatorCommand, Env
-from holosoma_jax.parallel import processes
+from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.rollout import control_step, metrics, nan_guard
-from holosoma_jax.rollout.control_step import VALID, apply_resets, commit_to_device
+from holosoma_jax.rollout.control_step import VALID, apply_resets
+from holosoma_jax.rollout.device_bridge import over_devices
 from holosoma_jax.rollout.state import (
     IterationStats,
     Keys,
@@ -62,13 +63,15 @@ class NonFiniteActions(nan_guard.NonFiniteError):
 class Stepped:
     """Iterations with any bridge.
 
-    It holds compiled programs and the bridge, no state: `RunnerState` goes in, is used up, and comes out.
+    It holds compiled programs and the bridge, no state: `RunnerState` goes in, is used up, and comes out. With several
+    `devices`, every array in it has a device axis, and `env` has the environments of one device.
     """
 
-    def __init__(self, env: Env, bridge: Bridge, fns: RolloutFns):
-        self.env, self.bridge, self.fns = env, bridge, fns
+    def __init__(self, env: Env, bridge: Bridge, fns: RolloutFns, devices: Devices = Devices()):  # noqa: B008
+        self.env, self.fns, self.devices = env, fns, devices
+        self.bridge = over_devices(bridge, devices)
         self.created = time.perf_counter()  # for messages about how long compiling took
-        axis_name = processes.axis()
+        axis_name = devices.axis_name
 
         def act(learner, replay, pending, carry, sim, keys):
             after, replay, pending, carry, command = control_step.act(
@@ -89,11 +92,11 @@ class Stepped:
         options = fns.compiler_options()
         donated = (0, 1, 2, 3) if fns.learns_in_act else (1, 2, 3)
         self.halves = Halves(
-            processes.program(act, donated, options if fns.learns_in_act else None),
-            process_half(env, fns.process),
+            devices.program(act, donated, options if fns.learns_in_act else None),
+            process_half(env, fns.process, devices),
         )
-        self.end_rollout = processes.program(end_rollout, (0, 1, 2), None if fns.learns_in_act else options)
-        self.init_pending = jax.jit(lambda learner: fns.init_pending(learner, env.spec))
+        self.end_rollout = devices.program(end_rollout, (0, 1, 2), None if fns.learns_in_act else options)
+        self.init_pending = devices.program(lambda learner: fns.init_pending(learner, env.spec))
 
     def start(
         self, learner: Any, keys: Keys, *, replay: Any = None, spread_clocks: bool = True
@@ -101,34 +104,35 @@ class Stepped:
         """Reset every environment, then take one step with zero action for the first observation.
 
         Args:
-          learner: what will act.
-          keys: roots of the random streams.
+          learner: what will act, on every device (`Devices.replicate`).
+          keys: roots of the random streams (`seeding.keys`).
           replay: an empty `off_policy.ReplayState`, or its shapes.
           spread_clocks: give every episode a random age afterwards, so that time-outs do not coincide.
         """
-        env, bridge = self.env, self.bridge
-        learner, keys = commit_to_device((learner, keys))
-        state, physics, sim = control_step.reset_all(env, bridge, keys.own)
-        state, command = jax.jit(env.pre_step)(state, jnp.zeros((env.spec.num_envs, env.spec.action_dim)))
+        env, bridge, devices = self.env, self.bridge, self.devices
+        learner, keys = devices.commit((learner, keys))
+        state, physics, sim = control_step.reset_all(env, bridge, keys.own, devices)
+        no_action = devices.create(lambda: jnp.zeros((env.spec.num_envs, env.spec.action_dim)))
+        state, command = devices.program(env.pre_step)(state, no_action)
         jax.block_until_ready(command)
         physics, sim = bridge.step(physics, *command)
-        pending = commit_to_device(self.init_pending(learner))
-        runner = RunnerState(learner, replay, pending, None)
-        names = control_step.metric_names(env, self.fns, runner, state, sim, keys)
-        carry = control_step.empty_carry(env, state, names)
-        history = commit_to_device(nan_guard.history(sim, command.targets))
+        pending = devices.commit(self.init_pending(learner))
+        one = devices.one((RunnerState(learner, replay, pending, None), state, sim, keys))
+        names = control_step.metric_names(env, self.fns, *one)
+        empty_carry = devices.program(lambda state: control_step.empty_carry(env, state, names))
+        history = devices.commit(devices.program(nan_guard.history)(sim, command.targets))
         _, carry, history, reset, _, _, due = self.halves.process(
-            learner, pending, carry, history, sim, command
+            learner, pending, devices.commit(empty_carry(state)), history, sim, command
         )
-        physics, sim = apply_resets(bridge, physics, sim, reset, *np.asarray(due)[:2])
+        physics, sim = apply_resets(bridge, physics, sim, reset, *_any(due)[:2])
         state = carry.env
         if spread_clocks:
-            state = jax.jit(env.randomize_clocks)(state, control_step.stream(keys.own, "clocks"))
-        carry, sim = (
-            control_step.empty_carry(env, state, names),
-            commit_to_device(jax.tree.map(jnp.copy, sim)),
-        )
-        pending = commit_to_device(self.init_pending(learner))
+            spread = devices.program(
+                lambda state, key: env.randomize_clocks(state, control_step.stream(key, "clocks"))
+            )
+            state = spread(state, keys.own)
+        carry, sim = devices.commit((empty_carry(state), jax.tree.map(jnp.copy, sim)))
+        pending = devices.commit(self.init_pending(learner))
         return RunnerState(learner, replay, pending, RolloutState(carry, physics, sim, history))
 
     def iterate(
@@ -154,17 +158,17 @@ class Stepped:
           on_step: called once per control step; what it keeps it must copy.
           on_iteration: called before each; after the first, False ends them.
         """
-        began, horizon = time.perf_counter(), self.fns.horizon
-        keys = commit_to_device(keys)
-        state = commit_to_device(state._replace(rollout=None))._replace(rollout=state.rollout)
+        began, horizon, devices = time.perf_counter(), self.fns.horizon, self.devices
+        keys = devices.commit(keys)
+        state = devices.commit(state._replace(rollout=None))._replace(rollout=state.rollout)
         t, acting, physics = 0, 0.0, 0.0
         while t < count * horizon:
             if t % horizon == 0 and not on_iteration(iteration + t // horizon) and t > 0:
                 break
             try:
-                state, seconds = take_step(self.bridge, self.halves, state, keys, t, on_step)
+                state, seconds = take_step(self.bridge, self.halves, state, keys, t, on_step, devices)
             except NonFiniteActions as error:
-                if not self.fns.learns_in_act or self.fns.finite(error.state.learner):
+                if not self.fns.learns_in_act or self.fns.finite(devices.first(error.state.learner)):
                     raise nan_guard.NonFiniteError(
                         f"{error} The learner was finite before: an observation term gave NaN or infinity. Fix that "
                         "term and resume from the last checkpoint."
@@ -175,8 +179,9 @@ class Stepped:
         collected = time.perf_counter()
         learner, replay, pending, (carry, physics_value, sim, history) = state
         learner, pending, carry, sim, measured, losses, finite = self.end_rollout(
-            learner, pending, carry, commit_to_device(sim), jnp.int32(iteration), keys
+            learner, pending, carry, devices.commit(sim), devices.replicate(jnp.int32(iteration)), keys
         )
+        measured, losses, finite = devices.first((measured, losses, finite))
         scalars = {**metrics.averages(measured), **metrics.numbers(losses)}  # waits for the update
         learning = acting if self.fns.learns_in_act else time.perf_counter() - collected
         state = RunnerState(learner, replay, pending, RolloutState(carry, physics_value, sim, history))
@@ -191,8 +196,22 @@ class Stepped:
             physics_s=physics,
         )
 
+    def report(self, pending: Any) -> dict[str, np.ndarray]:
+        """`RolloutFns.report` of all devices of this process: name -> [E, ...]."""
+        return report(self.fns, self.devices, pending)
 
-def process_half(env: Env, on_env_step: Process) -> Callable[..., Any]:
+
+def report(fns: RolloutFns, devices: Devices, pending: Any) -> dict[str, np.ndarray]:
+    """`RolloutFns.report` of all `devices` of this process: name -> [E, ...]."""
+    parts = [fns.report(own) for own in devices.each(pending)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def process_half(
+    env: Env,
+    on_env_step: Process,
+    devices: Devices = Devices(),  # noqa: B008
+) -> Callable[..., Any]:
     """`control_step.process_env_step`, compiled, as in `Halves`."""
 
     def process(learner, pending, carry, history, sim, command):
@@ -203,11 +222,17 @@ def process_half(env: Env, on_env_step: Process) -> Callable[..., Any]:
         due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any(), result.nonfinite.any()])
         return pending, carry, history, result.reset, result.nonfinite, seen, due
 
-    return jax.jit(process, donate_argnums=(1, 2, 3))
+    return devices.program(process, (1, 2, 3))
 
 
 def take_step(
-    bridge: Bridge, halves: Halves, state: RunnerState, keys: Keys, t: int, on_step: OnStep = no_callback
+    bridge: Bridge,
+    halves: Halves,
+    state: RunnerState,
+    keys: Keys,
+    t: int,
+    on_step: OnStep = no_callback,
+    devices: Devices = Devices(),  # noqa: B008
 ) -> tuple[RunnerState, Seconds]:
     """One control step. `state` is used up.
 
@@ -220,9 +245,9 @@ def take_step(
     """
     learner, replay, pending, (carry, physics, sim, history) = state
     began = time.perf_counter()
-    # Bridges do not commit what they hand over to a device, a restored state is: see `commit_to_device`.
+    # Bridges do not commit what they hand over to a device, a restored state is: see `Devices.commit`.
     changed, replay, pending, carry, command = halves.act(
-        learner, replay, pending, carry, commit_to_device(sim), keys
+        learner, replay, pending, carry, devices.commit(sim), keys
     )
     learner = jax.tree.map(lambda old, new: old if new is None else new, learner, changed)
     jax.block_until_ready(command)
@@ -230,7 +255,7 @@ def take_step(
     try:
         physics, sim = bridge.step(physics, *command)
     except ValueError as error:
-        rows = np.flatnonzero(~np.isfinite(np.asarray(command.targets)).all(axis=1))
+        rows = np.flatnonzero(~np.isfinite(np.asarray(command.targets)).all(axis=-1))
         if not rows.size:
             raise
         rollout = RolloutState(carry, physics, sim, history)
@@ -239,11 +264,18 @@ def take_step(
     pending, carry, history, reset, nonfinite, seen, due = halves.process(
         learner, pending, carry, history, sim, command
     )
-    resets, pushes, any_nonfinite = np.asarray(due)  # the step's one transfer
-    on_step(
-        StepInfo(t, sim, seen, command.targets, reset.mask, nonfinite, bool(any_nonfinite), history, pending)
-    )
+    resets, pushes, any_nonfinite = _any(due)  # the step's one transfer
+    any_nonfinite = bool(any_nonfinite)
+    own = (sim, seen, command.targets, reset.mask, nonfinite)
+    past = nan_guard.gathered(history, devices) if any_nonfinite else history
+    rows, seen, asked, ended, failed = devices.gather(own)
+    on_step(StepInfo(t, rows, seen, asked, ended, failed, any_nonfinite, past, pending))
     resetting = time.perf_counter()
     physics, sim = apply_resets(bridge, physics, sim, reset, resets, pushes)
     seconds = Seconds(acted - began, stepped - acted + time.perf_counter() - resetting)
     return RunnerState(learner, replay, pending, RolloutState(carry, physics, sim, history)), seconds
+
+
+def _any(flags: Any) -> np.ndarray:
+    """[3] bool on the host: which of the flags [3] or [D, 3] are set on any device of this process."""
+    return np.any(np.asarray(flags).reshape(-1, 3), axis=0)

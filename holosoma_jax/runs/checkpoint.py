@@ -67,7 +67,7 @@ def save(
 ) -> Path:
     """Write `items` (pytrees of arrays, typed keys allowed) as ``folder/<meta.step>``.
 
-    With several processes all call it, on one file system, with global arrays (`processes.joined`).
+    With several processes all call it, on one file system, with global arrays (`parallel.global_arrays`).
     Older steps that `retention` does not keep are removed once the new one is there. A step of that number
     that is sound already stays; a damaged one is set aside.
 
@@ -180,7 +180,7 @@ def require(
     learner: str | None = None,
     simulator: str | None = None,
     num_envs: int | None = None,
-    num_processes: int | None = None,
+    num_devices: int | None = None,
 ) -> None:
     """Check that a checkpoint belongs to this robot and, if given, learner, simulator and numbers.
 
@@ -209,11 +209,15 @@ def require(
             f"checkpoint {path} holds the state of {meta.num_envs} environments, this run has {num_envs}. "
             f"Pass --training.num-envs {meta.num_envs}{_or_warm(path)}"
         )
-    if num_processes is not None and meta.processes != num_processes:
-        several = f"--training.multigpu True --training.distributed.num-processes {meta.processes}"
+    there = meta.processes * meta.devices
+    if num_devices is not None and there != num_devices:
+        several = f"--training.multigpu True --training.distributed.num-processes {meta.processes} " * (
+            meta.processes > 1
+        )
+        alone = "--training.multigpu False " * (meta.processes == 1)
         raise ConfigError(
-            f"checkpoint {path} holds the environments of {meta.processes} process(es), this run has {num_processes}. "
-            f"Pass {several if meta.processes > 1 else '--training.multigpu False'}{_or_warm(path)}"
+            f"checkpoint {path} holds the environments of {there} device(s), this run has {num_devices}. "
+            f"Pass {several or alone}--training.devices {meta.devices}{_or_warm(path)}"
         )
 
 

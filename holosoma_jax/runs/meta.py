@@ -60,6 +60,8 @@ class Meta:
     config: Mapping[str, Any]
     """the resolved config"""
     processes: PositiveInt = 1
+    devices: PositiveInt = 1
+    """of each process"""
     curriculum: Mapping[str, float] = field(default_factory=dict)
     """what the task's curricula stand at, by name; for a new run that begins with this policy"""
     robot_record: Mapping[str, Any] = field(default_factory=dict)

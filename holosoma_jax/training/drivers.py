@@ -6,7 +6,6 @@ from typing import TypeAlias
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.experiment import Setup
-from holosoma_jax.parallel import processes
 from holosoma_jax.rollout import off_policy, on_policy
 from holosoma_jax.rollout.fused import Fused
 from holosoma_jax.rollout.stepped import Stepped
@@ -22,10 +21,11 @@ def make(setup: Setup) -> Driver:
     """
     algo, kind = setup.cfg.algo.config, setup.learner.kind
     rollout_fns = {"on_policy": on_policy.rollout_fns, "off_policy": off_policy.rollout_fns}[kind]
-    fns = rollout_fns(setup.learner, algo, processes.size())
+    fns, devices = rollout_fns(setup.learner, algo, setup.devices.total), setup.devices
     if not fused(setup):
-        return Stepped(setup.env, setup.bridge, fns)
-    return Fused(setup.env, setup.bridge, fns, fns.horizon if kind == "on_policy" else algo.logging_interval)
+        return Stepped(setup.env, setup.bridge, fns, devices)
+    longest = fns.horizon if kind == "on_policy" else algo.logging_interval
+    return Fused(setup.env, setup.bridge, fns, longest, devices)
 
 
 def fused(setup: Setup) -> bool:

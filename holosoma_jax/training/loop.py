@@ -10,10 +10,10 @@ from pathlib import Path
 from signal import Signals
 from typing import Protocol
 
-from bridges.protocol import Bounded, Bridge, Physics
+from bridges.protocol import Physics
 from holosoma_jax.experiment import Setup
 from holosoma_jax.parallel import processes
-from holosoma_jax.rollout import seeding
+from holosoma_jax.rollout import device_bridge, seeding
 from holosoma_jax.rollout.state import IterationStats, StepInfo
 from holosoma_jax.runs import checkpoint
 from holosoma_jax.runs.run_dir import RunDir
@@ -77,15 +77,15 @@ def train(
       CapacityError: the simulator left something out, as a buffer was too small.
     """
     cfg, algo, stop = setup.cfg, setup.cfg.algo.config, stop or Stop()
-    keys, reporter = seeding.keys(cfg.training.seed), NonFiniteReporter(folder.nonfinite)
+    keys, reporter = seeding.keys(cfg.training.seed, setup.devices), NonFiniteReporter(folder.nonfinite)
     events = _Events(setup, driver, state.iteration, callbacks, reporter, stop)
-    buffers = _SimulatorBuffers(setup.bridge)
+    buffers = _SimulatorBuffers(setup)
     saved, unsaved, scalars = checkpoint.latest(folder.checkpoints), False, dict[str, float]()
     explained = False
     while state.iteration < algo.num_learning_iterations:
         # collect and learn
         began, count = time.perf_counter(), _until_log_line(setup, state.iteration)
-        events.first_step = int(state.runner.rollout.carry.step)
+        events.first_step = _steps_done(setup, state)
         runner, stats = driver.iterate(
             state.runner,
             keys,
@@ -99,14 +99,15 @@ def train(
         events.on_iterations_done()
         # check
         if not stats.finite and (cfg.training.check_finite or stats.iterations < count):
-            learned, batch = setup.learner.learned(state.learner), driver.fns.report(runner.pending)
+            learned = setup.learner.learned(setup.devices.first(state.learner))
+            batch = driver.report(runner.pending)
             reporter.learner(stats.scalars, learned, batch, state.iteration)
         if cfg.training.check_finite:
             reporter.simulator(1.0 - stats.valid)
         # log
         stopping = _agreed(stop)  # read once, so that what ends the loop is what was saved
         last = stopping or state.iteration >= algo.num_learning_iterations
-        scalars = {**stats.scalars, **_progress(cfg.training.num_envs, state, stats, seconds)}
+        scalars = {**stats.scalars, **_progress(setup, state, stats, seconds)}
         if processes.is_main() and (last or state.iteration % cfg.logger.interval == 0):
             for sink in sinks:
                 sink.write(state.iteration, scalars)
@@ -124,8 +125,9 @@ def train(
                 log.warning(f"{error}. Earlier checkpoints are untouched.")
                 unsaved = True
             else:
+                learner = setup.devices.first(state.learner)
                 for callback in callbacks:
-                    callback.on_checkpoint(state.iteration, state.learner)
+                    callback.on_checkpoint(state.iteration, learner)
         if last:
             break
     return Result(state, saved, unsaved, scalars)
@@ -144,12 +146,18 @@ def _until_log_line(setup: Setup, done: int) -> int:
     return min(logging_ - done % logging_, saving - done % saving, algo.num_learning_iterations - done)
 
 
-def _progress(num_envs: int, state: RunState, stats: IterationStats, seconds: float) -> dict[str, float]:
+def _steps_done(setup: Setup, state: RunState) -> int:
+    """Control steps since the run began."""
+    return int(setup.devices.first(state.runner.rollout.carry.step))
+
+
+def _progress(setup: Setup, state: RunState, stats: IterationStats, seconds: float) -> dict[str, float]:
     """How far the run is, how fast, and where the time went, as far as that is known."""
+    num_envs = setup.cfg.training.num_envs
     parts = {"collection": stats.collection_s, "learning": stats.learning_s, "physics": stats.physics_s}
     return {
         # Counted, not multiplied out: a resumed run may have another horizon.
-        "Train/num_samples": float(num_envs * int(state.runner.rollout.carry.step)),
+        "Train/num_samples": float(num_envs * _steps_done(setup, state)),
         "Perf/total_fps": num_envs * stats.control_steps / seconds,
         **{f"Perf/{name}_time": value for name, value in parts.items() if value is not None},
     }
@@ -205,15 +213,15 @@ class _Events:
 class _SimulatorBuffers:
     """Watches a simulator's buffers, if it has any of a fixed size; logs once how full they get."""
 
-    def __init__(self, bridge: Bridge):
-        self._bridge = bridge if isinstance(bridge, Bounded) else None
+    def __init__(self, setup: Setup):
+        self._bridge, self._devices = setup.bridge, setup.devices
         self._lines = 0
 
     def check(self, physics: Physics, *, last: bool) -> None:
         """With every log line; raises CapacityError if the simulator has left something out."""
-        if self._bridge is None:
-            return
-        self._bridge.check(physics)
+        device_bridge.check_buffers(self._bridge, self._devices, physics)
         self._lines += 1
         if self._lines == _EARLY or (last and self._lines < _EARLY):
-            log.info(self._bridge.usage(physics))
+            line = device_bridge.usage(self._bridge, self._devices, physics)
+            if line is not None:
+                log.info(line)

@@ -10,16 +10,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from bridges.protocol import Bridge
 from holosoma_jax import memory
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.experiment import Setup
 from holosoma_jax.learn.learner import ReplayFns
-from holosoma_jax.parallel import processes
+from holosoma_jax.parallel import global_arrays, processes
+from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.robots import record
 from holosoma_jax.rollout import seeding
-from holosoma_jax.rollout.control_step import commit_to_device, global_scalars
+from holosoma_jax.rollout.control_step import global_scalars
+from holosoma_jax.rollout.device_bridge import over_devices
 from holosoma_jax.rollout.off_policy import ReplayState
 from holosoma_jax.rollout.state import RolloutState, RunnerState
 from holosoma_jax.runs import checkpoint
@@ -68,10 +69,11 @@ def create_or_restore(
     if learner.replay is not None:
         _require_memory(setup, learner.replay)
     log.info(f"Compiling for {cfg.training.num_envs} environments ...")
-    driver, keys = drivers.make(setup), seeding.keys(cfg.training.seed)
+    devices = setup.devices
+    driver, keys = drivers.make(setup), seeding.keys(cfg.training.seed, devices)
     # In one program; its operations one by one would each be compiled first.
     init = jax.jit(lambda key: learner.init(key, setup.learner_spec, algo))
-    fresh = init(seeding.stream(keys.shared, "learner"))
+    fresh = devices.replicate(init(seeding.stream(seeding.shared(cfg.training.seed), "learner")))
     replay = _init_replay(setup, resumed=saved is not None or warm is not None, allocate=not replay_saved)
     spread = getattr(algo, "init_at_random_ep_len", True)
     state = RunState(driver.start(fresh, keys, replay=replay, spread_clocks=spread), 0, 0.0)
@@ -96,15 +98,9 @@ def restore(path: Path, meta: checkpoint.Meta, setup: Setup, fresh: RunState) ->
       ConfigError: damaged, or of other shapes.
     """
     with_replay = REPLAY in meta.arrays
-    templates = items(setup, fresh.runner, with_replay)
-    if with_replay:
-        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        templates[REPLAY] = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), templates[REPLAY]
-        )
-    found = load(path, templates)
+    found = load(path, setup.devices, items(setup, fresh.runner, with_replay))
     runner = fresh.runner._replace(
-        learner=found["learner"], rollout=_restored_rollout(setup.bridge, found, fresh.runner.rollout)
+        learner=found["learner"], rollout=_restored_rollout(setup, found, fresh.runner.rollout)
     )
     if setup.learner.kind == "off_policy":
         runner = runner._replace(pending=found["last_transition"], replay=found.get(REPLAY, runner.replay))
@@ -123,7 +119,8 @@ def save(folder: RunDir, setup: Setup, state: RunState) -> Path:
         elapsed_s=state.elapsed,
         config=compose.to_mapping(cfg),
         processes=processes.size(),
-        curriculum=global_scalars(state.runner.rollout.carry.env),
+        devices=setup.devices.count,
+        curriculum=global_scalars(setup.devices.first(state.runner.rollout.carry.env)),
         robot_record=record.record(setup.robot),
     )
     with_replay = getattr(cfg.algo.config, "save_buffer", False)
@@ -131,7 +128,7 @@ def save(folder: RunDir, setup: Setup, state: RunState) -> Path:
     retention = checkpoint.Retention(
         newest=cfg.training.keep_checkpoints, every=every and every * cfg.algo.config.save_interval
     )
-    stored = as_stored(items(setup, state.runner, with_replay))
+    stored = as_stored(setup.devices, items(setup, state.runner, with_replay))
     return checkpoint.save(folder.checkpoints, stored, meta, retention)
 
 
@@ -143,7 +140,7 @@ def items(setup: Setup, runner: RunnerState, with_replay: bool) -> dict[str, Any
         # The metrics buffer is empty between iterations; left out, a new metric does not spoil old checkpoints.
         "env": rollout.carry.replace(metrics_buffer={}),
         "sim": rollout.sim,
-        "physics": dict(setup.bridge.get_state(rollout.physics)),
+        "physics": dict(over_devices(setup.bridge, setup.devices).get_state(rollout.physics)),
     }
     if setup.learner.kind == "off_policy":
         found["last_transition"] = runner.pending
@@ -152,15 +149,19 @@ def items(setup: Setup, runner: RunnerState, with_replay: bool) -> dict[str, Any
     return found
 
 
-def load(path: Path, templates: Mapping[str, Any]) -> dict[str, Any]:
+def load(path: Path, devices: Devices, templates: Mapping[str, Any]) -> dict[str, Any]:
     """This process' share of checkpoint `path`; see `checkpoint.load`."""
-    return processes.restored(checkpoint.load(path, as_stored(templates)), dict(templates))
+    found = checkpoint.load(path, as_stored(devices, templates))
+    own = global_arrays.own(
+        devices, *({k: v for k, v in trees.items() if k != "learner"} for trees in (found, templates))
+    )
+    return {**own, "learner": global_arrays.everywhere(devices, found["learner"])}
 
 
-def as_stored(trees: Mapping[str, Any]) -> dict[str, Any]:
-    """Items as all processes save them together: the learner once, of the rest everyone its own."""
+def as_stored(devices: Devices, trees: Mapping[str, Any]) -> dict[str, Any]:
+    """Items as all processes save them together: the learner once, of the rest every device its own."""
     return {
-        name: processes.replicated(tree) if name == "learner" else processes.joined(processes.exact(tree))
+        name: (global_arrays.replicated if name == "learner" else global_arrays.joined)(devices, tree)
         for name, tree in trees.items()
     }
 
@@ -175,7 +176,7 @@ def require(path: Path, setup: Setup) -> checkpoint.Meta:
         learner=setup.cfg.algo.name,
         simulator=setup.bridge.spec.simulator,
         num_envs=setup.cfg.training.num_envs,
-        num_processes=processes.size(),
+        num_devices=setup.devices.total,
     )
     if difference := record.first_difference(meta.robot_record, setup.robot):
         raise ConfigError(
@@ -187,13 +188,15 @@ def require(path: Path, setup: Setup) -> checkpoint.Meta:
 
 def _under_settings(setup: Setup, runner: RunnerState, fresh: Any, meta: checkpoint.Meta) -> RunnerState:
     """`runner` with its restored learner under the settings of this session, which `fresh` was made with."""
-    before = meta.config["algo"]["config"]
-    apply = setup.learner.apply_new_hyperparams
-    return runner._replace(learner=apply(runner.learner, fresh, setup.cfg.algo.config, before))
+    before, devices = meta.config["algo"]["config"], setup.devices
+    saved, fresh = devices.first((runner.learner, fresh))
+    learner = setup.learner.apply_new_hyperparams(saved, fresh, setup.cfg.algo.config, before)
+    return runner._replace(learner=learner if devices.axis_name is None else devices.replicate(learner))
 
 
-def _restored_rollout(bridge: Bridge, found: Mapping[str, Any], fresh: RolloutState) -> RolloutState:
+def _restored_rollout(setup: Setup, found: Mapping[str, Any], fresh: RolloutState) -> RolloutState:
     """Environments and simulator of a checkpoint; the simulator is set to the saved state."""
+    bridge = over_devices(setup.bridge, setup.devices)
     physics = bridge.set_state(fresh.physics, found["physics"])
     carry = found["env"].replace(metrics_buffer=fresh.carry.metrics_buffer)
     return RolloutState(carry, physics, found["sim"], fresh.history)
@@ -214,12 +217,15 @@ def _init_replay(setup: Setup, *, resumed: bool, allocate: bool) -> ReplayState 
     def empty() -> ReplayState:
         return ReplayState(fns.init(algo, setup.learner_spec, num_envs), jnp.int32(starts))
 
-    return commit_to_device(jax.jit(empty)()) if allocate else jax.eval_shape(empty)
+    devices = setup.devices
+    return devices.create(empty) if allocate else devices.shapes(jax.eval_shape(empty))
 
 
 def _require_memory(setup: Setup, fns: ReplayFns) -> None:
     """Log the size of the replay buffer; raise ConfigError if there is no room for it."""
-    algo, num_envs, device = setup.cfg.algo.config, setup.env.spec.num_envs, jax.local_devices()[0]
+    algo, num_envs, device = setup.cfg.algo.config, setup.env.spec.num_envs, setup.devices.local[0]
+    if device.platform == "cpu":
+        num_envs *= setup.devices.count  # all in the memory of this machine
     size = fns.size_bytes(algo, setup.learner_spec, num_envs)
     log.info(
         f"Replay buffer: {size / memory.GB:.2f} GB for {algo.buffer_size} transitions of each of {num_envs} "

@@ -77,7 +77,7 @@ def _run(run: OpenedRun, setup: Setup, viewer: Viewer | None, film: Film | None)
             )
             console.close()
             if artifacts is not None:
-                _finish(cfg, artifacts, None if stop.requested else result.state.learner)
+                _finish(cfg, artifacts, None if stop.requested else setup.devices.first(result.state.learner))
     except (nan_guard.NonFiniteError, CapacityError, SimulatorError, checkpoint.BrokenSave) as error:
         console.close()
         print(f"error: {error}", file=sys.stderr)

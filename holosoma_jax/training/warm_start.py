@@ -18,7 +18,7 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import EnvState
 from holosoma_jax.experiment import Setup
-from holosoma_jax.parallel import processes
+from holosoma_jax.parallel import global_arrays
 from holosoma_jax.rollout.control_step import is_global_scalar, leaf_name
 from holosoma_jax.rollout.state import RunnerState
 from holosoma_jax.runs import checkpoint
@@ -43,10 +43,10 @@ def init_from(path: Path, setup: Setup, fresh: RunnerState) -> tuple[RunnerState
     meta = checkpoint.read_meta(path)
     checkpoint.require(path, meta, robot=setup.robot.name, learner=setup.cfg.algo.name)
     _require_same_observations(path, meta.config, compose.to_mapping(setup.cfg))
-    template = {"learner": processes.replicated(fresh.learner)}
-    learner = processes.restored(checkpoint.load(path, template), {"learner": fresh.learner})["learner"]
+    template = {"learner": global_arrays.replicated(setup.devices, fresh.learner)}
+    learner = global_arrays.everywhere(setup.devices, checkpoint.load(path, template)["learner"])
     carry = fresh.rollout.carry
-    carry = carry.replace(env=_with_global_scalars(carry.env, meta.curriculum))
+    carry = carry.replace(env=_with_global_scalars(carry.env, setup.devices.one(carry.env), meta.curriculum))
     return fresh._replace(learner=learner, rollout=fresh.rollout._replace(carry=carry)), meta
 
 
@@ -76,12 +76,12 @@ def _shown(term: tuple[str, str, float, int] | None) -> str:
     return f"'{name}'" + f" ({func})" * (func != name) + f" times {scale:g}, {frames} frame(s)"
 
 
-def _with_global_scalars(state: EnvState, numbers: Mapping[str, float]) -> EnvState:
-    """`state` with `numbers` of another one (`global_scalars`), as far as it has them."""
+def _with_global_scalars(state: EnvState, one: EnvState, numbers: Mapping[str, float]) -> EnvState:
+    """`state` with `numbers` of another one (`global_scalars`), as far as it has them; `one`: shapes on one device."""
 
-    def known(path: Any, x: jax.Array) -> jax.Array:
-        if not (is_global_scalar(x) and leaf_name(path) in numbers):
+    def known(path: Any, x: jax.Array, one: jax.ShapeDtypeStruct) -> jax.Array:
+        if not (is_global_scalar(one) and leaf_name(path) in numbers):
             return x
-        return jax.device_put(np.asarray(numbers[leaf_name(path)], x.dtype), x.sharding)
+        return jax.device_put(np.full(x.shape, numbers[leaf_name(path)], x.dtype), x.sharding)
 
-    return jax.tree_util.tree_map_with_path(known, state)
+    return jax.tree_util.tree_map_with_path(known, state, one)

@@ -25,6 +25,11 @@ def test_one_process_per_accelerator():
     assert launch.how_many(None, "gpu", 4) == 4
     assert launch.how_many(2, "gpu", 4) == 2
     assert launch.how_many(3, "cpu", 1) == 3
+    assert launch.how_many(None, "gpu", 8, 2) == 4
+    with pytest.raises(
+        ConfigError, match=r"training.devices: got 4 for each of 3 .* 8 .*--training.devices 2"
+    ):
+        launch.how_many(3, "gpu", 8, 4)
     with pytest.raises(ConfigError, match="sees no accelerator here, only the CPU"):
         launch.how_many(None, "cpu", 4)
     with pytest.raises(ConfigError, match="num_processes: got 8, but there are 4 devices here"):
@@ -34,6 +39,7 @@ def test_one_process_per_accelerator():
 def test_each_process_sees_one_device(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert launch.device("gpu", 1) == {"CUDA_VISIBLE_DEVICES": "1"}
+    assert launch.device("gpu", 1, 2) == {"CUDA_VISIBLE_DEVICES": "2,3"}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-8a")
     assert launch.device("gpu", 1) == {"CUDA_VISIBLE_DEVICES": "GPU-8a"}
     assert launch.device("cpu", 1) == {}
@@ -65,7 +71,8 @@ def test_a_scheduler_that_shows_one_gpu_to_each_process(monkeypatch):
     for shown in ("0", "0,1,2,3"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
         distributed.join(compose.load(["exp:g1-29dof", "--training.multigpu", "True"]))
-    assert asked == [[0], None]
+    distributed.join(compose.load(["exp:g1-29dof", "--training.multigpu", "True", "--training.devices", "4"]))
+    assert asked == [[0], None, [0, 1, 2, 3]]
 
 
 def test_a_port_that_is_taken_is_one_line():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -16,7 +17,8 @@ import pytest
 
 from holosoma_jax.config import compose
 from holosoma_jax.learn import ppo
-from holosoma_jax.parallel import devices, launch
+from holosoma_jax.parallel import launch
+from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.runs import checkpoint
 from tests.support import small, toy
 from tests.support.child import ROOT, arguments, fast_sac_arguments, quickly, toy_training
@@ -60,10 +62,11 @@ def test_programs_take_and_give_what_is_the_process_own(pair):
 def test_processes_learn_what_devices_of_one_process_learn(pair):
     state = small.learner(empirical_normalization=True)
     batch = small.rollout(state)
-    halves = devices.shard(batch._replace(last_value=batch.last_value[None]), 2, axis=1)
+    devices = Devices(2)
+    halves = devices.split(batch._replace(last_value=batch.last_value[None]), axis=1)
     halves = halves._replace(last_value=halves.last_value[:, 0])
-    keys = jax.random.wrap_key_data(np.stack([jax.random.key_data(jax.random.key(3))] * 2))
-    together, _ = devices.pooled(ppo.update, 2)(devices.replicate(state, 2), halves, keys)
+    update = devices.program(partial(ppo.update, axis_name=devices.axis_name))
+    together, _ = update(devices.replicate(state), halves, *devices.replicate((jax.random.key(3),)))
     moved = 0.0
     for i, expected in enumerate(jax.tree.leaves(devices.first(together.params))):
         np.testing.assert_array_equal(pair[0][f"parameter{i}"], pair[1][f"parameter{i}"])
@@ -95,7 +98,7 @@ def test_a_run_of_two_processes_resumes_bit_for_bit(tmp_path, program_cache, mak
         cwd=ROOT, env=quickly(program_cache), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert alone.returncode == 2
-    assert "of 2 process(es), this run has 1. Pass --training.multigpu True" in alone.stderr
+    assert "of 2 device(s), this run has 1. Pass --training.multigpu True" in alone.stderr
 
 
 @pytest.mark.slow

@@ -4,56 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import chex
 import jax
 import numpy as np
 import pytest
 
-from bridges.protocol import CapacityError, Ground
+from bridges.protocol import CapacityError
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
-from holosoma_jax.envs.terrain import Terrain
-from holosoma_jax.experiment import Setup, learner_spec, load_learner
+from holosoma_jax.experiment import Setup
 from holosoma_jax.rollout import on_policy, seeding
 from holosoma_jax.rollout.fused import Fused
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.training import drivers, loop, run_state
 from holosoma_jax.training.callbacks import Callback
 from holosoma_jax.training.loop import Result
-from tests.support import toy
-from tests.support.biped import BIPED, STANDING, config
+from tests.support import layout, toy
 from tests.training.test_on_policy import Rows
 
 pytest.importorskip("mujoco_warp")
-from bridges.mjwarp import MjwarpBridge
-
-NUM_ENVS = 16
+NUM_ENVS = layout.NUM_ENVS
 Make = Callable[[Config], Setup]
 
 
 @pytest.fixture(scope="module")
 def make() -> Iterator[Make]:
     """The toy's task, for the small biped in MuJoCo Warp; one simulator for all tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "JOINTS": BIPED.num_joints,
-            "BODIES": BIPED.body_names,
-            "HEIGHT": STANDING,
-        }.items():
-            patch.setattr(toy, name, value)
-        bridge = MjwarpBridge(config(), BIPED, Ground(), NUM_ENVS)
-        ground = cast("Terrain", SimpleNamespace(ground=Ground()))
-        env = toy.make_env(NUM_ENVS)
-
-        def build(cfg: Config) -> Setup:
-            learner = load_learner(cfg)
-            return Setup(cfg, BIPED, ground, bridge, env, learner, learner_spec(cfg, env, BIPED, learner))
-
+    with layout.biped_in_mjwarp() as build:
         yield build
-        bridge.close()
 
 
 def go(setup: Setup, folder: Path, saved: Path | None = None, **kwargs: Any) -> Result:

@@ -363,9 +363,9 @@ def _training(changes: Mapping[str, Any]) -> dict[str, Any]:
 def setup(cfg: Config | None = None, *, robot: str = "toy", poison_at: int | None = None) -> Setup:
     """The parts of a toy run; each call makes a fresh simulator."""
     cfg = cfg or config()
-    num_envs = processes.local_share(cfg.training.num_envs)
+    num_envs = processes.local_share(cfg.training.num_envs, cfg.training.devices)
     bridge = ToyBridge(num_envs, poison_at=poison_at)
-    env = make_env(num_envs)
+    env = make_env(num_envs // cfg.training.devices)
     named = toy_robot(robot)
     ground = cast("Terrain", SimpleNamespace(ground=Ground()))
     learner = load_learner(cfg)

@@ -57,6 +57,9 @@ class TrainingConfig:
     multigpu: bool = False
     """Train on several accelerators, one process each: starts one per accelerator of this machine, or is one
     of those that SLURM, Open MPI or Kubernetes started."""
+    devices: PositiveInt = 1
+    """Accelerators that each process drives, the environments shared out over them. More than 1 without multigpu: one
+    process trains on several accelerators of this machine."""
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
     max_eval_steps: PositiveInt | None = None
     """Control steps of an evaluation; default: one episode."""

@@ -1,0 +1,66 @@
+"""Processes x devices: however the same environments are laid out, the same is learned.
+
+That an update from pooled rows on several devices equals that of one device on all rows is tested in
+`tests/learn/test_ppo_parallel.py` and `tests/learn/test_fast_sac_parallel.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support import layout
+
+
+def assert_equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
+    """Up to the order in which four numbers are added; contacts magnify that in the physics."""
+    assert one.keys() == other.keys()
+    for name, x in one.items():
+        rtol, atol = (1e-3, 1e-4) if name.startswith("physics") else (1e-4, 1e-5)
+        atol *= max(1.0, float(np.abs(x).max(initial=0.0)))  # accelerations reach thousands of rad/s^2
+        np.testing.assert_allclose(x, other[name], rtol=rtol, atol=atol, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(layout.KINDS))
+@pytest.mark.parametrize(("processes", "devices"), [(2, 1), (2, 2)])
+def test_processes_and_devices_are_interchangeable(tmp_path, program_cache, kind, processes, devices):
+    if kind.startswith("mjwarp"):
+        pytest.importorskip("mujoco_warp")
+    apart = layout.spread(kind, processes, devices, tmp_path, program_cache)
+    together = layout.train(kind, processes * devices, tmp_path / "together")
+    assert_equal(together, apart)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ppo", "fast_sac"])
+def test_a_run_of_two_processes_continues_on_two_devices_of_one(tmp_path, program_cache, kind):
+    half = layout.KINDS[kind][1]["num_learning_iterations"]
+    budget = {"num_learning_iterations": 2 * half}
+    layout.spread(kind, 2, 1, tmp_path, program_cache)
+    checkpoint = tmp_path / "run" / "checkpoints" / str(half)
+    continued = layout.train(kind, 2, tmp_path / "run", checkpoint, **budget)
+    straight = layout.train(kind, 2, tmp_path / "straight", **budget)
+    assert_equal(straight, continued)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "mjwarp_ppo",
+        pytest.param("fast_sac", marks=pytest.mark.slow),
+        pytest.param("mjwarp_fast_sac", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_on_two_devices_resumes_bit_for_bit(tmp_path: Path, kind: str) -> None:
+    if kind.startswith("mjwarp"):
+        pytest.importorskip("mujoco_warp")
+    half = layout.KINDS[kind][1]["num_learning_iterations"] // 2
+    options = {"save_interval": half, "save_buffer": True} if "sac" in kind else {"save_interval": half}
+    straight = layout.train(kind, 2, tmp_path / "straight", **options)
+    layout.train(kind, 2, tmp_path / "parts", num_learning_iterations=half, **options)
+    saved = tmp_path / "parts" / "checkpoints" / str(half)
+    resumed = layout.train(kind, 2, tmp_path / "parts", saved, **options)
+    np.testing.assert_equal(resumed, straight)
