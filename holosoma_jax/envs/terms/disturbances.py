@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -44,6 +45,34 @@ def push(
     Raises:
       ConfigError: the interval is reversed.
     """
+
+    def velocity(view: View, drawn: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jnp.concatenate([drawn, view.sim.root_lin_vel[:, 2:]], axis=-1), view.sim.root_ang_vel
+
+    active = in_evaluation if enabled else None
+    return timed_pushes(velocity, max_push_vel, push_interval_s, in_evaluation=active)
+
+
+def timed_pushes(
+    velocity: Callable[[View, jax.Array], tuple[jax.Array, jax.Array]],
+    limits: tuple[float, ...],
+    push_interval_s: PositiveRange,
+    *,
+    in_evaluation: bool | None,
+    held: Callable[[View], jax.Array | None] = lambda view: None,
+) -> Randomization:
+    """Pushes at random intervals. State: `PushState`.
+
+    Args:
+      velocity: view, draws [E, n] -> linear m/s and angular rad/s velocity [E, 3] of the root, world frame.
+      limits: [n] the draws are uniform within +- these.
+      push_interval_s: s between pushes.
+      in_evaluation: also push while a policy is evaluated; None: never push.
+      held: view -> [E] bool, environments whose push waits for the next step.
+
+    Raises:
+      ConfigError: the interval is reversed.
+    """
     require_ordered(push_interval_s=push_interval_s)
 
     def init(key: jax.Array, scene: Scene) -> PushState:
@@ -54,10 +83,10 @@ def push(
     def draw(key: jax.Array, scene: Scene) -> dict[str, jax.Array]:
         key_interval, key_velocity = jax.random.split(key)
         seconds = uniform(key_interval, (scene.num_envs,), push_interval_s)
-        unit = jax.random.uniform(key_velocity, (scene.num_envs, 2), minval=-1.0, maxval=1.0)
+        unit = jax.random.uniform(key_velocity, (scene.num_envs, len(limits)), minval=-1.0, maxval=1.0)
         return {
             "interval": jnp.floor(seconds / scene.control_dt).astype(jnp.int32),
-            "velocity": jnp.asarray(max_push_vel, jnp.float32)[None] * unit,
+            "velocity": jnp.asarray(limits, jnp.float32)[None] * unit,
         }
 
     def reset(view: View, mask: jax.Array, state: PushState, draws: dict[str, jax.Array]) -> PushState:
@@ -66,12 +95,14 @@ def push(
 
     def act(view: View, state: PushState, draws: dict[str, jax.Array]) -> tuple[RootVelocity, PushState]:
         counter = state.counter + 1
-        due = counter == state.interval
-        if not enabled or (view.scene.evaluation and not in_evaluation):
+        due, waiting = counter >= state.interval, held(view)
+        if waiting is not None:
+            due = due & ~waiting
+        if in_evaluation is None or (view.scene.evaluation and not in_evaluation):
             due = jnp.zeros_like(due)
-        lin = jnp.concatenate([draws["velocity"], view.sim.root_lin_vel[:, 2:]], axis=-1)
+        lin, ang = velocity(view, draws["velocity"])
         state = PushState(jnp.where(due, 0, counter), jnp.where(due, draws["interval"], state.interval))
-        return RootVelocity(due, lin, view.sim.root_ang_vel), state
+        return RootVelocity(due, lin, ang), state
 
     return Randomization(init=init, reset=reset, draw=draw, push=act, disturbance="pushes")
 

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from holosoma_jax.config.schema.types import NonNegativeFloat
-from holosoma_jax.envs.scene import Scene
-from holosoma_jax.envs.terms.disturbances import PushState
+from holosoma_jax.envs.terms.disturbances import timed_pushes
 from holosoma_jax.envs.terms.motion.reference import MOTION, MotionState
-from holosoma_jax.envs.terms.physics import PositiveRange, require_ordered, uniform
-from holosoma_jax.envs.terms.term import Randomization, RootVelocity, where
+from holosoma_jax.envs.terms.physics import PositiveRange
+from holosoma_jax.envs.terms.term import Randomization
 from holosoma_jax.envs.view import View
 
 _Six = tuple[
@@ -46,42 +44,16 @@ def push_root(
     Raises:
       ConfigError: the interval is reversed.
     """
-    require_ordered(push_interval_s=push_interval_s)
 
-    def init(key: jax.Array, scene: Scene) -> PushState:
-        del key
-        steps = jnp.zeros((scene.num_envs,), jnp.int32)
-        return PushState(steps, steps)
+    def velocity(view: View, drawn: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return view.sim.root_lin_vel + drawn[:, :3], view.sim.root_ang_vel + drawn[:, 3:]
 
-    def draw(key: jax.Array, scene: Scene) -> dict[str, jax.Array]:
-        key_interval, key_velocity = jax.random.split(key)
-        seconds = uniform(key_interval, (scene.num_envs,), push_interval_s)
-        unit = jax.random.uniform(key_velocity, (scene.num_envs, 6), minval=-1.0, maxval=1.0)
-        return {
-            "interval": jnp.floor(seconds / scene.control_dt).astype(jnp.int32),
-            "velocity": jnp.asarray(max_push_vel, jnp.float32)[None] * unit,
-        }
-
-    def reset(view: View, mask: jax.Array, state: PushState, draws: dict[str, jax.Array]) -> PushState:
-        del view
-        return where(mask, PushState(jnp.zeros_like(state.counter), draws["interval"]), state)
-
-    def act(view: View, state: PushState, draws: dict[str, jax.Array]) -> tuple[RootVelocity, PushState]:
-        counter = state.counter + 1
-        due = counter >= state.interval
+    def held(view: View) -> jax.Array | None:
         motion = view.commands.get(MOTION)
-        if isinstance(motion, MotionState):
-            due = due & ~motion.replaced
-        if not enabled or (view.scene.evaluation and not in_evaluation):
-            due = jnp.zeros_like(due)
-        state = PushState(jnp.where(due, 0, counter), jnp.where(due, draws["interval"], state.interval))
-        lin, ang = (
-            view.sim.root_lin_vel + draws["velocity"][:, :3],
-            view.sim.root_ang_vel + draws["velocity"][:, 3:],
-        )
-        return RootVelocity(due, lin, ang), state
+        return motion.replaced if isinstance(motion, MotionState) else None
 
-    return Randomization(init=init, reset=reset, draw=draw, push=act, disturbance="pushes")
+    active = in_evaluation if enabled else None
+    return timed_pushes(velocity, max_push_vel, push_interval_s, in_evaluation=active, held=held)
 
 
 TERMS: dict[str, Callable[..., Any]] = {"push_root": push_root}
