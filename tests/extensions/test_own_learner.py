@@ -16,7 +16,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.experiment import load_learner
 from holosoma_jax.learn.learner import Learner
 from holosoma_jax.learn.ppo.record import LEARNER as PPO
-from holosoma_jax.policy.onnx_policy import OnnxPolicy
+from holosoma_jax.policy import onnx_policy
 from holosoma_jax.runs import checkpoint
 from holosoma_jax.training import session
 from tests.extensions.outside import policy_gradient
@@ -88,9 +88,9 @@ def test_it_is_trained_evaluated_and_exported_on_the_g1(tmp_path):
     scores = json.loads((run / "eval" / "3.json").read_text())["scores"]
     assert scores["survival_rate"] == 1.0
     assert export.main(["--checkpoint", str(run), *ALLOW]) == 0
-    file = OnnxPolicy.load(run / "exported" / "3.onnx")
+    file = onnx_policy.load(run / "exported" / "3.onnx")
     obs = np.random.default_rng(0).normal(size=(1, file.obs_dim)).astype(np.float32)
-    trained = OnnxPolicy.load(run / "policies" / "3.onnx")
+    trained = onnx_policy.load(run / "policies" / "3.onnx")
     np.testing.assert_allclose(file(obs), trained(obs), atol=1e-5)
 
 
