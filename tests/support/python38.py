@@ -33,7 +33,7 @@ def _find() -> tuple[str | None, str]:
         (c for c in _candidates() if _runs(c, "import sys; assert sys.version_info[:2] == (3, 8)")), None
     )
     if base is None:
-        return None, "no Python 3.8 on PATH or under ~/.pyenv"
+        return None, "no Python 3.8 on PATH or under PYENV_ROOT"
     python = str(FOLDER / "bin" / "python")
     with (FOLDER.parent / ".venv38.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test processes start together
@@ -49,7 +49,7 @@ def _find() -> tuple[str | None, str]:
 
 
 def _candidates() -> list[str]:
-    versions = Path.home() / ".pyenv" / "versions"
+    versions = Path(os.environ.get("PYENV_ROOT", os.devnull)) / "versions"
     found = [str(path / "bin" / "python") for path in sorted(versions.glob("3.8.*"), reverse=True)]
     return found + [path for path in (shutil.which("python3.8"),) if path]
 
