@@ -60,8 +60,8 @@ def _refuse_presets(argv: Sequence[str]) -> None:
     preset = next((argument for argument in argv if argument.startswith("exp:")), None)
     if preset is not None:
         raise ConfigError(
-            f"{preset}: a preset's own motion clip is shown with whole-body tracking, which is not part of this "
-            "version. Give the clip itself: python -m holosoma_jax.replay CLIP.npz"
+            f"{preset}: got a preset, wanted a clip or a recording. Give the preset's clip itself: "
+            "python -m holosoma_jax.replay g1_dance"
         )
 
 

@@ -63,8 +63,6 @@ def locate(group: str, name: str, folder: Path | None = None, beside: Path | Non
         if spell(preset) == spell(name):
             return folder / group / f"{preset}.yaml", f"configs/{group}/{preset}.yaml"
     hint = nearest(name, known)
-    if "wbt" in spell(name).split("_") and not any("wbt" in spell(preset).split("_") for preset in known):
-        hint = " Whole-body tracking is not part of this version."
     raise ConfigError(f"{group}:{name}: there is no such preset.{hint} Known: {', '.join(known) or 'none'}.")
 
 

@@ -304,7 +304,7 @@ def test_a_gpu_that_warp_cannot_use_is_one_line(monkeypatch):
     with pytest.raises(
         ConfigError, match=r"^simulator:mjwarp: JAX computes on .*cannot use \(no CUDA driver\)"
     ):
-        start.device()
+        start.devices(1)
 
 
 def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch):

@@ -26,7 +26,7 @@ def test_training_refuses_the_code_of_a_run(
     path = compose.save_yaml(compose.load(["exp:g1-29dof"]), run / "config.yaml")
     plain = path.read_text()
     taken = []
-    monkeypatch.setattr(session, "run", lambda cfg: taken.append(cfg) or 0)
+    monkeypatch.setattr(session, "run", lambda cfg, *rest: taken.append(cfg) or 0)
     monkeypatch.setattr(session, "require", lambda cfg: None)
 
     def trained(module: str, *argv: str) -> tuple[int, str]:

@@ -16,7 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from holosoma_jax.policy.onnx_policy import OnnxPolicy
+from holosoma_jax.policy import onnx_policy
 from tests.support.child import quickly
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,7 +108,7 @@ def test_a_task_of_ones_own_from_training_to_export(outside: Path, tmp_path: Pat
     (report,) = (halves / "eval").glob("*.json")
     assert json.loads(report.read_text())["units"] == {"speed": "m/s"}
     call(outside, "export", "--checkpoint", halves, "--allow-code", "stand_still")
-    policy = OnnxPolicy.load(next(halves.glob("exported/*.onnx")))
+    policy = onnx_policy.load(next(halves.glob("exported/*.onnx")))
     assert policy.metadata["command_ranges"] is None
     assert policy(np.zeros((1, policy.obs_dim), np.float32)).shape == (1, 29)
 

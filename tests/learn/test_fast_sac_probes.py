@@ -16,7 +16,6 @@ import pytest
 from holosoma_jax.config.schema import FastSacConfig
 from holosoma_jax.learn import fast_sac, normalizer, replay
 from holosoma_jax.learn.fast_sac import categorical, loss
-from holosoma_jax.learn.fast_sac.networks import ready
 
 ENVS, STEPS, GAMMA = 16, 700, 0.5
 CONFIG = FastSacConfig(
@@ -111,7 +110,7 @@ def solve(probe: Probe) -> tuple[jax.Array, jax.Array]:
     obs = jnp.array([[-1.0, 0.0], [-1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     action = fast_sac.mode(learner, obs)
     seen = normalizer.normalize(learner.critic_stats, obs)
-    logits = loss.logits(ready(learner.critics.params), seen, action, learner.static)
+    logits = loss.logits(learner.critics.params, seen, action, learner.static)
     values = [categorical.expectation(jax.nn.softmax(x), learner.static.support) for x in logits]
     return (0.5 * (values[0] + values[1])).reshape(2, 2), action.reshape(2, 2)
 

@@ -155,7 +155,7 @@ def test_a_joint_outside_its_range_is_named(tmp_path: Path):
     [
         ([], "which file?"),
         (["nowhere.npz"], "nowhere.npz: no such file."),
-        (["exp:g1-29dof-wbt"], "is not part of this version"),
+        (["exp:g1-29dof-wbt"], "got a preset, wanted a clip"),
         (["--vidoe", "x.npz"], "Did you mean --video?"),
         (["x.npz", "--pictures=maybe"], "--pictures: got 'maybe'; wanted true or false."),
     ],
