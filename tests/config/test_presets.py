@@ -248,6 +248,7 @@ EASIER = {
                 "training.num_envs": "128 instead of 4096",
                 "algo.config.num_learning_iterations": "10000 steps instead of 50000",
                 "algo.config.num_updates": "4 a step instead of 8",
+                "algo.config.bf16": "float32 everywhere",
                 "algo.config.policy_frequency": "policy_frequency 2 instead of 4",
                 "algo.config.batch_size": "256 transitions instead of 8192",
                 "algo.config.actor_learning_rate": "1e-3 instead of 3e-4",
