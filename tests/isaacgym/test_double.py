@@ -16,7 +16,7 @@ from bridges.isaacgym.asset import robot_urdf
 from holosoma_jax.robots.robot import Robot
 from tests.support.isaacgym_python import DOUBLES
 
-MODULES = ("isaacgym", "isaacgym.gymapi", "isaacgym._gym", "isaacgym._model")
+MODULES = ("isaacgym", "isaacgym.gymapi", "isaacgym._gym", "isaacgym._tensors", "isaacgym._model")
 
 
 @pytest.fixture

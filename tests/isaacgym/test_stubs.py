@@ -70,10 +70,11 @@ def fits(args: ast.arguments, count: int, keywords: set[str]) -> bool:
 
 def test_every_method_of_the_double_is_in_the_stub_with_the_same_parameters(stub: dict[str, ast.ClassDef]):
     real = methods(stub["Gym"])
-    double = ast.parse((DOUBLES / "isaacgym" / "_gym.py").read_text())
-    (ours,) = [node for node in double.body if isinstance(node, ast.ClassDef) and node.name == "Gym"]
+    files = ((DOUBLES / "isaacgym" / name).read_text() for name in ("_gym.py", "_tensors.py"))
+    classes = [node for text in files for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    ours = [methods(node) for node in classes if node.name in ("Gym", "Tensors")]
     checked = 0
-    for name, (args,) in methods(ours).items():
+    for name, (args,) in (item for found in ours for item in found.items()):
         if name.startswith("_"):
             continue
         assert name in real

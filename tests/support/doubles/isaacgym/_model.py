@@ -87,7 +87,7 @@ class Asset:
         )
         for collision in link.findall("collision"):
             (shape,) = collision.find("geometry")
-            # The robot's priority: its friction is that of the contact, computed in `Gym.simulate`.
+            # The robot's priority: its friction is that of the contact, set in `Gym.set_actor_rigid_shape_properties`.
             geom = ET.SubElement(
                 body, "geom", contype="1", conaffinity="2", priority="1", **self._size(shape)
             )
