@@ -107,7 +107,7 @@ def main() -> None:
     cfg, robot = compose.load(["exp:g1-29dof"]).simulator, robots.load("g1")
     both = {
         "remote": remote.make(cfg, robot, Ground(), args.num_envs),
-        "in_process": bridges.make_here(cfg, robot, Ground(), args.num_envs),
+        "in_process": bridges.make(cfg, robot, Ground(), args.num_envs, in_process=True),
     }
     steps = interleave({n: control_step(b, args.num_envs) for n, b in both.items()}, args.rounds)
     for bridge in both.values():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,12 @@ if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
     from holosoma_jax.robots.robot import Robot
 
-SIMULATORS = {"mujoco": "bridges.mujoco", "mjwarp": "bridges.mjwarp", "isaacgym": "bridges.isaacgym"}
-"""Simulator -> module with a function ``make`` of the signature below; imported when asked for."""
+SIMULATORS = {
+    "mujoco": "bridges.mujoco:make",
+    "mjwarp": "bridges.mjwarp:make",
+    "isaacgym": "bridges.isaacgym:make",
+}
+"""`simulator.name` -> a function of `make`'s first arguments; imported when asked for. Others name their own."""
 
 REMOTE_ONLY = frozenset({"isaacgym"})
 """Simulators that run in a worker of their own kind, whatever the config says."""
@@ -27,10 +30,17 @@ def require(cfg: SimulatorConfig) -> None:
     Raises:
       ConfigError: there is not; says what is missing and what to choose instead.
     """
-    from holosoma_jax.config import extras
+    from holosoma_jax.config import extensions, extras
     from holosoma_jax.config.errors import ConfigError
 
     name = cfg.name
+    if ":" in name:
+        start = extensions.imported(name, "simulator.name")
+        if not callable(start):
+            raise ConfigError(
+                f"simulator.name: '{name}' is a {type(start).__name__}; wanted a function like bridges.make."
+            )
+        return
     if name not in SIMULATORS:
         known = " or ".join(f"simulator:{other}" for other in SIMULATORS)
         there = "" if extras.is_installed(name) else f", nor is the package {name} installed"
@@ -55,6 +65,7 @@ def make(
     self_collisions: bool = False,
     devices: int = 1,
     axis_name: str = "devices",
+    in_process: bool = False,
 ) -> Bridge:
     """Start the simulator that `cfg` names.
 
@@ -69,33 +80,27 @@ def make(
       self_collisions: whether the robot's own links collide.
       devices: accelerators of this process.
       axis_name: of the axis over them in compiled programs.
+      in_process: start it in this process, whatever ``cfg.config.remote`` says.
 
     Raises:
       ConfigError: the simulator is not available.
     """
-    if cfg.config.remote.python and cfg.name not in REMOTE_ONLY:
+    from bridges.protocol import Bridge
+    from holosoma_jax.config import extensions
+    from holosoma_jax.config.errors import ConfigError
+
+    if cfg.config.remote.python and cfg.name not in REMOTE_ONLY and not in_process:
         from bridges import remote
 
         return remote.make(cfg, robot, ground, num_envs, self_collisions=self_collisions)
-    return make_here(
-        cfg, robot, ground, num_envs, self_collisions=self_collisions, devices=devices, axis_name=axis_name
-    )
-
-
-def make_here(
-    cfg: SimulatorConfig,
-    robot: Robot,
-    ground: Ground,
-    num_envs: int,
-    *,
-    self_collisions: bool = False,
-    devices: int = 1,
-    axis_name: str = "devices",
-) -> Bridge:
-    """`make`, in this process whatever ``cfg.config.remote`` says."""
     require(cfg)
-    start = importlib.import_module(SIMULATORS[cfg.name]).make
+    start: Any = extensions.resolve(SIMULATORS, cfg.name, "simulator.name")
     options: dict[str, Any] = {"self_collisions": self_collisions}
     if devices > 1 and "devices" in inspect.signature(start).parameters:
         options |= {"devices": devices, "axis_name": axis_name}
-    return start(cfg, robot, ground, num_envs, **options)
+    bridge = start(cfg, robot, ground, num_envs, **options)
+    if not isinstance(bridge, Bridge):
+        raise ConfigError(
+            f"simulator.name: '{cfg.name}' returned a {type(bridge).__name__}; wanted a bridges.protocol.Bridge."
+        )
+    return bridge

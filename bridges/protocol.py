@@ -117,7 +117,7 @@ class BridgeSpec:
     """Names and rates of a running bridge; everything in it is static under jit."""
 
     simulator: str
-    """'mujoco', 'mjwarp', 'isaacgym' or 'isaacsim'"""
+    """its name in messages, such as 'mujoco'"""
     num_envs: int
     """rows E of the arrays; of a traceable simulator on several devices, those of one device"""
     joint_names: tuple[str, ...]

@@ -96,8 +96,13 @@ def create(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Ada
     record = Robot(**fields)
     ground = Ground(settings.get("heights"), settings["cell"], tuple(settings["corner"]))
     return Adapter(
-        bridges.make_here(
-            cfg, record, ground, settings["num_envs"], self_collisions=settings["self_collisions"]
+        bridges.make(
+            cfg,
+            record,
+            ground,
+            settings["num_envs"],
+            self_collisions=settings["self_collisions"],
+            in_process=True,
         ),
         arrays,
     )

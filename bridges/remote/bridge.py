@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -199,7 +200,7 @@ def adapter_program(
         arrays=arrays,
         settings=settings_of(cfg, robot, ground, num_envs, self_collisions=self_collisions),
         python=remote.python or sys.executable,
-        path=(str(Path(__file__).resolve().parents[2]),),
+        path=(str(Path(__file__).resolve().parents[2]), *([os.getcwd()] if ":" in cfg.name else [])),
         environment={} if cfg.name == "mjwarp" else {"JAX_PLATFORMS": "cpu"},  # leaves a GPU to this process
         start_timeout_s=remote.start_timeout_s,
         timeout_s=remote.timeout_s,

@@ -25,7 +25,7 @@ _LOG = logging.getLogger(__name__)
 Base: TypeAlias = Mapping[str, Any] | Saved | None
 """A saved config, or None where an experiment has to be chosen. A bare mapping came with an artifact."""
 Layer: TypeAlias = tuple[dict[str, Any], dict[keys.Path, Source]]
-OPEN = ("algo",)
+OPEN = ("algo", "simulator")
 """Groups whose preset may be a package.module:NAME: that one, with its defaults."""
 SAVED = "saved config"
 """What messages call a base config."""

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from holosoma_jax.config.schema.types import (
+    OWN,
+    Names,
     NonNegativeFloat,
     NonNegativeInt,
     PathText,
@@ -21,6 +23,17 @@ Length = Annotated[float, Field(gt=0, le=10_000)]
 LengthOrZero = Annotated[float, Field(ge=0, le=10_000)]
 TerrainKind = Literal["flat", "rough", "low_obstacles", "smooth_slope", "rough_slope"]
 """Kinds of tile that `envs.terrain` can make."""
+
+
+SIMULATORS = ("mujoco", "mjwarp", "isaacgym", "isaacsim")
+SimulatorName = Annotated[
+    str,
+    Field(
+        pattern=f"^({'|'.join(SIMULATORS)}|{OWN})$",
+        description=f"one of {', '.join(SIMULATORS)}, or package.module:make",
+    ),
+    Names(SIMULATORS),
+]
 
 
 @dataclass(frozen=True)
@@ -124,8 +137,8 @@ class SimulatorSettings:
 class SimulatorConfig:
     """Which simulator."""
 
-    name: Literal["mujoco", "mjwarp", "isaacgym", "isaacsim"] = "mujoco"
-    """Simulator."""
+    name: SimulatorName = "mujoco"
+    """Simulator, or package.module:make of your own (docs/extending.md)."""
     config: SimulatorSettings = field(default_factory=SimulatorSettings)
 
 
