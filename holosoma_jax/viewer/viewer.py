@@ -162,13 +162,10 @@ class Viewer:
             self._news.notify()
 
     def close(self) -> None:
-        """End it; does nothing the second time."""
+        """End it, within some seconds even if it hangs; does nothing the second time."""
         self._over.set()
         with self._news:
             self._news.notify()
-        if self._process.stdin is not None:
-            with suppress(OSError, ValueError):
-                self._process.stdin.close()
         try:
             self._process.wait(5.0)
         except subprocess.TimeoutExpired:
@@ -179,20 +176,21 @@ class Viewer:
         self._folder.cleanup()
 
     def _send(self) -> None:
-        """Write the newest frame, as fast as the viewer takes them."""
+        """Write the newest frame, as fast as the viewer takes them; at the end, close the pipe.
+
+        No other thread may close it: that waits for a write, which a viewer that hangs never takes.
+        """
         pipe = self._process.stdin
         assert pipe is not None
-        while True:
-            with self._news:
-                self._news.wait_for(lambda: self._newest is not None or self.closed)
-                frame, self._newest = self._newest, None
-            if frame is None:
-                return
-            try:
+        with suppress(OSError), pipe:  # an error: the viewer has ended
+            while True:
+                with self._news:
+                    self._news.wait_for(lambda: self._newest is not None or self.closed)
+                    frame, self._newest = self._newest, None
+                if frame is None:
+                    return
                 pipe.write(frame)
                 pipe.flush()
-            except (OSError, ValueError):  # it has ended
-                return
 
     def _listen(self) -> None:
         """Take in the viewer's messages, until it ends."""

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -209,6 +210,20 @@ def test_a_viewer_that_hangs_or_dies_costs_the_run_nothing(opened, robot):
     shown.show(state)
     shown.close()
     shown.close()
+
+
+def test_a_viewer_that_hangs_is_ended_with_its_run(opened, robot):
+    shown, state = opened(), standing(robot)
+    os.kill(shown._process.pid, signal.SIGSTOP)
+    for _ in range(1000):  # until the pipe is full and its writer waits
+        shown._due = 0.0
+        shown.show(state)
+        time.sleep(0.001)
+    closing = threading.Thread(target=shown.close, daemon=True)
+    closing.start()
+    closing.join(30.0)
+    assert not closing.is_alive()
+    assert shown._process.returncode == -signal.SIGKILL
 
 
 def test_it_ends_with_its_run(opened):
