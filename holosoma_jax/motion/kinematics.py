@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 
 from holosoma_jax.motion import rotations
+from holosoma_jax.robots import model as robot_model
 from holosoma_jax.robots.robot import Robot
 
 
@@ -33,9 +34,9 @@ class Skeleton:
     """A robot's compiled model, and what clips need of it."""
 
     def __init__(self, robot: Robot):
-        """Compile `robot.mjcf`."""
+        """Compile the robot alone: its file may be a URDF, or hold a scene around it."""
         self.robot = robot
-        self.model = mujoco.MjModel.from_xml_path(str(robot.mjcf))
+        self.model = robot_model.read(robot.mjcf, robot.root_body).spec.compile()
         self._data = mujoco.MjData(self.model)
 
     def bodies(self, qpos: np.ndarray, qvel: np.ndarray) -> Bodies:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from bridges import kinematics
 from holosoma_jax import robots
 from holosoma_jax.motion import Clip, Skeleton, read, rotations
 from holosoma_jax.motion.clip import velocities
+from holosoma_jax.robots import urdf
 from tests.support import motion_files
 
 
@@ -103,3 +106,22 @@ def test_the_sole_of_a_level_foot(g1: Skeleton) -> None:
     """The G1's soles are 0.757 m below the pelvis in the default pose."""
     qpos = np.concatenate([[0, 0, 0.757, 1, 0, 0, 0], g1.robot.default_joint_pos])[None]
     np.testing.assert_allclose(g1.clearance(*g1.poses(qpos)), 0.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("form", ["scene", "urdf"])
+def test_a_robot_in_a_scene_or_as_urdf_moves_as_it_does_alone(form: str, tmp_path: Path) -> None:
+    k1 = robots.load("k1")
+    folder = shutil.copytree(k1.mjcf.parent, tmp_path / "mine")
+    if form == "scene":
+        scene = '<worldbody><geom name="floor" type="plane" size="0 0 1"/><body name="table"><geom size="1"/></body>'
+        model = folder / k1.mjcf.name
+        model.write_text(model.read_text().replace("<worldbody>", scene, 1))
+        mine = Skeleton(robots.load(str(folder)))
+    else:
+        model = folder / "k1.urdf"
+        model.write_text(urdf.urdf(k1))
+        mine = Skeleton(dataclasses.replace(k1, mjcf=model))
+    clip = read("k1_squat")
+    pos, quat = mine.poses(clip.qpos)
+    np.testing.assert_allclose(pos, clip.body_pos, atol=1e-5)
+    assert rotations.distance(quat, clip.body_quat).max() < 1e-5
