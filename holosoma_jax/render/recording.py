@@ -1,9 +1,8 @@
-"""Trajectories as files: what one robot did in an evaluation, or a motion clip to be looked at.
+"""Trajectories as files: what one robot did in an evaluation.
 
 A recording is an ``.npz`` with one array per quantity, [T, ...], float32, SI units, world frame,
 quaternions w x y z, at the end of each control step and before any reset; names, rates and limits are
 the JSON document under ``_metadata_json``. ``ghost_*`` is the pose of a second robot, where there is one.
-Motion clips of holosoma (``joint_pos`` [T, 7 + J] with the root in front) are read as well.
 """
 
 from __future__ import annotations
@@ -48,9 +47,8 @@ UNITS: Mapping[str, str] = {
     "ghost_joint_pos": "rad",
 }
 """Array -> unit; the order in the file."""
-GHOST = ("root_pos", "root_quat", "joint_pos")
-"""Fields of a second pose that are kept, as ``ghost_...``"""
-_MOTION = ("fps", "joint_pos", "joint_vel", "body_pos_w", "body_quat_w", "joint_names", "body_names")
+POSE = ("root_pos", "root_quat", "joint_pos")
+"""What a pose is; of a second robot it is kept as ``ghost_...``"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +56,15 @@ class Recording:
     """One robot over T frames."""
 
     arrays: Mapping[str, np.ndarray]
-    """of `UNITS`, and `STARTS`, [T, ...]; a motion clip lacks some"""
+    """of `UNITS`, and `STARTS`, [T, ...]; one made of a motion clip lacks some"""
     joint_names: tuple[str, ...]
     body_names: tuple[str, ...]
     robot: str | None
-    """name of the record; None where the file does not say"""
+    """name of the robot's record; None where the file does not say"""
     dt: float
     """s between frames"""
     metadata: Mapping[str, Any]
-    """the whole JSON document; empty for a motion clip"""
+    """the whole JSON document; empty if it is made of a motion clip"""
 
     @property
     def num_frames(self) -> int:
@@ -89,7 +87,7 @@ class Recording:
         """The second robot in frame `t`, [1, ...], its velocities zero; None if the file has none."""
         if "ghost_root_pos" not in self.arrays:
             return None
-        pos, quat, joints = (self.arrays[f"ghost_{name}"][t : t + 1] for name in GHOST)
+        pos, quat, joints = (self.arrays[f"ghost_{name}"][t : t + 1] for name in POSE)
         zero = np.zeros((1, 3), np.float32)
         return Pose(pos, quat, zero, zero, joints, np.zeros_like(joints))
 
@@ -98,7 +96,7 @@ class Recording:
         part, found = slice(first, last, stride), self.arrays
         ghost = None
         if "ghost_root_pos" in found:
-            ghost = GhostPath(*(found[f"ghost_{name}"][part] for name in GHOST))
+            ghost = GhostPath(*(found[f"ghost_{name}"][part] for name in POSE))
         own = {name: found[name][part] for name in Trajectory._fields if name in found}
         return Trajectory(**own, ghost=ghost)  # type: ignore[arg-type]
 
@@ -142,7 +140,7 @@ class Recorder:
             "joint_torque": np.clip(torque, -robot.torque_limit, robot.torque_limit),
         }
         if ghost is not None:
-            frame |= {f"ghost_{name}": np.array(getattr(ghost, name)[env], np.float32) for name in GHOST}
+            frame |= {f"ghost_{name}": np.array(getattr(ghost, name)[env], np.float32) for name in POSE}
         self._frames.append(frame)
         self._starts.append(episode_start)
 
@@ -181,15 +179,15 @@ class Recorder:
         return path
 
 
-_WANTED = "wanted an .npz that eval --record has written, or a motion clip"
+_WANTED = "wanted an .npz that eval --record has written"
 _LIMITS = ("kp", "kd", "torque_limit", "velocity_limit", "joint_lower", "joint_upper", "default_joint_pos")
 
 
 def read(path: str | os.PathLike[str]) -> Recording:
-    """A recording, or a motion clip.
+    """A recording.
 
     Raises:
-      ConfigError: no such file, or it is neither; one line that says what is missing.
+      ConfigError: no such file, or it is no recording; one line that names the array at fault.
     """
     path = Path(path)
     try:
@@ -203,55 +201,41 @@ def read(path: str | os.PathLike[str]) -> Recording:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error}).") from None
     except Exception:  # a zip error, a pickle, an early end, ...
         raise ConfigError(f"{path}: not an .npz file of arrays, or cut short; {_WANTED}.") from None
-    found = _recording(path, arrays) if METADATA in arrays else _motion(path, arrays)
-    lengths = {name: len(array) for name, array in found.arrays.items()}
-    if len(set(lengths.values())) != 1 or not found.num_frames:
-        raise ConfigError(f"{path}: its arrays differ in length ({lengths}), or are empty.")
-    return found
-
-
-def _recording(path: Path, arrays: dict[str, np.ndarray]) -> Recording:
+    if METADATA not in arrays:
+        raise ConfigError(f"{path}: has no {METADATA}; {_WANTED}.")
     try:
         metadata = json.loads(str(arrays[METADATA]))
-        names = tuple(metadata["joint_names"]), tuple(metadata["body_names"])
+        joints, bodies = (tuple(map(str, metadata[key])) for key in ("joint_names", "body_names"))
         dt = float(metadata["dt"])
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: its {METADATA} lacks what a recording states ({error}).") from None
-    if missing := [name for name in ("root_pos", "root_quat", "joint_pos") if name not in arrays]:
-        raise ConfigError(f"{path}: lacks '{missing[0]}'; wanted a file written by eval --record.")
-    kept = {name: arrays[name] for name in (*UNITS, STARTS) if name in arrays}
-    return Recording(kept, *names, robot=metadata.get("robot"), dt=dt, metadata=metadata)
+    if not 0.0 < dt < np.inf:
+        raise ConfigError(f"{path}: {METADATA}: dt is {dt:g}; expected seconds between frames, above 0.")
+    if missing := [name for name in POSE if name not in arrays]:
+        raise ConfigError(f"{path}: lacks '{missing[0]}'; {_WANTED}.")
+    kept = {name: arrays[name] for name in ("root_pos", *UNITS, STARTS) if name in arrays}
+    frames = len(np.atleast_1d(kept["root_pos"]))
+    for name, array in kept.items():
+        wanted = (frames, *_tail(name, len(joints), len(bodies)))
+        alike = array.ndim == len(wanted) and all(
+            w in (None, n) for w, n in zip(wanted, array.shape, strict=True)
+        )
+        if not alike or not frames or array.dtype.kind not in "fiub":
+            raise ConfigError(
+                f"{path}: {name} is {array.dtype} of shape {list(array.shape)}; expected numbers of shape "
+                f"{['any' if w is None else w for w in wanted]}, at least one frame."
+            )
+    return Recording(kept, joints, bodies, robot=metadata.get("robot"), dt=dt, metadata=metadata)
 
 
-def _motion(path: Path, arrays: dict[str, np.ndarray]) -> Recording:
-    """A clip of holosoma: the root's state in front of the joints'."""
-    if missing := [name for name in _MOTION if name not in arrays]:
-        raise ConfigError(
-            f"{path}: neither a recording (no {METADATA}) nor a motion clip (no '{missing[0]}'). "
-            "Wanted a file written by eval --record, or a clip in holosoma's format."
-        )
-    joints = tuple(str(name) for name in arrays["joint_names"])
-    position, velocity = arrays["joint_pos"], arrays["joint_vel"]
-    if position.ndim != 2 or position.shape[1] != 7 + len(joints) or velocity.shape[1] != 6 + len(joints):
-        raise ConfigError(
-            f"{path}: joint_pos is {position.shape} and joint_vel {velocity.shape}; wanted "
-            f"[T, {7 + len(joints)}] and [T, {6 + len(joints)}] for its {len(joints)} joints."
-        )
-    kept = {
-        "root_pos": position[:, :3],
-        "root_quat": position[:, 3:7],
-        "joint_pos": position[:, 7:],
-        "root_lin_vel": velocity[:, :3],
-        "root_ang_vel": velocity[:, 3:6],
-        "joint_vel": velocity[:, 6:],
-        "body_pos": arrays["body_pos_w"],
-        "body_quat": arrays["body_quat_w"],
-    }
-    kept |= {
-        f"body_{k}_vel": arrays[f"body_{k}_vel_w"] for k in ("lin", "ang") if f"body_{k}_vel_w" in arrays
-    }
-    dt = 1.0 / float(np.ravel(arrays["fps"])[0])
-    bodies = tuple(str(name) for name in arrays["body_names"])
-    return Recording(
-        {name: np.asarray(array, np.float32) for name, array in kept.items()}, joints, bodies, None, dt, {}
-    )
+def _tail(name: str, joints: int, bodies: int) -> tuple[int | None, ...]:
+    """The shape of one frame of array `name` in a recording; None: any length."""
+    if name == STARTS:
+        return ()
+    if name == "action":
+        return (None,)
+    name = name.removeprefix("ghost_")
+    if name.startswith("joint_"):
+        return (joints,)
+    size = 4 if name.endswith("_quat") else 3
+    return (bodies, size) if name.startswith("body_") or name == "contact_force" else (size,)

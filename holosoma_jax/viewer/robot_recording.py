@@ -10,13 +10,11 @@ import numpy as np
 
 from holosoma_jax import motion, robots
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.policy.file_config import PRESETS
+from holosoma_jax.motion.reading import KNOWN_ROBOTS
 from holosoma_jax.render import recording
 from holosoma_jax.render.recording import METADATA, STARTS, Recording
 from holosoma_jax.robots.robot import Robot
 
-CLIP_KEYS = frozenset({"joint_pos", "qpos", "dof_names", "q_pelvis_tx"})
-"""one of these is in every npz of a motion clip"""
 LIMIT_MARGIN = 0.01
 """rad by which a simulator's soft limits give way without anything being wrong"""
 
@@ -41,10 +39,9 @@ def load(path: str, robot: str | None = None) -> RobotRecording:
     Raises:
       ConfigError: neither a recording nor a clip, or of no robot that is known.
     """
-    if not _has_bodies(Path(path)):
-        clip = motion.read(path, robot)
-        record = robots.load(robot or clip.robot)
-        return RobotRecording(Path(path), _of_clip(clip), record)
+    if not _is_recording(Path(path)):
+        clip = motion.read(path, robot, check_limits=False)
+        return RobotRecording(Path(path), _of_clip(clip), robots.load(robot or clip.robot))
     found = recording.read(path)
     record = robots.load(robot) if robot else _robot_of(path, found)
     if missing := [name for name in record.joint_names if name not in found.joint_names]:
@@ -54,15 +51,13 @@ def load(path: str, robot: str | None = None) -> RobotRecording:
     return RobotRecording(Path(path), _in_order(found, record), record)
 
 
-def _has_bodies(path: Path) -> bool:
-    """Whether the file is a recording or holds named bodies, and so is shown as it is."""
-    if not path.exists():
-        return path.suffix == ".npz"  # whose absence `recording.read` reports
-    if not zipfile.is_zipfile(path):
-        return path.suffix == ".npz"
-    with zipfile.ZipFile(path) as file:
-        keys = {name.removesuffix(".npy") for name in file.namelist()}
-    return METADATA in keys or {"joint_pos", "body_names"} <= keys or not keys & CLIP_KEYS
+def _is_recording(path: Path) -> bool:
+    """Whether the file is one of ``eval --record``; what is wrong with another, `motion.read` reports."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return f"{METADATA}.npy" in file.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _of_clip(clip: motion.Clip) -> Recording:
@@ -83,13 +78,13 @@ def _of_clip(clip: motion.Clip) -> Recording:
 
 
 def _robot_of(path: str, found: Recording) -> Robot:
-    known = [robots.load(asset) for asset in PRESETS]
+    known = [robots.load(asset) for asset in KNOWN_ROBOTS]
     for record in known:
         if set(record.joint_names) == set(found.joint_names):
             return record
     raise ConfigError(
         f"{path}: its {len(found.joint_names)} joints ({found.joint_names[0]}, ...) are of no robot known here: "
-        f"{', '.join(PRESETS)}. Name the robot's folder with --asset."
+        f"{', '.join(KNOWN_ROBOTS)}. Name the robot's folder with --asset."
     )
 
 
