@@ -4,22 +4,26 @@
 
     python -m holosoma_jax.eval --checkpoint RUN --record walk.npz
     python -m holosoma_jax.replay walk.npz --video
+    python -m holosoma_jax.replay exp:g1-29dof-wbt --training.headless False
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from holosoma_jax import runtime
-from holosoma_jax.config import flags
+from holosoma_jax.config import compose, flags
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.commands import ReplayArgs
+from holosoma_jax.config.tokens import wants_help
 
 PROG = "python -m holosoma_jax.replay"
 ABOUT = (
-    "Shows a trajectory: a recording of `eval --record`, or a motion clip in holosoma's format. "
-    "The file may be given without a flag: replay walk.npz."
+    "Shows a trajectory: a recording of `eval --record`, or a motion clip of any format in docs/motions.md. "
+    "The file may be given without a flag: replay walk.npz. A preset of whole-body tracking, exp:NAME, stands "
+    "for its clip."
 )
 
 
@@ -28,12 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: shown. 2: the arguments are wrong, or the file is no trajectory. 130: Ctrl-C.
     """
-    argv = with_flag(sys.argv[1:] if argv is None else argv)
+    argv = list(sys.argv[1:] if argv is None else argv)
     runtime.prepare()
 
     def body() -> int:
-        _refuse_presets(argv)
-        args = flags.parse_or_exit(argv, PROG, ABOUT, ReplayArgs)
+        preset = next((argument for argument in argv if argument.startswith("exp:")), None)
+        if preset is None or wants_help(argv):
+            args = flags.parse_or_exit(with_flag(argv), PROG, ABOUT, ReplayArgs)
+        else:
+            args = _of_preset(preset, argv)
         from holosoma_jax.viewer import replay_session  # imports JAX: not for --help
 
         replay_session.run(args)
@@ -46,7 +53,7 @@ def with_flag(argv: Sequence[str]) -> list[str]:
     """`argv` with ``--file=`` before an argument that is a file's name and no flag's value."""
 
     def is_file(before: str | None, argument: str) -> bool:
-        leads = before in (None, "--file") and not argument.startswith("exp:")
+        leads = before in (None, "--file")
         return not argument.startswith("-") and (leads or argument.endswith(".npz"))
 
     return [
@@ -56,13 +63,26 @@ def with_flag(argv: Sequence[str]) -> list[str]:
     ]
 
 
-def _refuse_presets(argv: Sequence[str]) -> None:
-    preset = next((argument for argument in argv if argument.startswith("exp:")), None)
-    if preset is not None:
-        raise ConfigError(
-            f"{preset}: got a preset, wanted a clip or a recording. Give the preset's clip itself: "
-            "python -m holosoma_jax.replay g1_dance"
-        )
+def _of_preset(preset: str, argv: Sequence[str]) -> ReplayArgs:
+    """The flags in `argv`, with the clip and the robot of the config that the rest of it describes.
+
+    Raises:
+      ConfigError: the arguments are wrong, or the config does not name one clip.
+    """
+    args, rest = compose.split_extra(argv, ReplayArgs, alone=True)
+    if args.file is not None:
+        raise ConfigError(f"{preset}: got {args.file} as well. Give a preset or a file.")
+    cfg = compose.load(rest)
+    from holosoma_jax.envs.tasks import tracking  # imports JAX: not for --help
+
+    instead = "Give a clip itself: python -m holosoma_jax.replay g1_dance"
+    if tracking.MOTION not in cfg.command.setup_terms:
+        raise ConfigError(f"{preset}: has no motion clip; whole-body tracking has one. {instead}")
+    settings = tracking.motion_config(cfg)
+    if settings.motion_dir or not settings.motion_file:
+        named = f"the folder {settings.motion_dir}" if settings.motion_dir else "no motion_file"
+        raise ConfigError(f"{preset}: names {named}, wanted one clip. {instead}")
+    return replace(args, file=settings.motion_file, asset=args.asset or cfg.robot.asset)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ def test_the_page_covers_the_guide():
 def test_the_left_column_says_the_same_where_names_are_the_same():
     text = PAGE.read_text()
     pairs = re.findall(
-        r"^\| `train_agent\.py (exp[^`]+)` \| `python -m holosoma_jax\.train ([^`]+)` \|$", text, re.M
+        r"^\| `(?:train_agent|replay)\.py (exp[^`]+)` \| `python -m holosoma_jax\.(?:train|replay) ([^`]+)` \|$",
+        text,
+        re.M,
     )
     assert len(pairs) >= 16
     assert all(theirs == ours for theirs, ours in pairs)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from holosoma_jax import motion, robots
 from holosoma_jax import replay as command
-from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.render.recording import METADATA
 from holosoma_jax.viewer import replay_session, robot_recording
-from tests.render.test_recording import clip
 from tests.support.replay_files import FRAMES, straight_walk
 
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return straight_walk(tmp_path_factory.mktemp("replay") / "walk.npz")
+
+
+CLIP_KEY = "command.setup_terms.motion_command.params.motion_config"
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
@@ -42,6 +47,16 @@ def test_the_summary_says_what_happened(capsys: pytest.CaptureFixture[str], walk
     assert rows["command"] == "+1.20 +0.00 +0.00 (m/s, m/s, rad/s)"
     assert rows["joint limits"] == "kept in every frame"
     assert rows["torque limit reached"] == "never"
+
+
+@pytest.mark.parametrize(
+    ("clip", "frames"), [(None, "1000 at 50 Hz, 20.00 s"), ("g1_squat", "400 at 50 Hz, 8.00 s")]
+)
+def test_a_preset_stands_for_its_clip(capsys: pytest.CaptureFixture[str], clip: str | None, frames: str):
+    chosen = [f"--{CLIP_KEY}.motion_file", clip] if clip else []
+    code, out, err = run(capsys, "exp:g1-29dof-wbt", "--training.num_envs=1", "--pictures=False", *chosen)
+    assert (code, err) == (0, "")
+    assert "g1, 29 joints" in out and frames in out
 
 
 @pytest.mark.slow
@@ -116,16 +131,26 @@ def test_the_user_stops_steps_and_scrubs(walk: Path):
     assert user.shown == [0, 1, 2, 2, 2, 4, 3, 20, 21, 24, 0]
 
 
+def changed(path: Path, change: Callable[[dict[str, np.ndarray]], object], *, clip: str = "g1_squat") -> Path:
+    """A clip of the package, or another npz, after `change` of its arrays."""
+    with np.load(motion.shipped().get(clip, clip)) as file:
+        arrays = dict(file)
+    change(arrays)
+    np.savez(path, **arrays)
+    return path
+
+
 def test_a_clip_in_another_joint_order_is_sorted(tmp_path: Path):
-    g1 = robots.load("g1")
     shuffled = np.random.default_rng(0).permutation(29)
-    values = np.concatenate([np.zeros(7), shuffled.astype(float)])  # joint k of the robot holds k
-    names = np.array(g1.joint_names)[shuffled]
-    path = clip(tmp_path / "clip.npz", g1, joint_names=names, joint_pos=np.tile(values, (5, 1)))
-    found = robot_recording.load(str(path))
-    assert found.robot.name == "g1"
-    np.testing.assert_array_equal(found.recording.arrays["joint_pos"][0], np.arange(29))
-    assert found.recording.body_names == g1.body_names  # the clip's 'world' is left out
+
+    def shuffle(arrays: dict[str, np.ndarray]) -> None:
+        arrays["joint_names"] = arrays["joint_names"][shuffled]
+        arrays["joint_pos"][:, 7:] = arrays["joint_pos"][:, 7 + shuffled]
+
+    found = robot_recording.load(str(changed(tmp_path / "clip.npz", shuffle))).recording
+    want = robot_recording.load("g1_squat").recording
+    assert found.joint_names == robots.load("g1").joint_names
+    np.testing.assert_array_equal(found.arrays["joint_pos"], want.arrays["joint_pos"])
 
 
 def test_motion_clips_of_any_format(tmp_path: Path):
@@ -140,13 +165,13 @@ def test_motion_clips_of_any_format(tmp_path: Path):
     assert again.recording.dt == pytest.approx(1 / 30)  # a bare table states no rate
 
 
-def test_a_joint_outside_its_range_is_named(tmp_path: Path):
-    g1 = robots.load("g1")
-    values = np.concatenate([np.zeros(7), g1.default_joint_pos])
-    values[7 + 3] = g1.joint_upper[3] + 0.2  # the left knee
-    found = robot_recording.load(str(clip(tmp_path / "clip.npz", g1, joint_pos=np.tile(values, (5, 1)))))
+def test_a_joint_far_outside_its_range_is_shown_and_named(tmp_path: Path):
+    def bend(arrays: dict[str, np.ndarray]) -> None:
+        arrays["joint_pos"][:5, 7 + 3] = robots.load("g1").joint_upper[3] + 0.7  # the left knee
+
+    found = robot_recording.load(str(changed(tmp_path / "clip.npz", bend)))
     assert dict(robot_recording.summary(found))["joint limits"].startswith(
-        "left_knee_joint by up to 0.200 rad; 5 frames"
+        "left_knee_joint by up to 0.700 rad; 5 frames"
     )
 
 
@@ -155,7 +180,10 @@ def test_a_joint_outside_its_range_is_named(tmp_path: Path):
     [
         ([], "which file?"),
         (["nowhere.npz"], "nowhere.npz: no such file."),
-        (["exp:g1-29dof-wbt"], "got a preset, wanted a clip"),
+        (["exp:g1-29dof"], "exp:g1-29dof: has no motion clip"),
+        (["exp:g1-29dof-wbt", "--file=g1_squat"], "got g1_squat as well"),
+        (["exp:g1-29dof-wbt", f"--{CLIP_KEY}.motion_dir=clips"], "names the folder clips"),
+        (["exp:g1-29dof-wbt", "--vidoe"], "--vidoe"),
         (["--vidoe", "x.npz"], "Did you mean --video?"),
         (["x.npz", "--pictures=maybe"], "--pictures: got 'maybe'; wanted true or false."),
     ],
@@ -169,7 +197,32 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], argv: list[st
 def test_another_robot_is_refused(walk: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"which robot 't1' has\. Name another --asset"):
         robot_recording.load(str(walk), "t1")
-    g1 = robots.load("g1")
-    odd = clip(tmp_path / "odd.npz", g1, joint_names=np.array([f"j{i}" for i in range(29)]))
+
+    def rename(arrays: dict[str, np.ndarray]) -> None:
+        metadata = json.loads(str(arrays[METADATA]))
+        metadata["joint_names"] = [f"j{i}" for i in range(29)]
+        arrays[METADATA] = np.array(json.dumps(metadata))
+
+    odd = changed(tmp_path / "odd.npz", rename, clip=str(walk))
     with pytest.raises(ConfigError, match="are of no robot known here: g1, t1, k1"):
         robot_recording.load(str(odd))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda a: a.update(fps=np.array([0])), "fps is 0"),
+        (lambda a: a.update(joint_pos=a["joint_pos"][:, :-1]), "joint_pos has 35 columns"),
+    ],
+)
+def test_a_clip_that_is_wrong_is_one_line(tmp_path: Path, change: Callable, expected: str):
+    with pytest.raises(ConfigError, match=expected):
+        robot_recording.load(str(changed(tmp_path / "clip.npz", change)))
+
+
+def test_a_damaged_archive_is_one_line(tmp_path: Path, walk: Path):
+    data = bytearray(walk.read_bytes())
+    data[data.index(b"PK\x01\x02")] = 0  # the list of its members
+    (tmp_path / "walk.npz").write_bytes(data)
+    with pytest.raises(ConfigError, match=r"walk\.npz: is a damaged"):
+        robot_recording.load(str(tmp_path / "walk.npz"))
