@@ -9,6 +9,7 @@ from bridges.mujoco import model as mujoco_model
 from bridges.protocol import Ground
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import SimulatorConfig
+from holosoma_jax.robots.model import hangs_from
 from holosoma_jax.robots.robot import Robot
 
 SECONDS = 1.0
@@ -47,7 +48,7 @@ def require(robot: Robot, cfg: SimulatorConfig) -> None:
                 f"{where}: it diverges within {data.time:.3f} s at its default pose; check gains and masses."
             )
         touching = {b for c in data.contact for g in c.geom if (b := int(model.geom_bodyid[g]))}
-        if any(_above(model, body, feet) for body in touching):
+        if any(hangs_from(model, body, feet) for body in touching):
             return
         if touching:
             names = ", ".join(sorted(model.body(body).name for body in touching))
@@ -59,10 +60,3 @@ def require(robot: Robot, cfg: SimulatorConfig) -> None:
         f"{where}: dropped from init_pos {list(robot.init_pos)}, nothing of it touched the ground within "
         f"{SECONDS:g} s. Lower init_pos, or let the feet's geoms collide."
     )
-
-
-def _above(model: mujoco.MjModel, body: int, feet: set[int]) -> bool:
-    """Whether `body` is a foot or hangs from one."""
-    while body and body not in feet:
-        body = int(model.body_parentid[body])
-    return body in feet

@@ -93,6 +93,7 @@ def export_policy(
         motion_graph.add_tables(model.graph, tables)
     for key, text in onnx_metadata.encode(metadata).items():
         model.metadata_props.add(key=key, value=text)
+    model.model_version = onnx_metadata.DIGESTED
     model.metadata_props.add(key=onnx_metadata.DIGEST, value=json.dumps(onnx_metadata.digest(model)))
     data = model.SerializeToString()
 

@@ -41,6 +41,8 @@ PRODUCER = "holosoma_jax"
 """Name of the producer in a model of ours."""
 DIGEST = "sha256"
 """Key of the digest over graph and metadata."""
+DIGESTED = 1
+"""`model_version` of our files that have a digest: said twice, so that damage to one does not hide the other."""
 
 REQUIRED = ("dof_names", "kp", "kd")
 """Without these holosoma's deployment program cannot run a policy."""
@@ -138,15 +140,18 @@ def digest(model: onnx.ModelProto) -> str:
     return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
 
 
-def check_digest(model: onnx.ModelProto) -> None:
-    """Raise ValueError for a file of ours that is not as it was exported; other programs write no digest."""
+def check_digest(model: onnx.ModelProto) -> bool:
+    """Whether a file has a digest; other programs, and earlier versions of this one, write none.
+
+    Raises:
+      ValueError: it has one and is not as it was exported.
+    """
     stated = {item.key: item.value for item in model.metadata_props}
-    ours = model.producer_name == PRODUCER or "holosoma_jax_version" in stated or DIGEST in stated
-    if not ours:
-        return
     if DIGEST not in stated:
+        if model.producer_name != PRODUCER or model.model_version < DIGESTED:
+            return False
         raise ValueError(
-            f"metadata '{DIGEST}' is missing: the file is damaged or was made before; export it again"
+            f"metadata '{DIGEST}' is missing: the file is damaged or was edited; export it again"
         )
     found = digest(model)
     if stated[DIGEST] != json.dumps(found):
@@ -154,6 +159,7 @@ def check_digest(model: onnx.ModelProto) -> None:
             f"metadata '{DIGEST}' is {_shown(stated[DIGEST])}, graph and metadata have {found[:12]}...: the file was "
             "changed or damaged after its export; export it again"
         )
+    return True
 
 
 def check_metadata(

@@ -5,6 +5,7 @@ Most exporters fix the batch to one row. The graph is run on many environments a
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _PROBE_ROWS = 7
 _REBATCH_TOLERANCE = 1e-5
+
+log = logging.getLogger(__name__)
 
 
 def load(path: str | os.PathLike[str], stated: Mapping[str, Any] | None = None) -> LoadedPolicy:
@@ -93,9 +96,13 @@ def _parse(path: Path) -> onnx.ModelProto:
     if not model.graph.node or not model.graph.output:
         raise PolicyFileError(f"{path}: not an ONNX file, or cut short: it holds no graph with an output.")
     try:
-        onnx_metadata.check_digest(model)
+        digested = onnx_metadata.check_digest(model)
     except ValueError as error:
         raise PolicyFileError(f"{path}: {error}.") from None
+    if not digested and model.producer_name == onnx_metadata.PRODUCER:
+        log.warning(
+            "%s: exported by an earlier version, without a digest: damage would not be noticed.", path
+        )
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:

@@ -264,18 +264,11 @@ def _check_feet(path: Path, robot: Robot, model: mujoco.MjModel) -> None:
     }
     for name in robot.feet_bodies:
         foot = model.body(name).id
-        below = {b for b in solid if _hangs_from(model, b, foot)}
-        if not below:
+        if not any(robot_model.hangs_from(model, body, {foot}) for body in solid):
             raise ConfigError(
                 f"{path}: feet_bodies: no geom of '{name}' collides in {robot.mjcf.name} (contype and conaffinity "
                 "are 0, and no contact pair names one). Give its sole contype 1."
             )
-
-
-def _hangs_from(model: mujoco.MjModel, body: int, ancestor: int) -> bool:
-    while body not in (0, ancestor):
-        body = int(model.body_parentid[body])
-    return body == ancestor
 
 
 def _body(path: Path, key: str, name: Any, bodies: Sequence[str]) -> str:

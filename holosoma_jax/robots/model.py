@@ -66,6 +66,13 @@ def free_of_pairs(spec: mujoco.MjSpec) -> None:
         spec.delete(pair)
 
 
+def hangs_from(model: mujoco.MjModel, body: int, ancestors: set[int]) -> bool:
+    """Whether `body` is one of `ancestors` or below one; all are body numbers of `model`."""
+    while body and body not in ancestors:
+        body = int(model.body_parentid[body])
+    return body in ancestors
+
+
 def parse(path: Path) -> tuple[mujoco.MjSpec, tuple[str, ...]]:
     """The whole file, without visual geoms whose mesh file is absent.
 

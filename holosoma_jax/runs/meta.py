@@ -104,7 +104,7 @@ def read_meta(path: Path) -> Meta:
     """The `Meta` of checkpoint folder `path`, which holds the files that are listed there and no others.
 
     Raises:
-      ConfigError: not a checkpoint, or from a newer version.
+      ConfigError: not a checkpoint, or from another version.
       DamagedCheckpoint: ``meta.json`` is not what was saved, or files are missing or were added.
     """
     file = path / FILE
@@ -166,10 +166,15 @@ def _record(path: Path, file: Path) -> dict[str, Any]:
     if schema > SCHEMA:
         raise ConfigError(
             f"checkpoint {path} was written by holosoma_jax {version!s:.40} (layout {schema}); this is "
-            f"{__version__} (up to layout {SCHEMA}). Install holosoma-jax>={version!s:.40}."
+            f"{__version__} (layout {SCHEMA}). Install holosoma-jax>={version!s:.40}."
+        )
+    if schema < SCHEMA:  # its arrays are other ones, too, and it has no digest
+        raise ConfigError(
+            f"checkpoint {path} was written by an earlier holosoma_jax (layout {schema}, this one reads {SCHEMA}). "
+            "Continue with that version, or evaluate the policy it exported (policies/latest.onnx of the run)."
         )
     digest = record.pop("digest", None)
-    if schema > 1 and digest != _digest_of(record):
+    if digest != _digest_of(record):
         raise _damaged(path, "has changed since it was saved")
     return record
 

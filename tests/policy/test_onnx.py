@@ -309,3 +309,14 @@ def test_edited_metadata_is_refused(tmp_path, key):
     onnx.save(model, str(path))
     with pytest.raises(PolicyFileError, match="'sha256' is missing"):
         onnx_policy.load(path)
+
+
+def test_an_export_of_before_digests_still_runs(tmp_path, caplog):
+    path = export_policy(tmp_path / "p.onnx", _policy(), OBS, JOINTS, _metadata())
+    model = onnx.load(str(path))
+    model.model_version = 0
+    (index,) = (i for i, item in enumerate(model.metadata_props) if item.key == "sha256")
+    del model.metadata_props[index]
+    onnx.save(model, str(path))
+    assert onnx_policy.load(path).action_dim == JOINTS
+    assert str(path) in caplog.text

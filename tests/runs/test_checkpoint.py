@@ -167,11 +167,12 @@ def test_a_link_out_of_the_checkpoint_is_refused(saved, tmp_path):
         checkpoint.read_meta(saved)
 
 
-def test_a_checkpoint_of_the_first_layout_can_be_read(saved):
-    record = json.loads((saved / "meta.json").read_text()) | {"schema": 1}
-    del record["digest"]
+def test_a_checkpoint_of_an_earlier_layout_is_refused(saved):
+    """Also where somebody only says so: earlier layouts had no digest."""
+    record = json.loads((saved / "meta.json").read_text()) | {"schema": 1, "seed": 99}
     (saved / "meta.json").write_text(json.dumps(record))
-    chex.assert_trees_all_equal(checkpoint.load(saved, items()), items())
+    with pytest.raises(ConfigError, match=r"earlier holosoma_jax \(layout 1"):
+        checkpoint.load(saved, items())
 
 
 def kept(folder: Path, retention: Retention, steps: range) -> list[int]:
