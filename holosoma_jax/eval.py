@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holosoma_jax import runtime
 from holosoma_jax.config import compose, tokens
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.config.trust import Saved
+
+if TYPE_CHECKING:
+    from holosoma_jax.policy.policies import PolicySource
 
 PROG = "python -m holosoma_jax.eval"
 ABOUT = "Scores a policy. The config is the policy's own; choices and overrides change it."
@@ -30,12 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body() -> int:
         rest, given = _without_config(argv)
-        cfg, args = compose.parse_or_exit(
-            rest, PROG, ABOUT, extra=EvalArgs, base=partial(_saved_config, rest, given)
-        )
+        found: list[PolicySource] = []
+
+        def saved_config(args: EvalArgs) -> Saved:
+            source, watched = _find(rest, given, args)
+            found.append(source)
+            from holosoma_jax.evaluation import session
+
+            return session.saved_config(source, watched=watched)
+
+        cfg, args = compose.parse_or_exit(rest, PROG, ABOUT, extra=EvalArgs, base=saved_config)
         from holosoma_jax.evaluation import session
 
-        session.run(cfg, args)
+        session.run(cfg, args, *found)
         return 0
 
     return runtime.command(body, "interrupted: there are no scores")
@@ -58,18 +68,19 @@ def _without_config(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return [argument for argument in argv if argument not in chosen.raw], list(chosen.raw)
 
 
-def _saved_config(argv: Sequence[str], given: Sequence[str], args: EvalArgs) -> Saved:
+def _find(argv: Sequence[str], given: Sequence[str], args: EvalArgs) -> tuple[PolicySource, bool]:
+    """The policy, and whether the user wants to watch it."""
     if not args.checkpoint:  # --help alone, or forgotten: known without the seconds that JAX takes
         raise ConfigError("--checkpoint is missing: give a run directory, a checkpoint or an .onnx file.")
-    from holosoma_jax.evaluation import session
+    from holosoma_jax.policy import policies
 
     overrides = tokens.parse(argv).overrides
     assets = [o.text for o in overrides if o.path == ("robot", "asset")]
     config = compose.to_mapping(compose.load(given)) if given else None
     headless = [o.text for o in overrides if o.path == ("training", "headless")]
-    watched = headless[-1:] in (["false"], ["False"], ["FALSE"])
     asset = assets[-1] if assets else config["robot"]["asset"] if config else None
-    return session.saved_config(args, watched=watched, asset=asset, config=config)
+    source = policies.find(args.checkpoint, args.policy, asset=asset, config=config)
+    return source, headless[-1:] in (["false"], ["False"], ["FALSE"])
 
 
 if __name__ == "__main__":

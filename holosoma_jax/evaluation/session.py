@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from holosoma_jax import envs, experiment
-from holosoma_jax.config import compose, keys
+from holosoma_jax.config import compose, keys, trust
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config, ViewerConfig
 from holosoma_jax.config.schema.evaluation import EvalArgs
@@ -39,28 +39,18 @@ ENDLESS_S = 100_000.0
 """s of an evaluation that a user watches, unless the command line says otherwise: until they have enough"""
 
 
-def saved_config(
-    args: EvalArgs,
-    *,
-    watched: bool = False,
-    asset: str | None = None,
-    config: Mapping[str, Any] | None = None,
-) -> Saved:
+def saved_config(source: policies.PolicySource, *, watched: bool = False) -> Saved:
     """The config that the policy was trained with, sized and silenced for an evaluation.
 
     Args:
-      args: the command's flags.
+      source: the policy.
       watched: there is a viewer; one robot is looked at, and one is quick enough for real time.
-      asset: the robot that the command line names.
-      config: the config that the command line gives, for a policy file that brings none.
-
-    Raises:
-      ConfigError: no such policy.
     """
     sized: Mapping[str, Any] = {
         # The exported policy of a training lies beside its checkpoint already; on request it is made here.
         "training": {
             "num_envs": 1 if watched else DEFAULT_ENVS,
+            "headless": True,  # whoever evaluates says whether to watch, not whoever trained
             "checkpoint": None,
             "multigpu": False,
             "export_onnx": False,
@@ -68,18 +58,22 @@ def saved_config(
         "logger": {"type": "disabled"},
         "viewer": compose.to_mapping(ViewerConfig()),  # of the machine, not of the policy
     }
-    source = policies.find(_checkpoint(args), args.policy, asset=asset, config=config)
     return source.config._replace(config=keys.overlay(source.config.config, sized))
 
 
-def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
-    """Score the policy of `args` in the environments of `cfg`; print, write and return the record.
+def run(cfg: Config, args: EvalArgs, source: policies.PolicySource) -> dict[str, Any]:
+    """Score a policy in the environments of `cfg`; print, write and return the record.
+
+    Args:
+      cfg: the policy's config (`saved_config`) with the user's changes.
+      args: the command's flags.
+      source: the policy.
 
     Raises:
       ConfigError: the policy does not fit the environment, or the results cannot be written.
     """
-    source = policies.find(_checkpoint(args), args.policy, asset=cfg.robot.asset)
     _require_writable(cfg, args, source)
+    allowed = trust.outside(compose.to_mapping(cfg))  # whoever gave `cfg` trusts them
     target = _target(Path(args.output) if args.output else source.folder / "eval", source.path.stem)
     acting = perturbations.from_mode(
         args.mode, noise=args.noise, pushes=args.pushes, delay=args.delay, randomization=args.dynamics
@@ -155,7 +149,7 @@ def run(cfg: Config, args: EvalArgs) -> dict[str, Any]:
     except OSError as error:
         raise _unrecorded(str(args.record), error) from None
     if cfg.training.export_onnx:
-        shown.append(exporting.from_checkpoint(source))
+        shown.append(exporting.from_checkpoint(source, allow_code=allowed))
     for path in [*files, *shown]:
         console.print(f"written to {path}", soft_wrap=True, markup=False, highlight=False)
     if args.record:
@@ -210,12 +204,6 @@ def _duration(cfg: Config, steps: int, control_dt: float) -> str:
     if not cfg.training.headless and cfg.training.max_eval_steps is None:
         return "until the viewer is closed"
     return f"{steps} steps ({steps * control_dt:g} s)"
-
-
-def _checkpoint(args: EvalArgs) -> str:
-    if not args.checkpoint:
-        raise ConfigError("--checkpoint is missing: give a run directory, a checkpoint or an .onnx file.")
-    return args.checkpoint
 
 
 def _require_writable(cfg: Config, args: EvalArgs, source: policies.PolicySource) -> None:

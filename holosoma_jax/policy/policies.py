@@ -26,7 +26,7 @@ from holosoma_jax.policy import adapter, file_config, onnx_policy, stated, torch
 from holosoma_jax.policy.foreign_metadata import PER_JOINT
 from holosoma_jax.policy.loaded import LoadedPolicy
 from holosoma_jax.robots.robot import Robot
-from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs import checkpoint, open_run, run_dir
 
 GROUP = "actor_obs"
 """The observation group that a policy reads."""
@@ -51,7 +51,7 @@ class PolicySource(NamedTuple):
     folder: Path
     """what belongs to the policy is written below this folder"""
     config: Saved
-    """what it was trained with, as `compose.to_mapping` writes it"""
+    """what it was trained with, as `compose.to_mapping` writes it; of a run, as `open_run.saved_config` returns it"""
     adapt: Callable[[Robot], Robot]
     """puts the gains and scales of the policy in the place of the robot record's"""
     policy: Callable[[Setup], Policy]
@@ -117,8 +117,7 @@ def _from_checkpoint(where: str) -> PolicySource:
         mode = jax.jit(learner.mode)
         return Policy(f"{path} ({learner.iteration_name} {meta.step})", lambda obs: mode(state, obs))
 
-    run = path.parent.parent if path.parent.name == "checkpoints" else path.parent
-    return PolicySource(path, run, Saved(meta.config, run), lambda robot: robot, policy)
+    return PolicySource(path, run_dir.of(path.parent).path, open_run.saved_config(path), lambda robot: robot, policy)
 
 
 def _from_file(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,6 +14,10 @@ from holosoma_jax import robots
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.policy import file_config, policies
+from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs.open_run import open_run, saved_config
+from tests.runs.test_robot_files import folder  # noqa: F401
+from tests.support import toy
 from tests.support.policy_file import PolicyFile
 
 OBS_DIM = {"g1": 100, "t1": 100, "k1": 79}
@@ -145,3 +152,43 @@ def test_another_robot_cannot_take_the_gains(policy_file: PolicyFile) -> None:
     source = policies.find(str(policy_file()))
     with pytest.raises(ConfigError, match=r"not for the 29 of robot 't1' \(AAHead_yaw, ...\)"):
         source.adapt(robots.load("t1"))
+
+
+def test_a_run_from_elsewhere_brings_its_robot_and_no_settings_of_its_machine(
+    folder: Path,  # noqa: F811
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cfg = toy.config(output_dir=str(tmp_path / "logs"))
+    cfg = replace(
+        cfg,
+        robot=replace(cfg.robot, asset=str(folder)),
+        training=replace(cfg.training, headless=False),
+        viewer=replace(cfg.viewer, host="0.0.0.0"),
+    )
+    with open_run(cfg) as run:
+        meta = checkpoint.Meta(
+            step=5,
+            robot="mybot",
+            simulator="mujoco",
+            num_envs=1,
+            seed=0,
+            elapsed_s=0.0,
+            config=compose.to_mapping(cfg),
+        )
+        checkpoint.save(run.folder.checkpoints, {"learner": {"bias": jnp.zeros(1)}}, meta)
+    shutil.rmtree(folder)
+    copy = shutil.copytree(run.folder.path, tmp_path / "copy")
+    for path in (copy, copy / "checkpoints" / "5"):
+        caplog.clear()
+        source = policies.find(str(path))
+        assert (source.path, source.folder) == (copy / "checkpoints" / "5", copy)
+        assert source.config == saved_config(path)
+        assert robots.load(source.config.config["robot"]["asset"]).name == "mybot"
+        assert source.config.config["training"]["headless"] is True
+        assert source.config.config["viewer"]["host"] == "127.0.0.1"
+        assert "viewer.host '0.0.0.0'" in caplog.text
+    # Where it was begun, too, the robot is the one that was trained.
+    here = policies.find(str(run.folder.path)).config.config
+    assert here["robot"]["asset"] == str(run.folder.path / "robot")
+    assert here["viewer"]["host"] == "0.0.0.0"
