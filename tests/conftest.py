@@ -8,6 +8,7 @@ compile quickly rather than well. ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` compiles 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from importlib.metadata import version
 
@@ -35,6 +36,22 @@ def forgotten_programs() -> Iterator[None]:
     """Drop compiled programs with the module that needed them: all together take gigabytes."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP have their usual effect in the test and in the processes that it starts.
+
+    Where pytest runs under nohup, or with `&` in a script, it ignores some of them, its children inherit that, and
+    a run that is waited for would never stop.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture

@@ -107,6 +107,7 @@ raise SystemExit(code)
 """
 
 
+@pytest.mark.usefixtures("default_signals")
 def test_a_signal_in_jax_s_garbage_collection_is_not_lost():
     """Python reports what a collection's callback raises, and forgets it."""
     # In a process of its own: weak references that other tests left have callbacks that take the signal.

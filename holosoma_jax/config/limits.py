@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from holosoma_jax.config.schema import Config
+from holosoma_jax.config.schema import Config, FastSacConfig, PpoConfig
 from holosoma_jax.config.schema.types import MAX_INT
 
 Refuse = Callable[[str, Any, str], None]
@@ -45,14 +45,17 @@ def _sizes(config: Config) -> Iterator[tuple[float, str, Mapping[str, tuple[floa
         row += 4.0 * len(group.terms) * group.history_length
         factors[f"observation.groups.{name}.history_length"] = (float(group.history_length), 1.0)
     kept = 1.0
-    for field, usual in (("num_steps_per_env", 24.0), ("buffer_size", 1024.0)):
-        if (number := getattr(algo, field, None)) is not None:
-            kept *= number
-            factors[f"algo.config.{field}"] = (float(number), usual)
+    if isinstance(algo, PpoConfig):
+        kept = float(algo.num_steps_per_env)
+        factors["algo.config.num_steps_per_env"] = (kept, 24.0)
+    elif isinstance(algo, FastSacConfig):
+        kept = float(algo.buffer_size)
+        factors["algo.config.buffer_size"] = (kept, 1024.0)
     yield envs * kept * (row + 8.0), "what the learner keeps of the environments", factors
     yield 400.0 * envs, "the state of the environments", {"training.num_envs": (envs, 4096.0)}
-    if (batch := getattr(algo, "batch_size", None)) is not None:
-        updates = float(algo.num_updates)
+    # A learner outside the package checks its own settings: the same names may mean something else there.
+    if isinstance(algo, FastSacConfig):
+        batch, updates = float(algo.batch_size), float(algo.num_updates)
         factors = {"algo.config.batch_size": (batch, 8192.0), "algo.config.num_updates": (updates, 8.0)}
         yield batch * updates * row, "the samples of one step", factors
         widths = (algo.critic_hidden_dim / 4.0, float(algo.num_atoms))
@@ -65,10 +68,11 @@ def _sizes(config: Config) -> Iterator[tuple[float, str, Mapping[str, tuple[floa
         for field in ("actor_hidden_dim", "critic_hidden_dim"):
             width = float(getattr(algo, field))
             yield 6.0 * width * width, "the network", {f"algo.config.{field}": (width, 512.0)}
-    for field in ("actor_hidden", "critic_hidden"):
-        widths = tuple(float(width) for width in getattr(algo, field, ()))
-        size = 12.0 * sum(one * two for one, two in pairwise((row / 4.0 + 1.0, *widths)))
-        yield size, "the network", {f"algo.config.{field}": (max(widths, default=1.0), 512.0)}
+    if isinstance(algo, PpoConfig):
+        for field in ("actor_hidden", "critic_hidden"):
+            widths = tuple(float(width) for width in getattr(algo, field))
+            size = 12.0 * sum(one * two for one, two in pairwise((row / 4.0 + 1.0, *widths)))
+            yield size, "the network", {f"algo.config.{field}": (max(widths, default=1.0), 512.0)}
 
 
 def _check_terrain(config: Config, refuse: Refuse) -> None:

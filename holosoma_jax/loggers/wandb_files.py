@@ -172,14 +172,14 @@ def _download(uri: str, run: Any, name: str, target: Path) -> None:
             if name.endswith(".tar"):
                 got = _unpacked(uri, got)
             os.replace(got, target)
+        record = {"uri": uri, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+        target.with_name(f".{target.name}.json").write_text(json.dumps(record) + "\n")
     except OSError as error:
         if not target.exists():  # somebody else may have fetched it meanwhile
             raise ConfigError(
                 f"{uri}: cannot be kept in {target.parent} ({error.strerror or error}). "
                 f"Set {machine.CACHE_VARIABLE} to a folder that you may write to."
             ) from None
-    record = {"uri": uri, "time": datetime.now(UTC).isoformat(timespec="seconds")}
-    target.with_name(f".{target.name}.json").write_text(json.dumps(record) + "\n")
 
 
 def _require_room(uri: str, size: int, folder: Path) -> None:

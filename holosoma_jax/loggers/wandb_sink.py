@@ -31,9 +31,6 @@ STATE_FILE = "wandb.json"
 """In the run's folder: which wandb run it is, so that a resumed run goes on there."""
 VIDEO_KEY = "Training rollout"
 INIT_TIMEOUT_S = 60.0
-_LOGIN = (
-    "Log in with `wandb login` or set WANDB_API_KEY; or use --logger.mode offline, or logger:tensorboard."
-)
 
 
 def mode_of(cfg: LoggerConfig) -> str:

@@ -277,9 +277,15 @@ def resolve(path: str | Path, key: str = "training.checkpoint") -> Path | None:
     is none yet; a ``checkpoints/<step>`` folder means itself.
 
     Raises:
-      ConfigError: `path` is none of these; the message names `key`.
+      ConfigError: `path` is none of these, or may not be read; the message names `key`.
     """
-    path = Path(path)
+    try:
+        return _resolved(Path(path), key)
+    except OSError as error:
+        raise ConfigError(f"{key}: cannot read {path} ({error.strerror or error}). {WANTED}") from None
+
+
+def _resolved(path: Path, key: str) -> Path | None:
     if not path.exists():
         raise ConfigError(f"{key}: no such folder: {path}. {WANTED}")
     if not path.is_dir():

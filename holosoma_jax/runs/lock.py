@@ -94,8 +94,12 @@ def _acquire(file: Path) -> int | None:
             break
         os.close(handle)  # its holder removed it between our opening and locking it
     holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
-    os.ftruncate(handle, 0)
-    os.write(handle, json.dumps(holder).encode())
+    try:
+        os.ftruncate(handle, 0)
+        os.write(handle, json.dumps(holder).encode())
+    except OSError:  # a full disk
+        os.close(handle)
+        raise
     return handle
 
 

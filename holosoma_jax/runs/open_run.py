@@ -118,8 +118,12 @@ def _created(cfg: Config) -> Iterator[tuple[Lock, RunDir]]:
     """A new run; without it again if the body fails before it leaves anything there."""
     run = run_dir.create(_recorded(cfg))
     try:
-        with locked(run.path) as lock:
-            robot_files.keep(cfg.robot.asset, run.path)
+        with contextlib.ExitStack() as held:
+            try:
+                lock = held.enter_context(locked(run.path))
+                robot_files.keep(cfg.robot.asset, run.path)
+            except OSError as error:
+                raise run_dir.unwritable(run.path, error) from None
             yield lock, run
     except BaseException:
         if not any(_has_content(path) for path in run.path.iterdir()):

@@ -29,6 +29,9 @@ def keep(asset: str, run: Path) -> None:
     if robots.is_built_in(source.mjcf):
         return
     folder, target = Path(asset).expanduser(), run / FOLDER
+    if run.resolve().is_relative_to(folder.resolve()):  # a copy would hold itself
+        log.warning("%s is not copied into the run, which lies inside of it; keep it in its place.", folder)
+        return
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if size > LARGEST:
         log.warning(

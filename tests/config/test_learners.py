@@ -110,7 +110,11 @@ def own_learner(tmp_path, monkeypatch) -> str:
         "    rate: float = 0.5\n"
         '    """Step size."""\n'
         "    num_learning_iterations: int = 3\n"
-        '    """Iterations."""\n\n\n'
+        '    """Iterations."""\n'
+        "    batch_size: int = 8\n"
+        '    """Rows."""\n'
+        "    actor_hidden: int = 32\n"
+        '    """Width; in PPO it is a list."""\n\n\n'
         "def check(config, refuse):\n"
         "    if config.algo.config.rate > config.training.num_envs:\n"
         '        refuse("algo.config.rate", config.algo.config.rate, "at most num_envs")\n\n\n'

@@ -102,6 +102,7 @@ def test_a_run_of_two_processes_resumes_bit_for_bit(tmp_path, program_cache, mak
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("default_signals")
 def test_one_signal_stops_all_of_them_and_the_run_is_saved(tmp_path, program_cache):
     process = started(tmp_path, program_cache)
     process.send_signal(signal.SIGINT)

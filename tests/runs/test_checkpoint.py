@@ -293,6 +293,20 @@ def test_resolve_names_what_it_got(tmp_path):
         checkpoint.load(tmp_path / "empty", {})
 
 
+def test_a_folder_that_may_not_be_read_is_one_line(saved, monkeypatch):
+    """As root everything can be read, so the refusal is the operating system's error, raised by hand."""
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    for path in (saved, saved.parent, saved.parent.parent):
+        with pytest.raises(
+            ConfigError, match=rf"training.checkpoint: cannot read {path} \(Permission denied\)"
+        ):
+            checkpoint.resolve(path)
+
+
 @pytest.fixture
 def absl_level() -> Iterator[None]:
     """The level of Orbax's log, put back afterwards."""

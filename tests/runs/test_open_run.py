@@ -204,6 +204,16 @@ def test_folder_without_write_permission(cfg, monkeypatch):
     assert [path.name for path in run.path.glob(".*")] == [".origin"]
 
 
+def test_a_disk_that_fills_up_while_a_run_begins(cfg, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lock.fcntl, "flock", full)
+    with pytest.raises(ConfigError, match=r"training.output_dir: cannot write to .*No space left"):
+        opened(cfg)
+    assert not list((tmp_path / "logs" / "toy").iterdir())
+
+
 def hold(folder: Path) -> subprocess.Popen[str]:
     """A process that holds the lock of `folder` when this returns."""
     code = (

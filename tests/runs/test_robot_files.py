@@ -59,6 +59,14 @@ def test_a_copy_that_does_not_load_is_not_kept(folder: Path, tmp_path: Path, cap
     assert robot_files.kept(target) is None and "is not copied into the run" in caplog.text
 
 
+def test_a_run_inside_of_the_robots_folder(folder: Path, caplog) -> None:
+    """As after `cd mybot; train --robot.asset .`: a copy would hold itself."""
+    run = folder / "logs" / "run"
+    run.mkdir(parents=True)
+    robot_files.keep(str(folder), run)
+    assert list(run.iterdir()) == [] and str(folder) in caplog.text
+
+
 def test_the_first_number_that_differs_is_named() -> None:
     g1 = robots.load("g1")
     saved = json.loads(json.dumps(record(g1)))

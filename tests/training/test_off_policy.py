@@ -225,6 +225,7 @@ def test_logs_at_intervals_and_with_every_checkpoint_and_saves_at_the_end(tmp_pa
     assert 0 < meta.elapsed_s == result.state.elapsed
 
 
+@pytest.mark.usefixtures("default_signals")
 def test_signal_ends_the_step_and_saves(tmp_path, messages):
     class SignalAtTwo(Callback):
         def on_iteration_start(self, iteration):

@@ -135,6 +135,7 @@ def test_saves_at_intervals_and_at_the_end(tmp_path):
     )  # a new metric spoils no checkpoint
 
 
+@pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_the_iteration_and_saves(number, tmp_path):
     said: list[str] = []

@@ -242,6 +242,7 @@ def test_a_failed_simulator_is_one_line_and_the_run_resumes(command, tmp_path, m
     assert (code, err) == (0, "") and "2 of 4 iterations are done" in out
 
 
+@pytest.mark.usefixtures("default_signals")
 def test_ctrl_c_saves_and_the_printed_command_resumes(tmp_path, program_cache):
     """In a process of its own, interrupted from outside while it iterates."""
     argv = arguments(
@@ -265,6 +266,7 @@ def test_ctrl_c_saves_and_the_printed_command_resumes(tmp_path, program_cache):
     assert (step.parent / str(int(step.name) + 1)).is_dir()
 
 
+@pytest.mark.usefixtures("default_signals")
 def test_a_terminal_that_is_lost_costs_nothing(tmp_path, program_cache):
     """Nobody reads what is printed any more, as after `| head -1` or a broken ssh connection; then SIGHUP comes."""
     argv = arguments(
