@@ -17,7 +17,6 @@ physics (`pre_step`): ``randomization.actuate``.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +31,6 @@ from holosoma_jax.envs.terms.actions import joint_targets
 from holosoma_jax.envs.terms.term import Actuation
 
 _STEP, _OBSERVE = range(2)  # streams of the task's key within one step
-
-_States = dict[str, dict[str, Any]]
 
 
 def init(mdp: Mdp, key: jax.Array) -> tuple[TaskState, Reset]:

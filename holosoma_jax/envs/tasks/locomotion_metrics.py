@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bridges.protocol import SimState
 from holosoma_jax import rotations
 from holosoma_jax.envs.task import Measure, Measurement
+from holosoma_jax.envs.view import row
 from holosoma_jax.robots.robot import Robot
 
 CONTACT = 1.0
@@ -65,10 +65,6 @@ def measure(
       action_change: [E, J] difference to the action of the step before.
       first_step: [E] bool, whether the episode began with this step.
     """
-
-    def row(values: np.ndarray) -> jax.Array:
-        return jnp.asarray(values, jnp.float32)[None]
-
     lin_vel = rotations.rotate_inverse(sim.root_quat, sim.root_lin_vel)
     ang_vel = rotations.rotate_inverse(sim.root_quat, sim.root_ang_vel)
     always = jnp.ones(command.shape[:1], jnp.float32)
@@ -76,14 +72,14 @@ def measure(
     torque = row(robot.kp) * (targets - sim.joint_pos) - row(robot.kd) * sim.joint_vel
     torque = jnp.clip(torque, -row(robot.torque_limit), row(robot.torque_limit))
     force = sim.contact_force[:, robot.body_index(*robot.feet_bodies)]
-    touching = (_length(force) > CONTACT).astype(jnp.float32)
+    touching = (jnp.linalg.norm(force, axis=-1) > CONTACT).astype(jnp.float32)
     sole_velocity = sim.body_lin_vel[:, robot.body_index(*robot.foot_height_bodies), :2]
     feet_down = touching.sum(-1)
     reached = jnp.stack([lin_vel[:, 0], lin_vel[:, 1], ang_vel[:, 2]], axis=-1)
     idle = (command == 0.0).astype(jnp.float32)  # [E, 3] axes on which nothing is asked
-    slip = (touching * _length(sole_velocity)).sum(-1) / jnp.maximum(feet_down, 1.0)
+    slip = (touching * jnp.linalg.norm(sole_velocity, axis=-1)).sum(-1) / jnp.maximum(feet_down, 1.0)
     return {
-        "lin_vel_error": Measurement(_length(lin_vel[:, :2] - command[:, :2]), always),
+        "lin_vel_error": Measurement(jnp.linalg.norm(lin_vel[:, :2] - command[:, :2], axis=-1), always),
         "yaw_rate_error": Measurement(jnp.abs(ang_vel[:, 2] - command[:, 2]), always),
         "lin_vel_x": Measurement(reached[:, 0], always),
         "lin_vel_y": Measurement(reached[:, 1], always),
@@ -95,8 +91,3 @@ def measure(
         "power": Measurement(jnp.abs(torque * sim.joint_vel).sum(-1), always),
         "foot_slip": Measurement(slip, feet_down),
     }
-
-
-def _length(vectors: jax.Array) -> jax.Array:
-    """Euclidean norm over the last axis."""
-    return jnp.sqrt(jnp.sum(jnp.square(vectors), axis=-1))

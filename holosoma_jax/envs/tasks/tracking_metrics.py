@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
 
 from bridges.protocol import Array, SimState
@@ -15,7 +14,7 @@ from holosoma_jax.envs.terms.motion.reference import MOTION, MotionState, motion
 
 MEASURES: Mapping[str, Measure] = {
     "mpkpe": Measure("body position error (MPKPE)", "m"),
-    "r_mpkpe": Measure("body position error, relative to the root (R-MPKPE)", "m"),
+    "r_mpkpe": Measure("body position error, relative to the anchor (R-MPKPE)", "m"),
     "joint_vel_error": Measure("joint velocity error, norm", "rad/s"),
     "ee_pos_error": Measure("end-effector position error", "m"),
     "ee_ori_error": Measure("end-effector orientation error", "rad"),
@@ -50,12 +49,12 @@ def measure(env: Env, state: EnvState, sim: SimState, targets: Array) -> Mapping
     turned = rotations.angle_between(command.target_quat[:, rows], quat[:, rows])
     joints = clip.joint_pos - sim.joint_pos
     values = {
-        "mpkpe": _length(command.target_pos - ours).mean(-1),
-        "r_mpkpe": _length(theirs - ours - apart).mean(-1),
-        "joint_vel_error": _length(clip.joint_vel - sim.joint_vel),
-        "ee_pos_error": _length(off).mean(-1),
+        "mpkpe": jnp.linalg.norm(command.target_pos - ours, axis=-1).mean(-1),
+        "r_mpkpe": jnp.linalg.norm(theirs - ours - apart, axis=-1).mean(-1),
+        "joint_vel_error": jnp.linalg.norm(clip.joint_vel - sim.joint_vel, axis=-1),
+        "ee_pos_error": jnp.linalg.norm(off, axis=-1).mean(-1),
         "ee_ori_error": turned.mean(-1),
-        "anchor_error": _length(apart[:, 0]),
+        "anchor_error": jnp.linalg.norm(apart[:, 0], axis=-1),
         "joint_rms": jnp.sqrt(jnp.mean(jnp.square(joints), axis=-1)),
     }
     always = jnp.ones(joints.shape[:1], jnp.float32)
@@ -67,8 +66,3 @@ def end_effectors(env: Env) -> tuple[str, ...]:
     words = ("wrist", "hand", "ankle", "foot")
     bodies = motion_of(env.mdp.scene).bodies
     return tuple(b for b in bodies if any(w in b for w in words)) or bodies[-1:]
-
-
-def _length(vectors: jax.Array) -> jax.Array:
-    """Euclidean norm over the last axis."""
-    return jnp.sqrt(jnp.sum(jnp.square(vectors), axis=-1))

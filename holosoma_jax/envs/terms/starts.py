@@ -82,10 +82,8 @@ def reset_root(
 
     def pose(view: View, nominal: Pose, state: Any, draws: dict[str, jax.Array]) -> Pose:
         del view, state
-        yaw = draws["yaw"]
-        turn = jnp.stack([jnp.cos(yaw / 2), 0.0 * yaw, 0.0 * yaw, jnp.sin(yaw / 2)], -1)
         return nominal._replace(
-            root_quat=rotations.multiply(turn, nominal.root_quat),
+            root_quat=rotations.multiply(rotations.about_z(draws["yaw"]), nominal.root_quat),
             root_lin_vel=draws["lin"],
             root_ang_vel=draws["ang"],
         )

@@ -17,6 +17,7 @@ from holosoma_jax.envs.terms.motion.reference import (
     MotionState,
     align,
     anchors,
+    clip_bounds,
     frames_at,
     motion_of,
     reference,
@@ -107,7 +108,7 @@ def motion_command(*, motion_config: MotionConfig) -> Command:
             bins = bins_of(view.scene)
             probability = sampler.probabilities(state.failures, bins, cfg.sampler)
             frame = sampler.frame_in(bins, sampler.choose(probability, drawn.bin), drawn.within)
-        first, end = _bounds(view, frame)
+        first, end = clip_bounds(view.scene, frame)
         if not evaluation:
             frame = jnp.where(drawn.zero < cfg.start_at_timestep_zero_prob, first, frame)
         return jnp.minimum(frame, end - 2)
@@ -121,7 +122,7 @@ def motion_command(*, motion_config: MotionConfig) -> Command:
         return state.replace(frame=frame, start=where(mask, frame, state.start))
 
     def update(view: View, state: MotionState, draws: dict[str, Any]) -> MotionState:
-        first, end = _bounds(view, state.frame)
+        first, end = clip_bounds(view.scene, state.frame)
         frozen = (state.frame == first) & (draws["freeze"] < cfg.freeze_at_timestep_zero_prob)
         frame = jnp.where(frozen, state.frame, state.frame + 1)
         over = frame >= end
@@ -159,14 +160,6 @@ def motion_command(*, motion_config: MotionConfig) -> Command:
         place=place,
         metrics=metrics,
     )
-
-
-def _bounds(view: View, frame: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """First frame and end [E] int32 of the clips that `frame` [E] lies in."""
-    clips = motion_of(view.scene).clips
-    clip = jnp.asarray(clips.clip)[frame]
-    first = jnp.asarray(clips.start)[clip]
-    return first, first + jnp.asarray(clips.length)[clip]
 
 
 def _noisy_pose(view: View, frame: jax.Array, cfg: MotionConfig, unit: Mapping[str, jax.Array]) -> Pose:
@@ -210,16 +203,16 @@ def errors(view: View, state: MotionState) -> dict[str, jax.Array]:
     (theirs, ours), robot, clip = anchors(view), robot_bodies(view), reference_bodies(view)
     frames, sim = reference(view), view.sim
     per_env: dict[str, jax.Array] = {
-        "error_ref_pos": length(theirs.pos - ours.pos),
+        "error_ref_pos": jnp.linalg.norm(theirs.pos - ours.pos, axis=-1),
         "error_ref_rot": rotations.angle_between(theirs.quat, ours.quat),
-        "error_ref_lin_vel": length(theirs.lin_vel - ours.lin_vel),
-        "error_ref_ang_vel": length(theirs.ang_vel - ours.ang_vel),
-        "error_body_pos": length(state.target_pos - robot.pos).mean(-1),
+        "error_ref_lin_vel": jnp.linalg.norm(theirs.lin_vel - ours.lin_vel, axis=-1),
+        "error_ref_ang_vel": jnp.linalg.norm(theirs.ang_vel - ours.ang_vel, axis=-1),
+        "error_body_pos": jnp.linalg.norm(state.target_pos - robot.pos, axis=-1).mean(-1),
         "error_body_rot": rotations.angle_between(state.target_quat, robot.quat).mean(-1),
-        "error_body_lin_vel": length(clip.lin_vel - robot.lin_vel).mean(-1),
-        "error_body_ang_vel": length(clip.ang_vel - robot.ang_vel).mean(-1),
-        "error_joint_pos": length(frames.joint_pos - sim.joint_pos),
-        "error_joint_vel": length(frames.joint_vel - sim.joint_vel),
+        "error_body_lin_vel": jnp.linalg.norm(clip.lin_vel - robot.lin_vel, axis=-1).mean(-1),
+        "error_body_ang_vel": jnp.linalg.norm(clip.ang_vel - robot.ang_vel, axis=-1).mean(-1),
+        "error_joint_pos": jnp.linalg.norm(frames.joint_pos - sim.joint_pos, axis=-1),
+        "error_joint_vel": jnp.linalg.norm(frames.joint_vel - sim.joint_vel, axis=-1),
     }
     return {name: jnp.mean(value) for name, value in per_env.items()}
 
@@ -227,7 +220,7 @@ def errors(view: View, state: MotionState) -> dict[str, jax.Array]:
 def _success(view: View, state: MotionState) -> dict[str, Any]:
     """(sum, count) of runs through a clip that ended in this step: 1 at its end or a time-out, 0 for a failure."""
     assert view.finished is not None and view.terminated is not None
-    _, end = _bounds(view, state.frame)
+    _, end = clip_bounds(view.scene, state.frame)
     failed = view.finished & view.terminated
     over = (view.finished | (state.frame >= end - 1)) & ~failed
     motion = motion_of(view.scene)
@@ -242,11 +235,6 @@ def _success(view: View, state: MotionState) -> dict[str, Any]:
 
 def _total(flags: jax.Array) -> jax.Array:
     return jnp.sum(flags.astype(jnp.float32))
-
-
-def length(vectors: jax.Array) -> jax.Array:
-    """Euclidean norm over the last axis."""
-    return jnp.sqrt(jnp.sum(jnp.square(vectors), axis=-1))
 
 
 TERMS: dict[str, Callable[..., Any]] = {"motion_command": motion_command}

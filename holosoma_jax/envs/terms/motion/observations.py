@@ -14,6 +14,7 @@ from holosoma_jax import rotations
 from holosoma_jax.config.schema.types import PositiveFloat, PositiveInt
 from holosoma_jax.envs.terms.motion.reference import (
     anchors,
+    clip_bounds,
     frames_at,
     motion_of,
     reference,
@@ -73,12 +74,11 @@ def motion_past(view: View, *, frames: PositiveInt = 10, dt: PositiveFloat = 0.1
 
 def _window(view: View, frames: int, dt: float) -> jax.Array:
     motion, now = motion_of(view.scene), state_of(view).frame
-    clip = jnp.asarray(motion.clips.clip)[now]
-    first, length = jnp.asarray(motion.clips.start)[clip], jnp.asarray(motion.clips.length)[clip]
+    first, end = clip_bounds(view.scene, now)
     stride = max(1, round(abs(dt) / view.control_dt)) * (1 if dt > 0 else -1)
     inverse, parts = rotations.conjugate(robot_bodies(view).row(motion.anchor).quat), []
     for k in range(1, frames + 1):
-        found = frames_at(view, jnp.clip(now + k * stride, first, first + length - 1))
+        found = frames_at(view, jnp.clip(now + k * stride, first, end - 1))
         turned = rotations.multiply(inverse, found.body_quat[:, motion.anchor])
         parts += [found.joint_pos, found.joint_vel, rotations.two_columns(turned)]
     return jnp.concatenate(parts, axis=-1)

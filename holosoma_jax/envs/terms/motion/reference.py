@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
@@ -87,6 +88,14 @@ def motion_of(scene: Scene) -> Motion:
             "preset such as exp:g1-29dof-wbt."
         )
     return found
+
+
+def clip_bounds(scene: Scene, frame: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """First frame and end (last frame + 1) [E] int32 of the clips that `frame` [E] int32 lies in."""
+    clips = motion_of(scene).clips
+    clip = jnp.asarray(clips.clip)[frame]
+    first = jnp.asarray(clips.start)[clip]
+    return first, first + jnp.asarray(clips.length)[clip]
 
 
 def state_of(view: View) -> MotionState:
