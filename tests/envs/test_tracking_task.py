@@ -13,6 +13,7 @@ from holosoma_jax.envs.terms.motion.reference import ASSET, Motion
 from tests.support import tracking
 
 FILE = "motion_config.motion_file"
+FAR = "--termination.terms.bad-tracking.params."
 OBS = "--observation.groups.actor-obs.terms."
 
 
@@ -24,8 +25,23 @@ OBS = "--observation.groups.actor-obs.terms."
         (("exp:g1-29dof-wbt", "command:g1-29dof-locomotion"), ["motion_command", "tracking"]),
         (("exp:g1-29dof-wbt", f"{tracking.KEY}motion-file=g1_dans"), [FILE, "g1_dans", "g1_dance"]),
         (("exp:g1-29dof-wbt", f"{tracking.KEY}motion-file=t1_dance"), [FILE, "g1"]),
-        (("exp:g1-29dof-wbt", f"{tracking.KEY}clip-weights={{g1_squat: 2}}"), ["g1_squat", "g1_dance"]),
-        (("exp:g1-29dof-wbt", f"{tracking.KEY}body-name-ref=[head_link]"), ["body_name_ref", "head_link"]),
+        (
+            ("exp:g1-29dof-wbt", f"{tracking.KEY}clip-weights={{g1_squat: 2}}"),
+            ["motion_config.clip_weights:", "g1_squat", "g1_dance"],
+        ),
+        (
+            (
+                "exp:g1-29dof-wbt",
+                f"{tracking.KEY}body-names-to-track=[pelvis, torso_lnk]",
+                f"{tracking.KEY}body-name-ref=[pelvis]",
+            ),
+            ["motion_config.body_names_to_track:", "torso_lnk", "torso_link"],
+        ),
+        (("exp:g1-29dof-wbt", f"{FAR}bad-motion-body-pos-body-names=[]"), ["bad_motion_body_pos_body_names:"]),
+        (
+            ("exp:g1-29dof-wbt", f"{tracking.KEY}body-name-ref=[head_link]"),
+            ["motion_config.body_name_ref: got [head_link]"],
+        ),
         (("exp:g1-29dof-wbt", f"{OBS}motion-command.func=sin_phase"), ["locomotion_gait"]),
     ],
 )  # fmt: skip

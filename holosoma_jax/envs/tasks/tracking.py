@@ -19,6 +19,7 @@ from holosoma_jax.envs.tasks import tracking_metrics
 from holosoma_jax.envs.terms import registry
 from holosoma_jax.envs.terms.motion.config import MotionConfig
 from holosoma_jax.envs.terms.motion.reference import ASSET, MOTION, Motion, motion_of
+from holosoma_jax.envs.terms.motion.terminations import EARLY
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.motion.batch import concatenate
 from holosoma_jax.motion.clip import Clip
@@ -39,7 +40,7 @@ def build(
     An evaluation runs every clip once: its end is a time-out, and no other clock ends an episode before.
 
     Raises:
-      ConfigError: there is no command `MOTION`, or it names no clip that can be read; see `mdp.bind` for others.
+      ConfigError: there is no command `MOTION`, or it names no clip that can be read; see `bind.bind` for others.
     """
     settings = motion_config(cfg)
     motion = load(settings, robot, 1.0 / bridge.control_dt)
@@ -94,9 +95,9 @@ def load(settings: MotionConfig, robot: Robot, fps: float) -> Motion:
             bodies=settings.body_velocities,
             transitions=transitions,
         )
-        return motion_from(clips, skeleton, settings, fps)
     except ConfigError as error:
         raise ConfigError(f"{_KEY}.{key}: {error}") from error
+    return motion_from(clips, skeleton, settings, fps)
 
 
 def motion_from(clips: list[Clip], skeleton: Skeleton, settings: MotionConfig, fps: float) -> Motion:
@@ -107,15 +108,21 @@ def motion_from(clips: list[Clip], skeleton: Skeleton, settings: MotionConfig, f
     """
     robot, tracked = skeleton.robot, settings.body_names_to_track
     names = distinct([clip.name for clip in clips])
+    for body in tracked:
+        if body not in robot.body_names:
+            raise ConfigError(
+                f"{_KEY}.body_names_to_track: robot '{robot.name}' has no body '{body}'."
+                f"{nearest(body, robot.body_names)}"
+            )
     batch = concatenate(clips, skeleton, tracked, fps)
     for name in settings.clip_weights:
         if name not in names:
             raise ConfigError(
-                f"clip_weights: there is no clip '{name}'.{nearest(name, names)} Clips: {', '.join(names[:8])}."
+                f"{_KEY}.clip_weights: there is no clip '{name}'.{nearest(name, names)} Clips: {', '.join(names[:8])}."
             )
     weights = np.array([settings.clip_weights.get(name, 1.0) for name in names])
     if weights.sum() <= 0.0:
-        raise ConfigError("clip_weights: every clip has weight 0; give one a positive weight.")
+        raise ConfigError(f"{_KEY}.clip_weights: every clip has weight 0; give one a positive weight.")
     return Motion(
         clips=batch._replace(frames=jax.tree.map(jnp.asarray, batch.frames)),
         names=names,
@@ -143,19 +150,18 @@ def explain(cfg: Config, metrics: Mapping[str, float]) -> str | None:
     if not share > 0.5 or term is None:
         return None
     limits = registry.parameters("terminations", "bad_tracking", term.func, term.params)
-    parts = ("bad_ref_pos", "bad_ref_ori", "bad_motion_body_pos")
-    worst = max(parts, key=lambda part: metrics.get(f"Env/bad_tracking/early/{part}", 0.0))
-    error = metrics.get(f"Env/bad_tracking/early/{worst}_error", float("nan"))
-    unit = "" if worst == "bad_ref_ori" else " m"
     cause = {
         "bad_ref_pos": "the anchor's",
         "bad_ref_ori": "the anchor's tilt",
         "bad_motion_body_pos": "a body's",
     }
+    worst = max(cause, key=lambda part: metrics.get(f"Env/bad_tracking/early/{part}", 0.0))
+    error = metrics.get(f"Env/bad_tracking/early/{worst}_error", float("nan"))
+    unit = "" if worst == "bad_ref_ori" else " m"
     return (
-        f"{share:.0%} of the episodes end within 5 steps of their start, most by bad_tracking: {cause[worst]} error "
-        f"is {error:.3f}{unit} on average, above {worst}_threshold = {limits[f'{worst}_threshold']:g}{unit}. Look at "
-        "the clip: python -m holosoma_jax.motion inspect FILE."
+        f"{share:.0%} of the episodes end within {EARLY} steps of their start, most by bad_tracking: {cause[worst]} "
+        f"error is {error:.3f}{unit} on average, above {worst}_threshold = {limits[f'{worst}_threshold']:g}{unit}. "
+        "Look at the clip: python -m holosoma_jax.motion inspect FILE."
     )
 
 

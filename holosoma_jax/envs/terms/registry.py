@@ -1,14 +1,13 @@
 """Terms by name: one table a kind, the check of their parameters, and the records made from them.
 
 *Keyword-only* parameters are what a config may set. A function that has positional ones as well is a term
-without memory, and gets them from the environment. A function (or dataclass) that has none is a factory: it
-returns the kind's record (`terms.term`). A name is looked up in the kind's table, or imported when it reads
+without memory, and gets them from the environment. A function that has none is a factory: it returns the
+kind's record (`terms.term`). A name is looked up in the kind's table, or imported when it reads
 `package.module:function`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import functools
 import importlib
@@ -73,8 +72,6 @@ def no_term(found: object) -> str:
     It must not be called to find out: what a config names may be anything (`os:system`).
     """
     plain = inspect.unwrap(found) if callable(found) else found
-    if inspect.isclass(plain):
-        return "" if dataclasses.is_dataclass(plain) else "the class is no dataclass"
     if not inspect.isfunction(plain):
         return f"it is a {type(found).__name__}, not a Python function"
     settable = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
@@ -116,7 +113,7 @@ def make(kind: str, name: str, func: str, params: Mapping[str, Any]) -> Record |
                 f"{kind} term '{name}': {_wanted(kind)}, got a function with positional parameters."
             )
         return functools.partial(function, **values)
-    returned = function if inspect.isclass(function) else get_type_hints(function).get("return")
+    returned = get_type_hints(function).get("return")
     if not (inspect.isclass(returned) and issubclass(returned, RECORDS[kind])):
         says = f"one of {getattr(returned, '__name__', returned)}" if returned else "no annotation"
         raise ConfigError(f"{kind} term '{name}': {_wanted(kind)}; got {says}.")
@@ -162,7 +159,7 @@ def _settable(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def _checked(where: str, function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """`params` validated against the keyword-only parameters of `function`."""
     signature = _settable(function)
-    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
+    hints = get_type_hints(function, include_extras=True)
     given = {key.replace("-", "_"): value for key, value in params.items()}
     for key in given:
         if key not in signature:
@@ -180,6 +177,8 @@ def _checked(where: str, function: Callable[..., Any], params: Mapping[str, Any]
             values[key] = _adapter(hints.get(key, Any)).validate_python(given[key])
         except ValidationError as error:
             first = error.errors()[0]
+            if isinstance(own := first.get("ctx", {}).get("error"), ConfigError):  # raised by a __post_init__
+                raise ConfigError(f"{where}.{own}") from error
             inner = ".".join([key, *(str(part) for part in first["loc"] if part != "[key]")])
             options = re.findall(r"'(\w+)'", str(first.get("ctx", {}).get("expected", "")))
             hint = nearest(str(first["input"]), options)

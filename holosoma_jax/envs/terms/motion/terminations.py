@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from holosoma_jax import rotations
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.schema.types import PositiveFloat
-from holosoma_jax.envs.terms.motion.reference import anchors, motion_of, robot_bodies, state_of
+from holosoma_jax.envs.terms.motion.reference import anchors, clip_bounds, motion_of, robot_bodies, state_of
 from holosoma_jax.envs.terms.term import Term
 from holosoma_jax.envs.view import View
 
@@ -36,7 +36,12 @@ def bad_tracking(
       bad_motion_body_pos_threshold: m.
       bad_motion_body_pos_body_names: tracked bodies that it holds for.
       height_only: compare heights; False: positions.
+
+    Raises:
+      ConfigError: no body is listed.
     """
+    if not bad_motion_body_pos_body_names:
+        raise ConfigError("bad_motion_body_pos_body_names: is empty; list tracked bodies, e.g. the feet.")
     limits = {
         "bad_ref_pos": bad_ref_pos_threshold,
         "bad_ref_ori": bad_ref_ori_threshold,
@@ -84,7 +89,7 @@ def errors(view: View, bodies: tuple[str, ...], height_only: bool) -> dict[str, 
     tilt = rotations.projected_gravity(theirs.quat)[:, 2] - rotations.projected_gravity(ours.quat)[:, 2]
 
     def size(vectors: jax.Array) -> jax.Array:
-        return jnp.abs(vectors[..., 2]) if height_only else jnp.sqrt(jnp.sum(jnp.square(vectors), -1))
+        return jnp.abs(vectors[..., 2]) if height_only else jnp.linalg.norm(vectors, axis=-1)
 
     return {
         "bad_ref_pos": size(anchor),
@@ -95,9 +100,8 @@ def errors(view: View, bodies: tuple[str, ...], height_only: bool) -> dict[str, 
 
 def motion_ends(view: View) -> jax.Array:
     """The clip's last frame has been reached [E]."""
-    clips, frame = motion_of(view.scene).clips, state_of(view).frame
-    clip = jnp.asarray(clips.clip)[frame]
-    return frame >= jnp.asarray(clips.start)[clip] + jnp.asarray(clips.length)[clip] - 1
+    frame = state_of(view).frame
+    return frame >= clip_bounds(view.scene, frame)[1] - 1
 
 
 TERMS: dict[str, Callable[..., Any]] = {"bad_tracking": bad_tracking, "motion_ends": motion_ends}
