@@ -27,8 +27,8 @@ def bind(cfg: Config, scene: Scene, bridge: BridgeSpec) -> Mdp:
     """Bind every term of a config.
 
     Raises:
-      ConfigError: a term is unknown, of another kind, wrongly parameterised or without effect; the simulator
-        cannot randomise what is asked for; the robot and the bridge disagree.
+      ConfigError: a term is unknown, of another kind, wrongly parameterised or without effect; no reward has a
+        weight; the simulator cannot randomise what is asked for; the robot and the bridge disagree.
     """
     robot = scene.robot
     if bridge.joint_names != robot.joint_names or bridge.body_names != robot.body_names:
@@ -37,6 +37,10 @@ def bind(cfg: Config, scene: Scene, bridge: BridgeSpec) -> Mdp:
             "build the bridge from the same robot record."
         )
     rewards = {n: t for n, t in cfg.reward.terms.items() if t.weight != 0.0}
+    if not rewards:
+        raise ConfigError(
+            "reward.terms: no term has a weight other than 0; give one, e.g. alive: {weight: 1.0}."
+        )
     endings = cfg.termination.terms
     mdp = Mdp(
         scene=scene,
@@ -53,7 +57,7 @@ def bind(cfg: Config, scene: Scene, bridge: BridgeSpec) -> Mdp:
         randomization=_randomization(cfg.randomization),
     )
     _require_effect(mdp, cfg.reward)
-    mdp = _supported(mdp, bridge, cfg.randomization.ignore_unsupported)
+    mdp = _supported(mdp, bridge, cfg.randomization)
     return replace(mdp, groups=observe.build(cfg.observation, mdp.example()))
 
 
@@ -105,7 +109,7 @@ def _require_effect(mdp: Mdp, cfg: RewardConfig) -> None:
                 )
 
 
-def _supported(mdp: Mdp, bridge: BridgeSpec, ignore: bool) -> Mdp:
+def _supported(mdp: Mdp, bridge: BridgeSpec, cfg: RandomizationConfig) -> Mdp:
     """Without the terms whose parameters the simulator cannot change, or ConfigError for the first."""
     view, kept = mdp.example(), {}
     scene, key = view.scene, jax.random.key(0)
@@ -120,15 +124,16 @@ def _supported(mdp: Mdp, bridge: BridgeSpec, ignore: bool) -> Mdp:
         missing = [f for f in params._fields if getattr(params, f) is not None and f not in bridge.randomizes]
         if not missing:
             kept[name] = term
-        elif ignore:
+        elif cfg.ignore_unsupported:
             log.warning(
                 "randomization '%s' skipped: %s cannot change %s.", name, bridge.simulator, missing[0]
             )
             if any(getattr(term, effect) is not None for effect in _OTHER_EFFECTS):
                 kept[name] = replace(term, startup=None, physics=None)
         else:
+            stage = "reset_terms" if name in cfg.reset_terms else "setup_terms"
             raise ConfigError(
-                f"randomization.setup_terms.{name}: simulator '{bridge.simulator}' cannot change "
+                f"randomization.{stage}.{name}: simulator '{bridge.simulator}' cannot change "
                 f"{missing[0]}; use --randomization.ignore_unsupported=True to go on without it."
             )
     return replace(mdp, randomization=kept)

@@ -31,8 +31,14 @@ class Perturbations:
     push intervals shrink by it, and above 1 the longest delay grows by one control step"""
 
 
-_FLOORS = {"friction_range": 0.05, "link_mass_range": 0.1, "kp_range": 0.1, "kd_range": 0.1}
-"""Lower ends that widening must not cross: physics has no negative friction, mass or gain."""
+_FLOORS = {
+    "friction_range": 0.05,
+    "link_mass_range": 0.1,
+    "kp_range": 0.1,
+    "kd_range": 0.1,
+    "rfi_lim_range": 0.0,
+}
+"""Lower ends that widening must not cross: physics has no negative friction, mass, gain or size of noise."""
 
 
 def apply_perturbations(cfg: Config, perturbations: Perturbations) -> Config:

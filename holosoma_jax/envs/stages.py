@@ -62,16 +62,8 @@ def isolate(sim: SimState) -> tuple[SimState, jax.Array]:
     """The state with non-finite environments replaced by zeros (upright), and which they are [E]."""
     finite = [jnp.all(jnp.isfinite(x), axis=tuple(range(1, x.ndim))) for x in sim]
     nonfinite = ~jnp.stack(finite).all(0)
-
-    def clean(x: jax.Array) -> jax.Array:
-        return jnp.where(nonfinite.reshape((-1,) + (1,) * (x.ndim - 1)), jnp.zeros_like(x), x)
-
-    safe = SimState(*(clean(x) for x in sim))
-    rest = upright(jax.tree.map(jnp.zeros_like, safe))
-    return safe._replace(
-        root_quat=where(nonfinite, rest.root_quat, safe.root_quat),
-        body_quat=where(nonfinite, rest.body_quat, safe.body_quat),
-    ), nonfinite
+    rest = upright(jax.tree.map(jnp.zeros_like, sim))
+    return where(nonfinite, rest, sim), nonfinite
 
 
 def _evaluated(
@@ -86,9 +78,9 @@ def _evaluated(
     for name, term in terms.items():
         own, drawn = of(state.terms, kind, name), of(draws.terms, kind, name)
         values[name], states[name] = term.call(term.apply, view, own, draws=drawn)
-        if values[name].shape != shape:
+        if jnp.shape(values[name]) != shape:
             raise ConfigError(
-                f"{kind.removesuffix('s')} '{name}' returned shape {values[name].shape}, expected {shape}: one "
+                f"{kind.removesuffix('s')} '{name}' returned shape {jnp.shape(values[name])}, expected {shape}: one "
                 "value per environment. Reduce over joints, e.g. `.sum(-1)`."
             )
     return values, with_states(state, kind, states)
@@ -97,10 +89,19 @@ def _evaluated(
 def terminations(
     mdp: Mdp, state: TaskState, view: View, draws: Draws
 ) -> tuple[TaskState, jax.Array, jax.Array]:
-    """Who failed, and whose time is up [E] bool."""
+    """Who failed, and whose time is up [E] bool.
+
+    Raises:
+      ConfigError: a term returned another shape or type.
+    """
     values, state = _evaluated("terminations", mdp.terminations, state, view, draws)
     failed = timed_out = jnp.zeros(state.episode_step.shape, bool)
     for name, value in values.items():
+        if value.dtype != bool:
+            raise ConfigError(
+                f"termination '{name}' returned {value.dtype}, expected bool. Compare with a threshold, e.g. "
+                "`height < 0.3`."
+            )
         if name in mdp.timeouts:
             timed_out = timed_out | value
         else:
@@ -130,13 +131,7 @@ def rewards(
 def metrics(mdp: Mdp, state: TaskState, view: View) -> dict[str, Any]:
     """What terms report, and (sum, count) over the episodes that ended, by the maximum length as in holosoma."""
     metrics: dict[str, Any] = {}
-    kinds: tuple[tuple[str, Mapping[str, Any]], ...] = (
-        ("curriculum", mdp.curricula),
-        ("commands", mdp.commands),
-        ("rewards", mdp.rewards),
-        ("terminations", mdp.terminations),
-    )
-    for kind, terms in kinds:
+    for kind, terms in mdp.records.items():
         for name, term in terms.items():
             if term.metrics is not None:
                 reported = term.metrics(view, of(state.terms, kind, name))

@@ -21,6 +21,7 @@ from holosoma_jax.envs.env import Env
 from holosoma_jax.envs.state import TaskState
 from holosoma_jax.envs.terms.term import Command, Curriculum, Randomization, Term, keep, where
 from holosoma_jax.envs.view import View
+from holosoma_jax.robots.robot import Robot
 from tests.envs.test_locomotion import N, standing
 
 SMALL = ("--terrain.terrain-term.num-rows=3", "--terrain.terrain-term.num-cols=2")
@@ -200,6 +201,9 @@ def idle() -> Randomization:
     return Randomization()
 
 
+REWARDS = tuple(compose.load(["exp:g1-29dof"]).reward.terms)
+
+
 def unannotated(*, gain: float = 1.0):
     """Might be anything."""
     raise AssertionError(f"called with {gain}")
@@ -220,6 +224,7 @@ def unannotated(*, gain: float = 1.0):
             ("penalty_curriculum", "penalty_curriculum"),
         ),
         ("", {"penalty_curriculum": "sideways"}, ("penalty_curriculum", "lin_vel_z", "lin_vel_x")),
+        (" ".join(f"--reward.terms.{name}.weight=0" for name in REWARDS), {}, ("reward.terms", "weight")),
         (f"--task={HERE}:HERE", {}, ("task", "str")),
         ("--task=locomotive", {}, ("locomotive", "locomotion")),
     ],
@@ -248,6 +253,64 @@ def test_a_state_keeps_its_shape(key: jax.Array) -> None:
     state, _ = env.init(key)
     with pytest.raises(ConfigError, match=r"'alive'.*float32\[4, 1\].*float32\[4, 2\]"):
         env.post_step(state, standing())
+
+
+def heavier(key: jax.Array, robot: Robot, num_envs: int) -> PhysicsParams:
+    """Twice the mass, in every episode."""
+    return PhysicsParams(mass_ratio=jnp.full((num_envs, robot.num_bodies), 2.0))
+
+
+def test_what_a_simulator_cannot_change_is_named_with_its_stage() -> None:
+    cfg = compose.load(["exp:g1-29dof", *SMALL, f"--training.num-envs={N}"])
+    terms = {"mine": TermConfig(f"{HERE}:heavier")}
+    cfg = replace(cfg, randomization=replace(cfg.randomization, setup_terms={}, reset_terms=terms))
+    robot = robots.configure(robots.load("g1"), cfg.robot)
+    spec = BridgeSpec("test", N, robot.joint_names, robot.body_names, 0.005, 4, frozenset())
+    with pytest.raises(ConfigError, match=r"randomization\.reset_terms\.mine: .*mass_ratio"):
+        envs.make(cfg, robot, terrain.build(cfg.terrain, 0), spec)
+
+
+def falling(view: View, *, force_threshold: float = 0.5) -> jax.Array:
+    """A number where a condition is wanted; its parameter is that of the term whose place it takes."""
+    return force_threshold - view.sim.root_pos[:, 2]
+
+
+def test_a_termination_is_a_condition(key: jax.Array) -> None:
+    env = build("exp:g1-29dof", *SMALL, f"--termination.terms.contact.func={HERE}:falling")
+    state, _ = env.init(key)
+    with pytest.raises(ConfigError, match=r"'contact'.*float32.*bool"):
+        env.post_step(state, standing())
+
+
+def follow() -> Command:
+    """A velocity command that can be set, and says nothing of its range."""
+    return Command(
+        init=lambda key, scene: jnp.zeros((scene.num_envs, 3)),
+        reset=keep,
+        update=lambda view, command: command,
+        steer=lambda command, velocity: velocity,
+    )
+
+
+def test_a_command_to_be_steered_says_its_range() -> None:
+    env = build("exp:g1-29dof", *SMALL, locomotion_command=TermConfig(f"{HERE}:follow"))
+    with pytest.raises(ConfigError, match=r"locomotion_command.*'lin_vel_x'.*ranges"):
+        env.task.steering.limits(env)
+
+
+def measured() -> Term:
+    """An observation that logs the number of environments."""
+    return Term(
+        apply=lambda view, state: (view.sim.joint_vel, state),
+        metrics=lambda view, state: {"observed": jnp.float32(len(view.episode_step))},
+    )
+
+
+def test_observations_may_log_as_well(key: jax.Array) -> None:
+    env = build("exp:g1-29dof", *SMALL, f"--observation.groups.critic-obs.terms.dof-vel.func={HERE}:measured")
+    state, _ = env.init(key)
+    _, result = env.post_step(state, standing())
+    assert float(result.metrics["Env/observed"]) == N
 
 
 def previous() -> Term:

@@ -65,8 +65,18 @@ def _velocity(env: Env) -> Command:
 
 
 def limits(env: Env) -> Mapping[str, tuple[float, float]]:
-    """Range of every axis of the velocity command, m/s and rad/s."""
+    """Range of every axis of the velocity command, m/s and rad/s.
+
+    Raises:
+      ConfigError: the command cannot be steered, or does not say an axis' range.
+    """
     ranges = _velocity(env).ranges or {}
+    for axis in AXES:
+        if axis not in ranges:
+            raise ConfigError(
+                f"command.setup_terms.{VELOCITY}: its term has no range of '{axis}'; pass Command(ranges=...) with "
+                f"{', '.join(AXES)}."
+            )
     return {axis: ranges[axis] for axis in AXES}
 
 

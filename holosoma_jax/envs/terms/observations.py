@@ -1,8 +1,8 @@
 """Observation terms: `View` -> [E, dim], and how each frame looks in the mirror.
 
-A term without noise, scale and history; `envs.observe` adds these. Every function has a twin in
-`MIRRORS`: the permutation and signs of its entries under the left-right reflection in the x-z
-plane, so that symmetry never has to guess a layout.
+A term without noise, scale and history; `envs.observe` adds these. Every function of the locomotion task
+has a twin in `MIRRORS`: the permutation and signs of its entries under the left-right reflection in the
+x-z plane, so that symmetry never has to guess a layout. Those of whole-body tracking have none.
 """
 
 from __future__ import annotations

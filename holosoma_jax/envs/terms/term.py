@@ -1,16 +1,18 @@
 """Terms: records of pure functions with a state of their own, after `optax.GradientTransformation`.
 
-There is one record type a kind. A record is made by a *factory*: a function (or frozen dataclass) whose
-parameters are all keyword-only; a config sets them. All records share these functions:
+There is one record type a kind. A record is made by a *factory*: a function whose parameters are all
+keyword-only; a config sets them. All records share these functions:
 
 - ``init(key, scene) -> state``: the term's state for all environments, a pytree, made once.
 - ``reset(view, mask, state[, draws]) -> state``: the state where episodes begin, ``mask`` [E] bool. It is
   called once for all environments after `init`; there is no simulator state yet then, and ``view.sim`` is
   at rest at the origin.
-- ``draw(key, scene) -> draws``: all that the term draws in one control step. Where a record has `draw`, its
-  other functions get the result as their last argument. The key depends on the step and on the term's kind
-  and name, so a new term does not change what the others draw.
+- ``draw(key, scene) -> draws``: all that the term draws in one control step. Where a record has `draw`, the
+  functions marked ``[, draws]`` get the result as their last argument. The key depends on the step and on the
+  term's kind and name, so a new term does not change what the others draw.
 - ``value(state)``: what other terms see of the state, by default all of it.
+- ``metrics(view, state)``: name -> scalar, or a (sum, count) pair; logged as Env/name. Called once a control step,
+  before the curricula's updates and the resets.
 
 States are checkpointed. A state that is one float for all environments, such as a running average, becomes
 the mean over devices.
@@ -69,6 +71,7 @@ class Record:
     reset: Callable[..., State] | None = None
     draw: Callable[[jax.Array, Scene], Any] | None = None
     value: Callable[[State], Any] = lambda state: state
+    metrics: Callable[[Any, State], Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a state without reset, and for a record without effect."""
@@ -98,8 +101,6 @@ class Term(Record):
     An observation is applied twice a control step: to the state reached (the state it returns is dropped),
     and to the state after resets.
     """
-    metrics: Callable[[Any, State], Mapping[str, Any]] | None = None
-    """as of a `Command`; of a reward or termination"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -118,8 +119,6 @@ class Command(Record):
     """axis -> limits of what it draws: exported with the policy, offered by the viewer"""
     steer: Callable[[State, jax.Array], State] | None = None
     """state, velocity [E, 3] -> state that asks for that velocity (m/s, m/s, rad/s)"""
-    metrics: Callable[[Any, State], Mapping[str, Any]] | None = None
-    """view, state -> name -> scalar, or (sum, count); logged as Env/name. Before the resets"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -137,8 +136,6 @@ class Curriculum(Record):
     """state -> axis -> (low, high), each [] or [E], that the commands draw from instead of their own"""
     spawn_row: Callable[[State], jax.Array] | None = None
     """state -> [E] int32, row of the terrain's tiles that an environment's next episode starts on"""
-    metrics: Callable[[Any, State], Mapping[str, Any]] | None = None
-    """as of a `Command`"""
 
 
 class Actuation(NamedTuple):
