@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import describe, interleave, report
+from benchmarks.machine import describe, interleave, limit_cores, report
 from benchmarks.ppo_update import Clock
 from holosoma_jax.learn.fast_sac import categorical, networks
 from holosoma_jax.learn.fast_sac.compiling import compiler_options, quick_bf16
@@ -34,13 +34,12 @@ INPUTS, HIDDEN, ATOMS = 132, 768, 101
 LAYERS = ((132, 768), (768, 384), (384, 192), (192, 101))
 """Inputs and outputs of a critic's layers."""
 SUPPORT = categorical.Support(-20.0, 20.0, ATOMS)
-BF16 = quick_bf16()
 Alternatives = dict[str, Callable[[], Any]]
 
 
 def ensemble(rows: int) -> Alternatives:
     """Two critics, two layouts."""
-    net = networks.Critic(HIDDEN, ATOMS, bf16=BF16)
+    net = networks.Critic(HIDDEN, ATOMS, bf16=quick_bf16())
     params = tuple(networks.init(net, key, INPUTS) for key in jax.random.split(jax.random.key(0), 2))
     x, wanted = _rows(rows)
 
@@ -183,8 +182,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", help="also write the figures to this JSON file")
     args = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):  # JAX makes as many threads as it may use cores
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
+    limit_cores(args.threads)
     parts = {
         "ensemble": ensemble,
         "products": products,

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import describe, interleave, report
+from benchmarks.machine import describe, interleave, limit_cores, report
 from benchmarks.ppo_update import Clock
 from holosoma_jax.config.schema import FastSacConfig
 from holosoma_jax.learn import fast_sac
@@ -146,16 +146,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="cores that both may use")
     parser.add_argument("--rounds", type=int, default=7)
     precisions = ("float32", "bfloat16")
-    chosen = precisions[quick_bf16()]
-    parser.add_argument("--precision", choices=precisions, default=chosen, help=f"of products; here {chosen}")
+    parser.add_argument("--precision", choices=precisions, help="of products; default: the quicker one here")
     parser.add_argument("--peer-precision", choices=precisions, help="the peer's, if it shall differ")
     parser.add_argument("--peer-compile", action="store_true", help="torch.compile the peer's losses")
     parser.add_argument("--out", help="also write the figures to this JSON file")
     args = parser.parse_args()
-    peer_precision = args.peer_precision or args.precision
-    sizes = Sizes(args.batch, threads=args.threads, precision=args.precision, peer_precision=peer_precision)
-    if hasattr(os, "sched_setaffinity"):  # JAX makes as many threads as it may use cores
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
+    limit_cores(args.threads)
+    precision = args.precision or precisions[quick_bf16()]
+    peer_precision = args.peer_precision or precision
+    sizes = Sizes(args.batch, threads=args.threads, precision=precision, peer_precision=peer_precision)
 
     clocks = {"ours": Clock(), "torch": Clock()}
     device = "cpu" if jax.default_backend() == "cpu" else "cuda"

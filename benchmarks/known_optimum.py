@@ -24,6 +24,7 @@ import numpy as np
 from benchmarks.machine import describe, report
 from holosoma_jax.config.schema import FastSacConfig, OptimizerConfig, PpoConfig
 from holosoma_jax.learn import fast_sac, ppo, replay
+from holosoma_jax.learn.fast_sac.compiling import quick_bf16
 
 A = np.array([[1.0, 0.1], [0.0, 1.0]], np.float32)
 """position and speed; 0.1 s a step"""
@@ -108,14 +109,14 @@ class Run(NamedTuple):
     stretches: int
 
 
-def sac_run() -> Run:
-    """FastSAC: 32 carts, two updates of 128 rows a control step."""
+def sac_run(bf16: bool | None = None) -> Run:
+    """FastSAC: 32 carts, two updates of 128 rows a control step; `bf16` as in `FastSacConfig`."""
     adam = OptimizerConfig(b2=0.95)
     cfg = FastSacConfig(
         actor_hidden_dim=64, critic_hidden_dim=64, num_atoms=51, v_min=-8.0, v_max=2.0, gamma=GAMMA, tau=0.05,
         num_updates=2, policy_frequency=2, batch_size=128, buffer_size=1000, use_symmetry=False,
         actor_learning_rate=1e-3, critic_learning_rate=1e-3, alpha_learning_rate=1e-3,
-        actor_optimizer=adam, critic_optimizer=adam, target_entropy_ratio=0.5,
+        actor_optimizer=adam, critic_optimizer=adam, target_entropy_ratio=0.5, bf16=bf16,
     )  # fmt: skip
     spec, envs, steps = fast_sac.FastSacSpec(2, 2, 1, (REACH,)), 32, 150
 
@@ -228,10 +229,18 @@ def main() -> None:
     )
     parser.add_argument("--out", help="also write the figures to this JSON file")
     parser.add_argument("--plot", help="write the curves to this image (needs matplotlib)")
+    precisions = ("float32", "bfloat16")
+    parser.add_argument(
+        "--precision", choices=precisions, help="of FastSAC's products; default: the quicker one here"
+    )
     args = parser.parse_args()
-    curves, result = {}, {"benchmark": "known_optimum", "gain": best_gain().tolist()}
-    for name, make in RUNS.items():
-        run, began = make(), time.perf_counter()
+    bf16 = quick_bf16() if args.precision is None else args.precision == "bfloat16"
+    curves, result = (
+        {},
+        {"benchmark": "known_optimum", "gain": best_gain().tolist(), "FastSAC in bfloat16": bf16},
+    )
+    for name, run in {"FastSAC": sac_run(bf16), "PPO": ppo_run()}.items():
+        began = time.perf_counter()
         values = excess(run)
         samples = np.arange(len(values)) * run.steps * run.envs
         curves[name] = samples, values

@@ -23,6 +23,15 @@ def describe() -> dict[str, object]:
     }
 
 
+def limit_cores(count: int) -> None:
+    """Let this process use `count` cores, where the platform can do so; to be called before JAX is used.
+
+    JAX makes one thread for each core it may use when its backend starts, and they keep the cores they had then.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+
+
 def interleave(tasks: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """Seconds that each task says it took in each round, in turns so that a busy machine hurts all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in tasks}

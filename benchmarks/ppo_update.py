@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import describe, interleave, report
+from benchmarks.machine import describe, interleave, limit_cores, report
 from holosoma_jax.config.schema import OptimizerConfig, PpoConfig
 from holosoma_jax.learn import ppo
 
@@ -200,8 +200,7 @@ def main() -> None:
     parser.add_argument("--out", help="also write the figures to this JSON file")
     args = parser.parse_args()
     sizes = Sizes(args.num_envs, hidden=tuple(args.hidden), threads=args.threads)
-    if hasattr(os, "sched_setaffinity"):  # JAX makes as many threads as it may use cores
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
+    limit_cores(args.threads)
 
     clocks = {"ours": Clock(), "rsl_rl": Clock()}
     peer = theirs(sizes, clocks["rsl_rl"])
