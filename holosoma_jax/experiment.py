@@ -56,6 +56,7 @@ def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Rob
     """
     if evaluation:
         cfg = replace(cfg, training=replace(cfg.training, devices=1))
+    learner = load_learner(cfg)
     devices = Devices(cfg.training.devices)
     num_envs = cfg.training.num_envs
     if not evaluation:
@@ -74,10 +75,13 @@ def build(cfg: Config, *, evaluation: bool = False, adapt: Callable[[Robot], Rob
         devices=devices.count,
         axis_name=AXIS,
     )
-    own = replace(bridge.spec, num_envs=num_envs // devices.count)
-    env = envs.make(cfg, robot, ground, own, evaluation=evaluation)
-    learner = load_learner(cfg)
-    return Setup(cfg, robot, ground, bridge, env, learner, learner_spec(cfg, env, robot, learner))
+    try:
+        own = replace(bridge.spec, num_envs=num_envs // devices.count)
+        env = envs.make(cfg, robot, ground, own, evaluation=evaluation)
+        return Setup(cfg, robot, ground, bridge, env, learner, learner_spec(cfg, env, robot, learner))
+    except BaseException:
+        bridge.close()
+        raise
 
 
 def simulator_config(cfg: Config) -> SimulatorConfig:
