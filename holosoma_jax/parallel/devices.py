@@ -120,18 +120,18 @@ class Devices:
 
     def first(self, tree: Any) -> Any:
         """What the first device of this process holds, without the device axis."""
+        return self._held(tree, 0)
+
+    def each(self, tree: Any) -> list[Any]:
+        """What every device of this process holds, without the device axis; nothing leaves its device."""
+        return [self._held(tree, d) for d in range(self.count)]
+
+    def _held(self, tree: Any, d: int) -> Any:
         if self.axis_name is None:
             return tree
         return _first_row(
-            jax.tree.map(lambda x: x.addressable_data(0) if isinstance(x, jax.Array) else x, tree)
+            jax.tree.map(lambda x: x.addressable_data(d) if isinstance(x, jax.Array) else x[d : d + 1], tree)
         )
-
-    def each(self, tree: Any) -> list[Any]:
-        """What every device of this process holds, on the host."""
-        if self.axis_name is None:
-            return [tree]
-        tree = jax.tree.map(np.asarray, tree)
-        return [jax.tree.map(lambda x, d=d: x[d], tree) for d in range(self.count)]
 
     def one(self, tree: Any) -> Any:
         """Shapes and types of what one device holds of `tree`."""
