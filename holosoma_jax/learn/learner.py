@@ -5,7 +5,7 @@ module, named in the config or on the command line::
 
     python -m holosoma_jax.train exp:g1-29dof algo:my_package.my_learner:LEARNER
 
-docs/new_learner.md writes one in 100 lines.
+docs/new_learner.md says what each function is given.
 """
 
 from __future__ import annotations

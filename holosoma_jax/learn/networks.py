@@ -42,11 +42,24 @@ def uniform_bias(fan_in: int) -> Callable[..., jax.Array]:
     return init
 
 
+def dense(width: int, in_dim: int, dot_general: Any = None, name: str | None = None) -> nn.Dense:
+    """A linear layer that starts as U(-1/sqrt(in), 1/sqrt(in)), weights and biases, as PyTorch's does.
+
+    dot_general: of its product; None: `jax.lax.dot_general`.
+    """
+    return nn.Dense(
+        width,
+        kernel_init=nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
+        bias_init=uniform_bias(in_dim),
+        dot_general=dot_general,
+        name=name,
+    )
+
+
 class Mlp(nn.Module):
     """Linear layers with an activation between them and a linear output: [..., in] -> [..., out].
 
-    Weights and biases start as U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of PyTorch's linear
-    layer and so of holosoma.
+    Weights and biases start as in PyTorch and so in holosoma (`dense`).
     """
 
     hidden: tuple[int, ...]
@@ -56,9 +69,8 @@ class Mlp(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Apply the network to `x` [..., in]."""
-        kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
         for i, width in enumerate((*self.hidden, self.out)):
-            x = nn.Dense(width, kernel_init=kernel_init, bias_init=uniform_bias(x.shape[-1]))(x)
+            x = dense(width, x.shape[-1])(x)
             x = ACTIVATIONS[self.activation](x) if i < len(self.hidden) else x
         return x
 

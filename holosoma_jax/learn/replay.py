@@ -104,8 +104,8 @@ def sample(replay: Replay, key: jax.Array, cfg: FastSacConfig, axis_size: int = 
     """Transitions for `cfg.num_updates` updates of `cfg.batch_size / axis_size` rows each.
 
     Within an update every environment is drawn equally often, or, where the rows do not divide by the
-    environments, once more for some at random; the control step of each
-    row is drawn uniformly from those that are kept, with replacement.
+    environments, once more for some at random; the control step of each row is drawn uniformly from those
+    that are kept, with replacement.
 
     Args:
       replay: a buffer with at least one control step.

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
-from typing import Protocol
 
 from bridges.protocol import Physics
 from holosoma_jax.experiment import Setup
+from holosoma_jax.loggers.sinks import Sink
 from holosoma_jax.parallel import processes
 from holosoma_jax.rollout import device_bridge, seeding
 from holosoma_jax.rollout.state import IterationStats, StepInfo
@@ -28,14 +28,6 @@ _EARLY = 20
 """log lines after which a simulator's buffers have seen robots fall, stand and be pushed"""
 
 log = logging.getLogger(__name__)
-
-
-class Sink(Protocol):
-    """A place where numbers go."""
-
-    def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Take in the numbers of iteration `step`."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def test_two_updates() -> None:
         learner: updates.Learner, rows: Rows, noise: dict[str, jax.Array]
     ) -> tuple[updates.Learner, updates.Metrics]:
         learner, metrics = updates.critic_step(learner, rows, noise["next"], hyper, state.static)
-        learner = updates.actor_step(learner, rows, noise["policy"], hyper, state.static)
+        learner = updates.actor_step(learner, rows, noise["policy"], state.static)
         return updates.polyak_update(learner, hyper), metrics
 
     for u in ("0", "1"):

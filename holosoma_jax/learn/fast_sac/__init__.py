@@ -1,4 +1,4 @@
-"""FastSAC, soft actor-critic for thousands of environments; the whole interface is in `learner`."""
+"""FastSAC, soft actor-critic for thousands of environments; `learner` shows how its functions go together."""
 
 from __future__ import annotations
 

@@ -28,25 +28,8 @@ import jax
 from holosoma_jax.learn import normalizer
 from holosoma_jax.learn.arrays import ACTOR_OBS
 from holosoma_jax.learn.fast_sac import loss, networks, squashed
-from holosoma_jax.learn.fast_sac.batch import FastSacBatch, check_batch, check_obs
-from holosoma_jax.learn.fast_sac.loss import Losses, Metrics, actor_loss, critic_loss
-from holosoma_jax.learn.fast_sac.optimize import update
-from holosoma_jax.learn.fast_sac.state import (
-    FastSacHyper,
-    FastSacSpec,
-    FastSacState,
-    FastSacStatic,
-    Optimizers,
-    apply_new_hyperparams,
-    hyper_from,
-    init,
-)
-
-__all__ = [
-    "FastSacBatch", "FastSacExtras", "FastSacHyper", "FastSacSpec", "FastSacState", "FastSacStatic",
-    "Losses", "Metrics", "Optimizers", "act", "actor_loss", "apply_new_hyperparams", "check_batch",
-    "critic_loss", "hyper_from", "init", "mode", "policy_fn", "update",
-]  # fmt: skip
+from holosoma_jax.learn.fast_sac.batch import check_obs
+from holosoma_jax.learn.fast_sac.state import FastSacState
 
 Observations = Mapping[str, jax.Array]
 """Observation group -> [N, dim], raw; 'actor_obs' is read."""

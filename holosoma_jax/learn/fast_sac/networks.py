@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from holosoma_jax.learn.networks import Params, uniform_bias
+from holosoma_jax.learn.networks import Params, dense
 from holosoma_jax.learn.products import bf16_dot_general
 
 CriticParams: TypeAlias = tuple[Params, ...]
@@ -21,17 +21,6 @@ CriticParams: TypeAlias = tuple[Params, ...]
 
 NORM_EPS = 1e-5
 """Added to the variance inside the root of a layer norm."""
-
-
-def dense(width: int, in_dim: int, bf16: bool, name: str | None = None) -> nn.Dense:
-    """A linear layer that starts as U(-1/sqrt(in), 1/sqrt(in)), weights and biases, as PyTorch's does."""
-    return nn.Dense(
-        width,
-        kernel_init=nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
-        bias_init=uniform_bias(in_dim),
-        dot_general=_product(bf16),
-        name=name,
-    )
 
 
 def _product(bf16: bool) -> Callable[..., jax.Array]:
@@ -49,7 +38,7 @@ class Trunk(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Apply the layers to `x` [..., in]."""
         for width in (self.hidden, self.hidden // 2, self.hidden // 4):
-            x = dense(width, x.shape[-1], self.bf16)(x)
+            x = dense(width, x.shape[-1], _product(self.bf16))(x)
             if self.layer_norm:
                 x = nn.LayerNorm(NORM_EPS, use_fast_variance=False)(x)
             x = nn.silu(x)
@@ -101,7 +90,7 @@ class Critic(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Logits [..., atoms] for [normalised observation, action] vectors `x` [..., in]."""
         z = Trunk(self.hidden, self.layer_norm, self.bf16, name="trunk")(x)
-        return dense(self.atoms, z.shape[-1], self.bf16, name="head")(z)
+        return dense(self.atoms, z.shape[-1], _product(self.bf16), name="head")(z)
 
 
 def actor(net: Actor, params: Params, obs: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -48,9 +48,9 @@ def update(
 ) -> tuple[FastSacState, Metrics]:
     """Learn from one batch: `num_updates` updates of critics and temperature, some of the actor.
 
-    In this order: the normaliser's statistics move once, by the states and
-    successors of the whole batch; then each update takes its rows, adds their mirror images,
-    normalises both, and steps critics, temperature, actor if it is its turn, and target.
+    In this order: the normaliser's statistics move once, by the states and successors of the whole batch;
+    then each update takes its rows, adds their mirror images, normalises both, and steps critics,
+    temperature, actor if it is its turn, and target.
 
     Args:
       state: the learner; safe to donate.
@@ -158,7 +158,7 @@ def step(
     learner, metrics = critic_step(learner, rows, noise(next_key), hyper, static, axis_name, loss.critic)
     learner = jax.lax.cond(
         actor_turn,
-        lambda learner: actor_step(learner, rows, noise(policy_key), hyper, static, axis_name, loss.actor),
+        lambda learner: actor_step(learner, rows, noise(policy_key), static, axis_name, loss.actor),
         lambda learner: learner,
         learner,
     )
@@ -229,7 +229,6 @@ def actor_step(
     learner: Learner,
     rows: Rows,
     noise: jax.Array,
-    hyper: FastSacHyper,
     static: FastSacStatic,
     axis_name: str | None = None,
     loss: ActorLoss = losses.actor_loss,

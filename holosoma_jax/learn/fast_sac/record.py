@@ -7,18 +7,17 @@ from functools import partial
 from typing import Any
 
 from holosoma_jax.config.schema import FastSacConfig
-from holosoma_jax.learn import replay
-from holosoma_jax.learn.fast_sac import learner as fast_sac
+from holosoma_jax.learn import fast_sac, replay
+from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS
+from holosoma_jax.learn.fast_sac import FastSacSpec, FastSacState, Losses
 from holosoma_jax.learn.fast_sac.compiling import compiler_options
-from holosoma_jax.learn.fast_sac.loss import Losses
-from holosoma_jax.learn.fast_sac.state import FastSacSpec, FastSacState
 from holosoma_jax.learn.learner import ConsoleMetric, Learner, LearnerSpec, ReplayFns
 
 
 def spec(of: LearnerSpec) -> FastSacSpec:
     """Dimensions, the range of actions, mirror."""
     dims = of.obs_dims
-    return FastSacSpec(dims["actor_obs"], dims["critic_obs"], of.action_dim, of.action_reach, of.mirror)
+    return FastSacSpec(dims[ACTOR_OBS], dims[CRITIC_OBS], of.action_dim, of.action_reach, of.mirror)
 
 
 def apply_new_hyperparams(

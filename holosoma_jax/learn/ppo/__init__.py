@@ -1,4 +1,4 @@
-"""Proximal policy optimisation; the whole interface is in `learner`."""
+"""Proximal policy optimisation as pure functions of one state; `learner` shows how they go together."""
 
 from __future__ import annotations
 

@@ -28,25 +28,10 @@ from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS
 from holosoma_jax.learn.ppo import gaussian
 from holosoma_jax.learn.ppo import loss as losses
 from holosoma_jax.learn.ppo.batch import PpoBatch, check_batch, check_obs
-from holosoma_jax.learn.ppo.loss import KL, Loss, Metrics, Minibatch, ppo_loss
+from holosoma_jax.learn.ppo.loss import Loss, Metrics, ppo_loss
 from holosoma_jax.learn.ppo.optimize import optimize, prepare
-from holosoma_jax.learn.ppo.state import (
-    Pair,
-    PpoHyper,
-    PpoSpec,
-    PpoState,
-    apply_new_hyperparams,
-    hyper_from,
-    init,
-    reset_optimizer,
-)
+from holosoma_jax.learn.ppo.state import PpoState
 from holosoma_jax.learn.symmetry import reflect
-
-__all__ = [
-    "KL", "Loss", "Metrics", "Minibatch", "Pair", "PpoBatch", "PpoExtras", "PpoHyper", "PpoSpec", "PpoState",
-    "act", "apply_new_hyperparams", "hyper_from", "init", "mode", "observe", "optimize", "policy_fn",
-    "ppo_loss", "prepare", "reset_optimizer", "update", "value",
-]  # fmt: skip
 
 Observations = Mapping[str, jax.Array]
 """Observation group -> [N, dim], raw; 'actor_obs' and 'critic_obs' are read."""

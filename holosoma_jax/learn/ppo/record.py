@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from holosoma_jax.config.schema import PpoConfig
+from holosoma_jax.learn import ppo
+from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS
 from holosoma_jax.learn.learner import ConsoleMetric, Learner, LearnerSpec, takes_arguments
-from holosoma_jax.learn.ppo import learner as ppo
-from holosoma_jax.learn.ppo.batch import PpoBatch
-from holosoma_jax.learn.ppo.loss import KL
-from holosoma_jax.learn.ppo.state import ACTOR_OBS, CRITIC_OBS, PpoSpec, PpoState
+from holosoma_jax.learn.ppo import KL, PpoBatch, PpoSpec, PpoState
 
 
 def spec(of: LearnerSpec) -> PpoSpec:
