@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bridges import checks
-from bridges.protocol import Array, BridgeSpec, Physics, PhysicsParams, StalePhysicsError
+from bridges import checks, specs
+from bridges.protocol import Array, BridgeSpec, Physics, StalePhysicsError
 
 _SERIAL = itertools.count(1)
 
@@ -54,22 +54,17 @@ class Stateful:
         """Environments where `mask`, int32."""
         return np.flatnonzero(checks.array("mask", mask, (self.spec.num_envs,), np.bool_)).astype(np.int32)
 
+    def _param_shapes(self) -> specs.Shapes:
+        """Of the fields of `PhysicsParams`."""
+        return specs.param_shapes(self.spec.num_envs, len(self.spec.joint_names), len(self.spec.body_names))
+
     def _rows(self, prefix: str, fields: Mapping[str, Array], ids: np.ndarray) -> dict[str, np.ndarray]:
         """Rows `ids` of the fields of a pose or a push, checked; what the other rows hold does not matter."""
-        e, widths = self.spec.num_envs, {"root_quat": 4}
-        for name in ("joint_pos", "joint_vel"):
-            widths[name] = len(self.spec.joint_names)
-        rows = {}
+        shapes = specs.pose_shapes(self.spec.num_envs, len(self.spec.joint_names))
+        push, rows = (self.spec.num_envs, 3), {}
         for name, value in fields.items():
             label = prefix + name
-            rows[name] = checks.finite(label, checks.array(label, value, (e, widths.get(name, 3)))[ids], ids)
+            rows[name] = checks.finite(label, checks.array(label, value, shapes.get(name, push))[ids], ids)
             if name == "root_quat":
                 checks.unit(label, rows[name], ids)
         return rows
-
-
-def param_shapes(spec: BridgeSpec) -> dict[str, tuple[int, ...]]:
-    """Field of `PhysicsParams` -> its shape."""
-    e, bodies = spec.num_envs, len(spec.body_names)
-    shapes = {"mass_ratio": (e, bodies), "com_offset": (e, bodies, 3), "friction": (e,)}
-    return {name: shapes.get(name, (e, len(spec.joint_names))) for name in PhysicsParams._fields}

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bridges import checks, exchange
+from bridges import checks, exchange, specs
 from bridges.isaacgym.asset import robot_urdf
 from bridges.isaacgym.install import interpreter
 from bridges.isaacgym.program import STATE, program
@@ -27,7 +27,6 @@ from bridges.mujoco import model as mujoco_model
 from bridges.mujoco import readout, targets
 from bridges.protocol import (
     Array,
-    BridgeSpec,
     Ground,
     Physics,
     PhysicsParams,
@@ -38,7 +37,7 @@ from bridges.protocol import (
 from bridges.remote.process import Worker
 from bridges.remote.program import StartError
 from bridges.remote.unpack import split
-from bridges.stateful import Stateful, Token, param_shapes
+from bridges.stateful import Stateful, Token
 
 if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
@@ -73,19 +72,9 @@ class IsaacGymBridge(Stateful):
         self_collisions: bool = False,
     ):
         super().__init__()
-        if num_envs < 1:
-            raise ValueError(f"num_envs: got {num_envs}, wanted 1 or more.")
-        python, settings = interpreter(cfg), cfg.config
-        self.spec = BridgeSpec(
-            simulator="isaacgym",
-            num_envs=num_envs,
-            joint_names=robot.joint_names,
-            body_names=robot.body_names,
-            physics_dt=1.0 / settings.sim.fps,
-            decimation=settings.sim.control_decimation,
-            randomizes=frozenset(PhysicsParams._fields),
-            repeatable=False,  # PhysX keeps contacts from step to step that cannot be saved
-        )
+        # PhysX keeps contacts from step to step that cannot be saved.
+        self.spec = specs.spec("isaacgym", cfg, robot, num_envs, repeatable=False)
+        python = interpreter(cfg)
         self._robot = robot
         model = mujoco_model.build(robot, Ground(), cfg)
         self._layout = readout.layout(model, robot)
@@ -109,25 +98,14 @@ class IsaacGymBridge(Stateful):
     def init(self) -> Token:
         """Fresh environments: nominal parameters, robots at their initial pose and at rest."""
         self._check_open()
-        e, robot, everyone = self.spec.num_envs, self._robot, np.ones(self.spec.num_envs, bool)
+        e = self.spec.num_envs
         if not self.worker.alive:
             self._params = {}
             self.worker.start()
-        self._put_params(
-            {name: np.full_like(value, np.nan) for name, value in self._params.items()}, everyone
-        )
+        nominal = {name: np.full_like(value, np.nan) for name, value in self._params.items()}
+        self._put_params(nominal, np.ones(e, bool))
         self._params = {}
-        self._place(
-            np.arange(e),
-            Pose(
-                np.tile(robot.init_pos, (e, 1)),
-                np.tile(robot.init_quat, (e, 1)),
-                np.zeros((e, 3)),
-                np.zeros((e, 3)),
-                np.tile(robot.default_joint_pos, (e, 1)),
-                np.zeros((e, robot.num_joints)),
-            )._asdict(),
-        )
+        self._place(np.arange(e), specs.initial_pose(self._robot, e)._asdict())
         return self._next()
 
     def reset(self, physics: Physics, mask: Array, pose: Pose) -> tuple[Token, SimState]:
@@ -167,7 +145,7 @@ class IsaacGymBridge(Stateful):
         """
         self._use(physics)
         ids, given = self._ids(mask), {}
-        shapes = param_shapes(self.spec)
+        shapes = self._param_shapes()
         for name, value in params._asdict().items():
             if value is not None:
                 label = f"params.{name}"
@@ -219,7 +197,7 @@ class IsaacGymBridge(Stateful):
         }
         required["lost"] = ((e,), np.dtype(np.bool_))
         extra: dict[str, checks.Format] = {
-            f"params/{name}": (shape, float32) for name, shape in param_shapes(self.spec).items()
+            f"params/{name}": (shape, float32) for name, shape in self._param_shapes().items()
         }
         arrays = {name: np.asarray(value) for name, value in state.items()}
         checks.state(arrays, required, extra)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bridges import specs
 from bridges.isaacgym.asset import triangles
 from bridges.protocol import BridgeSpec, Ground
 from bridges.remote.program import Program
-from bridges.stateful import param_shapes
 
 if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
@@ -77,7 +77,9 @@ def program(
         "torque_offset": ((e, spec.decimation, joints), np.float32),
         "mask": ((e,), np.bool_),
     }
-    arrays |= {f"params/{name}": (shape, np.float32) for name, shape in param_shapes(spec).items()}
+    arrays |= {
+        f"params/{name}": (shape, np.float32) for name, shape in specs.param_shapes(e, joints, bodies).items()
+    }
     prefix = os.path.dirname(os.path.dirname(os.path.abspath(python)))
     libraries = os.pathsep.join(filter(None, [f"{prefix}/lib", os.environ.get("LD_LIBRARY_PATH", "")]))
     return Program(

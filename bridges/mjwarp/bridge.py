@@ -1,6 +1,6 @@
 """MuJoCo Warp: many environments of one robot, on a GPU (or, for tests, on the CPU), inside JAX programs.
 
-The model is that of the MuJoCo bridge (`mujoco_model`): PD control is the engine's own, evaluated at
+The model is that of the MuJoCo bridge (`bridges.mujoco.model`): PD control is the engine's own, evaluated at
 every physics sub-step. The physics value is the whole state, so every method is a pure function: it
 may be called inside jit and scan, or outside. What a control step returns describes the state *after*
 it, contact forces apart: those are of its last sub-step.
@@ -12,6 +12,7 @@ A diverged environment (a value became non-finite or huge) does not disturb the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from bridges import checks
+from bridges import checks, specs
 from bridges.mjwarp import model, start, state, usage
 from bridges.mjwarp.params import Writer
 from bridges.mjwarp.programs import DevicePrograms, Programs
 from bridges.mjwarp.state import Physics, Usage
 from bridges.mujoco import readout, targets
-from bridges.protocol import Array, BridgeSpec, Ground, PhysicsParams, Pose, SimState
+from bridges.protocol import Array, Ground, PhysicsParams, Pose, SimState
 
 if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
@@ -77,9 +78,8 @@ class MjwarpBridge:
         devices: int = 1,
         axis_name: str = "devices",
     ):
-        if num_envs < 1:
-            raise ValueError(f"num_envs: got {num_envs}, wanted 1 or more.")
-        settings, sim = cfg.config.mujoco_warp, cfg.config.sim
+        spec = specs.spec("mjwarp", cfg, robot, num_envs, traceable=True)
+        settings = cfg.config.mujoco_warp
         where = start.devices(devices)
         device = where[0]
         graph, loops, graphs = start.graph_mode(device, settings.cuda_graph)
@@ -93,22 +93,13 @@ class MjwarpBridge:
             ]
         built = each[0]
         self.model = built.host
-        self.spec = BridgeSpec(
-            simulator="mjwarp",
-            num_envs=num_envs,
-            joint_names=robot.joint_names,
-            body_names=robot.body_names,
-            physics_dt=1.0 / sim.fps,
-            decimation=sim.control_decimation,
-            randomizes=frozenset(PhysicsParams._fields),
-            traceable=True,
-            repeatable=not device.is_cuda,  # a GPU lists contacts in the order in which it finds them
-        )
+        # A GPU lists contacts in the order in which it finds them.
+        self.spec = replace(spec, repeatable=not device.is_cuda)
         self._settings, self._robot, self._nominal = settings, robot, built.nominal
         self._layout = readout.layout(built.host, robot)
         fixed = settings.foot_friction == "fixed"
         self._targets = targets.targets(built.host, robot, fixed_foot_friction=fixed)
-        programs = [Programs(built, sim.control_decimation, graph) for built in each]
+        programs = [Programs(built, spec.decimation, graph) for built in each]
         self._programs = programs[0] if devices == 1 else DevicePrograms(programs, axis_name)
         with start.room(num_envs), start.kernels_being_loaded():
             self._programs.load()
@@ -250,10 +241,9 @@ class MjwarpBridge:
 
     def _rows(self, prefix: str, fields: Mapping[str, Array], mask: Array) -> dict[str, Array]:
         """The fields, checked; in environments outside of `mask` any value will do."""
-        e, widths = self.spec.num_envs, {"root_quat": 4}
-        for name in ("joint_pos", "joint_vel"):
-            widths[name] = len(self.spec.joint_names)
-        return {n: self._array(prefix + n, x, (e, widths.get(n, 3)), mask) for n, x in fields.items()}
+        shapes = specs.pose_shapes(self.spec.num_envs, len(self.spec.joint_names))
+        push = (self.spec.num_envs, 3)
+        return {n: self._array(prefix + n, x, shapes.get(n, push), mask) for n, x in fields.items()}
 
     def _array(
         self,

@@ -1,6 +1,6 @@
 """Plain MuJoCo on the CPU: many environments of one robot, stepped by `mujoco.batch` on all cores.
 
-PD control is the engine's own: one affine actuator a joint (`mujoco_model`), evaluated at every
+PD control is the engine's own: one affine actuator a joint (`bridges.mujoco.model`), evaluated at every
 physics sub-step from the current joint state and clipped to the torque limit. What a control step
 returns describes the state *after* it, contact forces apart: those are of its last sub-step.
 
@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
-from bridges import checks, exchange
+from bridges import checks, exchange, specs
 from bridges.mujoco import model, readout, targets
 from bridges.mujoco.engine import Engine
 from bridges.mujoco.state import Coordinates
 from bridges.protocol import (
     Array,
-    BridgeSpec,
     Ground,
     Physics,
     PhysicsParams,
@@ -63,24 +62,14 @@ class MujocoBridge(Stateful):
         self_collisions: bool = False,
     ):
         super().__init__()
-        if num_envs < 1:
-            raise ValueError(f"num_envs: got {num_envs}, wanted 1 or more.")
+        self.spec = specs.spec("mujoco", cfg, robot, num_envs)
         _keep_folders_clean()
-        settings = cfg.config
+        settings = cfg.config.mujoco
         self.model = model.build(robot, ground, cfg, self_collisions=self_collisions)
-        self.spec = BridgeSpec(
-            simulator="mujoco",
-            num_envs=num_envs,
-            joint_names=robot.joint_names,
-            body_names=robot.body_names,
-            physics_dt=1.0 / settings.sim.fps,
-            decimation=settings.sim.control_decimation,
-            randomizes=frozenset(PhysicsParams._fields),
-        )
         self._robot = robot
-        self._threads = settings.mujoco.num_threads or machine.usable_cores()
+        self._threads = settings.num_threads or machine.usable_cores()
         self._layout = readout.layout(self.model, robot)
-        fixed = settings.mujoco.foot_friction == "fixed"
+        fixed = settings.foot_friction == "fixed"
         self._targets = targets.targets(self.model, robot, fixed_foot_friction=fixed)
         self._engine: Engine
         self._latest: Coordinates  # read-only
@@ -90,16 +79,7 @@ class MujocoBridge(Stateful):
         """Fresh environments: nominal parameters, robots at their initial pose and at rest."""
         self._check_open()
         engine, e, robot = self._fresh_engine(), self.spec.num_envs, self._robot
-        zeros = np.zeros((e, 3))
-        pose = Pose(
-            root_pos=np.tile(robot.init_pos, (e, 1)),
-            root_quat=np.tile(robot.init_quat, (e, 1)),
-            root_lin_vel=zeros,
-            root_ang_vel=zeros,
-            joint_pos=np.tile(robot.default_joint_pos, (e, 1)),
-            joint_vel=np.zeros((e, robot.num_joints)),
-        )
-        engine.place(np.arange(e, dtype=np.int32), pose._asdict())
+        engine.place(np.arange(e, dtype=np.int32), specs.initial_pose(robot, e)._asdict())
         self._engine = engine
         self._hand_over(engine.observe(np.zeros((e, robot.num_bodies, 3), np.float32)))
         return self._next()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from bridges import specs
 from holosoma_jax.robots.robot import Robot
 
 INERTIAL = frozenset({"mass_ratio", "com_offset", "armature_ratio"})
@@ -26,9 +27,7 @@ class Targets:
 
     def shape(self, name: str, num_envs: int) -> tuple[int, ...]:
         """Shape of the field `name` of `PhysicsParams`."""
-        bodies, joints = len(self.bodies), len(self.dofs)
-        shapes = {"mass_ratio": (bodies,), "com_offset": (bodies, 3), "friction": ()}
-        return (num_envs, *shapes.get(name, (joints,)))
+        return specs.param_shapes(num_envs, len(self.dofs), len(self.bodies))[name]
 
 
 def targets(model: mujoco.MjModel, robot: Robot, *, fixed_foot_friction: bool) -> Targets:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bridges import checks
+from bridges import checks, specs
 from bridges.protocol import (
     Array,
     BridgeSpec,
@@ -24,7 +24,7 @@ from bridges.remote.adapter import settings_of
 from bridges.remote.process import Worker
 from bridges.remote.program import Program
 from bridges.remote.unpack import unpacker
-from bridges.stateful import Stateful, Token, param_shapes
+from bridges.stateful import Stateful, Token
 
 if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
@@ -73,7 +73,6 @@ class RemoteBridge(Stateful):
             described[name] = tuple(described[name])
         described["randomizes"] = frozenset(described["randomizes"])
         self.spec = BridgeSpec(**described)
-        self._param_shapes = param_shapes(self.spec)
         self._unpack = unpacker(worker, [(f"out/{name}", name) for name in SimState._fields])
         self._given: SimState
 
@@ -113,11 +112,11 @@ class RemoteBridge(Stateful):
         self._use(physics)
         self._ids(mask)
         self._put("mask", mask)
-        flags = 0
+        flags, shapes = 0, self._param_shapes()
         for bit, (name, value) in enumerate(params._asdict().items()):
             if value is not None:
                 label = f"params.{name}"
-                self._put(f"params/{name}", checks.array(label, value, self._param_shapes[name]))
+                self._put(f"params/{name}", checks.array(label, value, shapes[name]))
                 flags |= 1 << bit
         self.worker.call("randomize", flags)
         return self._next()
@@ -176,23 +175,19 @@ def adapter_program(
     """What the worker is to run: `bridges.remote.adapter` around the bridge that `cfg` names."""
     remote, sim = cfg.config.remote, cfg.config.sim
     e, joints, bodies = num_envs, robot.num_joints, robot.num_bodies
-    widths = {"root_quat": 4, "joint_pos": joints, "joint_vel": joints}
     arrays: dict[str, tuple[tuple[int, ...], type]] = {"mask": ((e,), np.bool_)}
-    arrays |= {f"pose/{name}": ((e, widths.get(name, 3)), np.float32) for name in Pose._fields}
+    arrays |= {f"pose/{name}": (shape, np.float32) for name, shape in specs.pose_shapes(e, joints).items()}
     arrays |= {
         "targets": ((e, joints), np.float32),
         "torque_offset": ((e, sim.control_decimation, joints), np.float32),
         "lin": ((e, 3), np.float32),
         "ang": ((e, 3), np.float32),
     }
-    spec = BridgeSpec(
-        cfg.name, e, robot.joint_names, robot.body_names, 1.0 / sim.fps, sim.control_decimation, frozenset()
-    )
-    arrays |= {f"params/{name}": (shape, np.float32) for name, shape in param_shapes(spec).items()}
-    for name in SimState._fields:
-        width = widths.get(name.removeprefix("body_"), widths.get(name, 4 if "quat" in name else 3))
-        of_bodies = name.startswith("body_") or name == "contact_force"
-        arrays[f"out/{name}"] = ((e, bodies, width) if of_bodies else (e, width), np.float32)
+    for prefix, shapes in (
+        ("params", specs.param_shapes(e, joints, bodies)),
+        ("out", specs.state_shapes(e, joints, bodies)),
+    ):
+        arrays |= {f"{prefix}/{name}": (shape, np.float32) for name, shape in shapes.items()}
     return Program(
         title=cfg.name,
         backend="bridges.remote.adapter",
