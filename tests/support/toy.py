@@ -347,6 +347,7 @@ def fast_sac(**changes: Any) -> Config:
         "actor_hidden_dim": 16,
         "critic_hidden_dim": 16,
         "num_atoms": 21,
+        "bf16": False,  # the same products on every machine
         "save_interval": 12,
         "logging_interval": 4,
     }
