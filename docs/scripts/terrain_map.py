@@ -15,7 +15,7 @@ from matplotlib.colors import LightSource
 from holosoma_jax.config import compose
 from holosoma_jax.config.schema import TerrainTermConfig
 from holosoma_jax.envs import terrain
-from holosoma_jax.envs.terrain.tiles import TILES
+from holosoma_jax.envs.terrain.tiles import GRADED_BY_ROW, TILES, WHOLE_STEPS
 
 TARGET = Path(__file__).parents[1] / "images" / "terrain-mix.png"
 SEED = 42
@@ -25,13 +25,13 @@ def main() -> None:
     """Draw and save."""
     cfg = compose.load(["exp:g1-29dof", f"--training.seed={SEED}"]).terrain
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(13, 4.3), width_ratios=[1.75, 1], layout="constrained"
+        1, 2, figsize=(13, 4.9), width_ratios=[1.75, 1], layout="constrained"
     )
     _draw_map(left, terrain.build(cfg, SEED), cfg.terrain_term)
     right.axis("off")
     right.set_title("one tile of each kind, relief exaggerated", loc="left", fontsize=11)
     for index, name in enumerate(TILES):
-        place = (0.02 + 0.34 * (index % 3), 0.58 - 0.55 * (index // 3), 0.3, 0.4)
+        place = (0.02 + 0.34 * (index % 3), 0.72 - 0.36 * (index // 3), 0.3, 0.24)
         _draw_tile(right.inset_axes(place), name, cfg.terrain_term)
     figure.savefig(TARGET, dpi=80)
 
@@ -54,8 +54,10 @@ def _draw_map(axes: Axes, built: terrain.Terrain, term: TerrainTermConfig) -> No
 
 def _draw_tile(axes: Axes, name: str, term: TerrainTermConfig) -> None:
     drawn = TILES[name](np.random.default_rng(3), (80, 80), 0.9, term)
-    tile = np.trunc(drawn / term.vertical_scale) * term.vertical_scale + 0.0  # whole steps, as on the map
-    exaggeration = 1.5 if "slope" in name else 8.0
+    tile = drawn  # whole steps, as on the map
+    if name not in WHOLE_STEPS:
+        tile = np.trunc(drawn / term.vertical_scale) * term.vertical_scale + 0.0
+    exaggeration = 1.5 if name in GRADED_BY_ROW else 8.0
     low, high = tile.min() - 0.01, tile.max() + 0.01
     light = LightSource(315, 35)
     shaded = light.shade(

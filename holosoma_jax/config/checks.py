@@ -46,9 +46,12 @@ def _check_relations(config: Config, refuse: Refuse) -> None:
     tiles = ground.terrain_config
     if ground.mesh_type == "trimesh" and sum(tiles.values()) <= 0:
         refuse("terrain.terrain_term.terrain_config", tiles, "a probability above 0 for some kind of tile")
-    low, high = ground.amplitude_range
-    if not 0 <= low <= high:
-        refuse("terrain.terrain_term.amplitude_range", [low, high], "[low, high] with 0 <= low <= high")
+    if ground.mesh_type == "load_obj" and not ground.obj_file_path:
+        refuse("terrain.terrain_term.obj_file_path", "", "the mesh to load: an OBJ, STL or PLY file")
+    for name in ("amplitude_range", "stair_height_range"):
+        low, high = getattr(ground, name)
+        if not 0 <= low <= high:
+            refuse(f"terrain.terrain_term.{name}", [low, high], "[low, high] with 0 <= low <= high")
 
 
 def _check_processes(training: TrainingConfig, refuse: Refuse) -> None:

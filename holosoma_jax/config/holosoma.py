@@ -68,6 +68,9 @@ DIFFERENT: Mapping[Path, str] = {
         "tion-startup.params.friction-range",
         "terrain.terrain_term.dynamic_friction": "friction is drawn: --randomization.setup-terms.randomize-fri"
         "ction-startup.params.friction-range",
+        "terrain.terrain_term.tile_mesh": "the mesh is loaded once: robots of different environments do not meet",
+        "terrain.terrain_term.env_origin_in_tile": "starts are spread over the mesh: num_rows x num_cols of them",
+        "terrain.terrain_term.step_width_range": "see --terrain.terrain-term.stair-width and stair-height-range",
         "command.reset_terms": "setup_terms hold all of a command",
         "command.step_terms": "setup_terms hold all of a command",
         "curriculum.reset_terms": "setup_terms hold all of a curriculum",

@@ -77,10 +77,11 @@ def _sizes(config: Config) -> Iterator[tuple[float, str, Mapping[str, tuple[floa
 
 def _check_terrain(config: Config, refuse: Refuse) -> None:
     term, key = config.terrain.terrain_term, "terrain.terrain_term"
-    rows, cols = (max(1, int(n * term.scale_factor)) for n in (term.num_rows, term.num_cols))
+    counted = 1.0 if term.mesh_type == "load_obj" else term.scale_factor
+    rows, cols = (max(1, int(n * counted)) for n in (term.num_rows, term.num_cols))
     if rows * cols > 1_000_000:
         name = "num_rows" if term.num_rows / 10 > term.num_cols / 20 else "num_cols"
-        name = "scale_factor" if term.scale_factor > 100 else name
+        name = "scale_factor" if counted > 100 else name
         refuse(f"{key}.{name}", getattr(term, name), f"less: there would be {rows * cols:,} tiles")
     if term.mesh_type != "trimesh":
         return

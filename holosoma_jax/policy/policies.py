@@ -117,7 +117,9 @@ def _from_checkpoint(where: str) -> PolicySource:
         mode = jax.jit(learner.mode)
         return Policy(f"{path} ({learner.iteration_name} {meta.step})", lambda obs: mode(state, obs))
 
-    return PolicySource(path, run_dir.of(path.parent).path, open_run.saved_config(path), lambda robot: robot, policy)
+    return PolicySource(
+        path, run_dir.of(path.parent).path, open_run.saved_config(path), lambda robot: robot, policy
+    )
 
 
 def _from_file(

@@ -18,7 +18,7 @@ from holosoma_jax.config.trust import Saved
 from holosoma_jax.files import replacing
 from holosoma_jax.loggers import wandb_files
 from holosoma_jax.parallel import processes
-from holosoma_jax.runs import checkpoint, origin, robot_files, run_dir
+from holosoma_jax.runs import checkpoint, origin, robot_files, run_dir, terrain_file
 from holosoma_jax.runs.checkpoint import DamagedCheckpoint, Meta
 from holosoma_jax.runs.lock import FILE as LOCK_FILE
 from holosoma_jax.runs.lock import Lock, locked
@@ -122,6 +122,7 @@ def _created(cfg: Config) -> Iterator[tuple[Lock, RunDir]]:
             try:
                 lock = held.enter_context(locked(run.path))
                 robot_files.keep(cfg.robot.asset, run.path)
+                terrain_file.keep(cfg.terrain, run.path)
             except OSError as error:
                 raise run_dir.unwritable(run.path, error) from None
             yield lock, run
@@ -187,7 +188,7 @@ def _replace(path: Path, content: bytes) -> None:
 def _has_content(path: Path) -> bool:
     """Whether `path`, in a run's folder, is more than what every run has from the beginning."""
     if path.is_dir():
-        return path.name != robot_files.FOLDER
+        return path.name not in (robot_files.FOLDER, terrain_file.FOLDER)
     return path.name not in _FROM_THE_START and path.stat().st_size > 0
 
 
@@ -233,6 +234,8 @@ def saved_config(path: str | Path) -> Saved:
     changes: dict[str, Any] = {"training": {"checkpoint": None}}
     if robot := robot_files.kept(run.path):
         changes["robot"] = {"asset": robot}
+    if mesh := terrain_file.kept(run.path):
+        changes["terrain"] = {"terrain_term": {"obj_file_path": mesh}}
     return Saved(keys.overlay(config, changes), run.path)
 
 

@@ -114,6 +114,38 @@ def test_slopes_grow_with_the_row(kind: str) -> None:
     np.testing.assert_allclose(steep[1], 0.27 * 2.95, atol=0.01 if kind == "smooth_slope" else 0.11)
 
 
+@pytest.mark.parametrize("kind, sign", [("stairs_up", 1.0), ("stairs_down", -1.0)])
+def test_stairs_are_whole_steps(kind: str, sign: float) -> None:
+    """Row 5 of 10: steps of 0.05 + 0.5 * (0.2 - 0.05) = 0.125 m, 0.3 m wide, up to a platform of 2 m and more."""
+    built = terrain.build(mix({kind: 1.0}), 0)
+    assert built.ground.heights is not None
+    square = sign * built.ground.heights[400 + 80 * 5 : 400 + 80 * 6, 400:480]
+    # 80 points in a row: three of each step, then the platform of 80 - 2 * 27 = 26 points, 2.5 m
+    wanted = 0.125 * np.repeat(np.r_[np.arange(9), 9, np.arange(8, -1, -1)], [3] * 9 + [26] + [3] * 9)
+    np.testing.assert_allclose(square[40], wanted, atol=1e-6)
+    np.testing.assert_allclose(square[:, 40], wanted, atol=1e-6)
+    np.testing.assert_array_equal(square, square.T)
+    np.testing.assert_allclose(
+        built.tile_origins[:, 0, 2], sign * 9 * (0.05 + 0.015 * np.arange(10)), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("height, unit", [(0.15, 0.005), (0.07, 0.001), (0.23, 0.01)])
+def test_a_step_keeps_its_height(height: float, unit: float) -> None:
+    """0.15 / 0.005 is less than 30 in floating point; a step must not lose a unit to that."""
+    built = terrain.build(
+        mix({"stairs_up": 1.0}, stair_height_range=(height, height), vertical_scale=unit), 0
+    )
+    assert built.ground.heights is not None
+    levels = np.unique(built.ground.heights)
+    np.testing.assert_allclose(levels, height * np.arange(10), atol=1e-6)
+
+
+def test_kinds_without_a_share_change_no_map() -> None:
+    a, b = (terrain.build(mix(kinds), 4).ground.heights for kinds in (MIX, MIX | {"stairs_up": 0.0}))
+    np.testing.assert_array_equal(a, b)
+
+
 def test_scale_factor_shrinks_the_map() -> None:
     built = terrain.build(mix(scale_factor=0.5), 0)
     assert built.tile_origins.shape == (5, 10, 3)

@@ -14,7 +14,7 @@ import pytest
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.robots.record import first_difference, record
-from holosoma_jax.runs import robot_files
+from holosoma_jax.runs import robot_files, terrain_file
 from holosoma_jax.runs.open_run import open_run, saved_config
 from holosoma_jax.training import run_state
 from tests.support import toy
@@ -41,6 +41,22 @@ def test_a_run_works_without_the_folder_it_was_begun_with(folder: Path, tmp_path
     assert robots.load(asset).joint_names[0] == "neck"
     moved = run.folder.path.rename(tmp_path / "elsewhere")
     assert robots.load(saved_config(moved).config["robot"]["asset"]).name == "mybot"
+
+
+def test_a_mesh_is_kept_with_the_run_that_walks_on_it(tmp_path: Path) -> None:
+    mesh = tmp_path / "hill.obj"
+    mesh.write_text("v 0 0 0\nv 4 0 0\nv 0 4 0\nf 1 2 3\n")
+    cfg = toy.config(output_dir=str(tmp_path / "logs"))
+    term = replace(cfg.terrain.terrain_term, mesh_type="load_obj", obj_file_path=str(mesh))
+    with open_run(replace(cfg, terrain=replace(cfg.terrain, terrain_term=term))) as run:
+        (run.folder.path / "metrics.jsonl").write_text("{}\n")
+    text = mesh.read_text()
+    mesh.unlink()
+    moved = run.folder.path.rename(tmp_path / "elsewhere")
+    kept = Path(saved_config(moved).config["terrain"]["terrain_term"]["obj_file_path"])
+    assert kept.is_relative_to(moved) and kept.read_text() == text
+    with open_run(toy.config(output_dir=str(tmp_path / "logs"))) as other:
+        assert terrain_file.kept(other.folder.path) is None
 
 
 def test_robots_of_the_package_are_not_copied(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ from holosoma_jax.config.schema.types import (
 Length = Annotated[float, Field(gt=0, le=10_000)]
 """m; single precision loses millimetres beyond."""
 LengthOrZero = Annotated[float, Field(ge=0, le=10_000)]
-TerrainKind = Literal["flat", "rough", "low_obstacles", "smooth_slope", "rough_slope"]
+TerrainKind = Literal[
+    "flat", "rough", "low_obstacles", "smooth_slope", "rough_slope", "stairs_up", "stairs_down"
+]
 """Kinds of tile that `envs.terrain` can make."""
 
 
@@ -196,34 +198,42 @@ class SpawnConfig:
 class TerrainTermConfig:
     """The ground."""
 
-    mesh_type: Literal["plane", "trimesh"] = "plane"
-    """Infinite plane, or a generated height field."""
+    mesh_type: Literal["plane", "trimesh", "load_obj"] = "plane"
+    """Infinite plane, a height field of generated tiles, or one made from a mesh file."""
+    obj_file_path: PathText = ""
+    """load_obj: the mesh, an OBJ, STL or PLY file in metres; its coordinates are the world's."""
+    up_axis: Literal["y", "z"] | None = None
+    """load_obj: the file's axis that points up; default: z, and a file that looks otherwise is refused."""
     horizontal_scale: Length = 0.1
     """m between height samples."""
     vertical_scale: Length = 0.005
     """m per integer height step."""
     border_size: LengthOrZero = 40.0
-    """m of flat ground around the tiles."""
+    """m of flat ground around the tiles, or of ground at its edge's height around a mesh."""
     terrain_length: Length = 8.0
     """m, tile size along x."""
     terrain_width: Length = 8.0
     """m, tile size along y."""
     num_rows: PositiveInt = 10
-    """Tiles along x."""
+    """Tiles along x; load_obj: places to start along x, spread over the mesh."""
     num_cols: PositiveInt = 20
-    """Tiles along y."""
+    """Tiles along y; load_obj: places to start along y."""
     terrain_config: dict[TerrainKind, NonNegativeFloat] = field(default_factory=dict)
     """Probability of each kind of tile."""
     max_slope: Annotated[float, Field(ge=0, le=10)] = 0.3
     """Slope kinds: rise over run at difficulty 1."""
     platform_size: LengthOrZero = 2.0
-    """m, flat top of slope kinds."""
+    """m, flat top of slope kinds and stairs."""
     amplitude_range: tuple[LengthOrZero, LengthOrZero] = (0.01, 0.05)
     """m, noise of rough slopes."""
+    stair_height_range: tuple[Length, Length] = (0.05, 0.2)
+    """m, one step of the stairs: the first in the first row, growing towards the second in later rows."""
+    stair_width: Length = 0.3
+    """m from one step of the stairs to the next, in whole height samples."""
     slope_threshold: PositiveFloat = 0.75
     """Read for the sake of holosoma's configs; a height grid has no vertical walls (docs/terrain.md)."""
     scale_factor: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    """Shrinks or grows the whole map."""
+    """Shrinks or grows the whole map; load_obj: multiplies the mesh's coordinates."""
     spawn: SpawnConfig = field(default_factory=SpawnConfig)
 
 

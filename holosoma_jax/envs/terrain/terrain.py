@@ -11,7 +11,8 @@ import numpy as np
 from bridges.protocol import Ground
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.schema import SpawnConfig, TerrainConfig, TerrainTermConfig
-from holosoma_jax.envs.terrain.tiles import DIFFICULTIES, GRADED_BY_ROW, TILES
+from holosoma_jax.envs.terrain import mesh
+from holosoma_jax.envs.terrain.tiles import DIFFICULTIES, GRADED_BY_ROW, TILES, WHOLE_STEPS
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +65,13 @@ def build(cfg: TerrainConfig, seed: int) -> Terrain:
     the grid's pitch nor the tiles' features, as in holosoma.
 
     Raises:
-      ConfigError: an unknown kind of tile, no kind with a probability, or tiles too small.
+      ConfigError: an unknown kind of tile, no kind with a probability, tiles too small, or a mesh that is no terrain.
     """
     term = cfg.terrain_term
+    if term.mesh_type == "load_obj":
+        ground, origins = mesh.build(term, term.num_rows, term.num_cols)
+        kinds = np.full(origins.shape[:2], "mesh", dtype="<U16")
+        return Terrain(ground, _read_only(origins), _read_only(kinds), term.spawn)
     rows, cols = (max(1, int(n * term.scale_factor)) for n in (term.num_rows, term.num_cols))
     size = np.floor(np.array([term.terrain_length, term.terrain_width]) * term.scale_factor)
     if size.min() < 1.0:
@@ -81,9 +86,12 @@ def build(cfg: TerrainConfig, seed: int) -> Terrain:
     ground = Ground()
     if term.mesh_type == "trimesh":
         ground = _build_map(term, seed, size, origins, kinds)
-    for array in (origins, kinds):
-        array.flags.writeable = False
-    return Terrain(ground, origins, kinds, term.spawn)
+    return Terrain(ground, _read_only(origins), _read_only(kinds), term.spawn)
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
 
 
 def _build_map(
@@ -106,7 +114,8 @@ def _build_map(
             tile = TILES[kind](rng, shape, difficulty, term)
             x, y = border + i * shape[0], border + j * shape[1]
             # whole steps, truncated toward zero; the spawn height is taken before that, as in holosoma
-            heights[x : x + shape[0], y : y + shape[1]] = np.trunc(tile / step) * step
+            whole = tile if kind in WHOLE_STEPS else np.trunc(tile / step) * step
+            heights[x : x + shape[0], y : y + shape[1]] = whole
             origins[i, j, 2] = tile[middle].max()
             kinds[i, j] = kind
     heights.flags.writeable = False

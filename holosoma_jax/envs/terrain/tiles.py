@@ -13,8 +13,10 @@ import numpy as np
 from holosoma_jax.config.schema import TerrainTermConfig
 
 DIFFICULTIES = (0.5, 0.75, 0.9)
-"""drawn per tile; the slopes grow with the tile's row instead"""
-GRADED_BY_ROW = frozenset({"smooth_slope", "rough_slope"})
+"""drawn per tile; slopes and stairs grow with the tile's row instead"""
+GRADED_BY_ROW = frozenset({"smooth_slope", "rough_slope", "stairs_up", "stairs_down"})
+WHOLE_STEPS = frozenset({"stairs_up", "stairs_down"})
+"""kinds whose heights are whole height steps already: truncating them could take one off"""
 
 Shape = tuple[int, int]
 Tile = Callable[[np.random.Generator, Shape, float, TerrainTermConfig], np.ndarray]
@@ -69,10 +71,38 @@ def rough_slope(
     return smooth_slope(rng, shape, difficulty, cfg) + bumps
 
 
+def stairs_up(
+    rng: np.random.Generator, shape: Shape, difficulty: float, cfg: TerrainTermConfig
+) -> np.ndarray:
+    """Square rings of steps that rise to a platform; as many as there is room for.
+
+    A step is `cfg.stair_width` wide in whole cells, the cell of its riser included, and as high as
+    `cfg.stair_height_range` says at this difficulty, in whole height steps.
+    """
+    del rng
+    low, high = cfg.stair_height_range
+    unit = cfg.vertical_scale * cfg.scale_factor
+    rise = max(1, round((low + difficulty * (high - low)) / unit)) * unit
+    width = max(1, round(cfg.stair_width / cfg.horizontal_scale))
+    inward = [np.minimum(np.arange(n), np.arange(n)[::-1]) for n in shape]
+    ring = np.minimum(inward[0][:, None], inward[1][None])
+    flat_ring = int((min(shape) - 1) / 2 - cfg.platform_size / 2 / cfg.horizontal_scale)
+    return rise * np.minimum(ring // width, max(0, flat_ring) // width)
+
+
+def stairs_down(
+    rng: np.random.Generator, shape: Shape, difficulty: float, cfg: TerrainTermConfig
+) -> np.ndarray:
+    """`stairs_up` below zero: a pit with steps on all sides."""
+    return 0.0 - stairs_up(rng, shape, difficulty, cfg)
+
+
 TILES: dict[str, Tile] = {
     "flat": flat,
     "rough": rough,
     "low_obstacles": low_obstacles,
     "smooth_slope": smooth_slope,
     "rough_slope": rough_slope,
+    "stairs_up": stairs_up,
+    "stairs_down": stairs_down,
 }
