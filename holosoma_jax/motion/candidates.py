@@ -106,7 +106,15 @@ def coordinates(
     places = [robot.joint_names.index(n) for n in columns]
     joints[:, places] = radians * raw.joint_pos[frames][:, list(columns.values())]
     quat = orientation(raw.root_rot[frames], labels.quaternion, radians)
-    return np.concatenate([metres * raw.root_pos[frames], quat, joints], 1)
+    qpos = np.concatenate([metres * raw.root_pos[frames], quat, joints], 1)
+    if raw.root_body is None:
+        return qpos
+    if raw.root_body not in robot.body_names:
+        raise ConfigError(
+            f"{raw.file}: its poses are of body '{raw.root_body}', which robot '{robot.name}' does not have."
+            f"{nearest(raw.root_body, robot.body_names)}"
+        )
+    return skeleton.carried_by(raw.root_body, qpos)
 
 
 def orientation(stored: np.ndarray, kind: str, radians: float = 1.0) -> np.ndarray:

@@ -73,6 +73,17 @@ class Skeleton:
             pos[t], quat[t] = data.xpos[1:], data.xquat[1:]
         return pos, quat
 
+    def carried_by(self, body: str, qpos: np.ndarray) -> np.ndarray:
+        """Coordinates [T, 7 + J] of the root, where `qpos` has the pose of `body` in its place."""
+        row = self.robot.body_names.index(body)
+        at_origin = qpos.copy()
+        at_origin[:, :7] = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+        pos, quat = self.poses(at_origin)
+        out = qpos.copy()
+        out[:, 3:7] = rotations.multiply(qpos[:, 3:7], rotations.conjugate(quat[:, row]))
+        out[:, :3] = qpos[:, :3] - rotations.rotate(out[:, 3:7], pos[:, row])
+        return out
+
     def center_of_mass(self, qpos: np.ndarray) -> np.ndarray:
         """The robot's centre of mass [T, 3] at `qpos` [T, 7 + J]."""
         model, data = self.model, self._data

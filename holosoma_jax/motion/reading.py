@@ -167,8 +167,11 @@ def _clip(raw: Raw, skeleton: Skeleton, found: Recognised, *, stored: bool) -> C
         "object_quat": object_quat,
         "provenance": origin,
     }
-    fps = float(raw.fps or ASSUMED_FPS)
-    computed = clips.from_trajectory(skeleton, raw.name, fps, reading.qpos, **fields)
+    fps, qvel = float(raw.fps or ASSUMED_FPS), None
+    if raw.commanded:
+        qvel = clips.velocities(reading.qpos, fps)
+        qvel[:, 6:] = _joint_velocities(raw, skeleton, found)
+    computed = clips.from_trajectory(skeleton, raw.name, fps, reading.qpos, qvel, **fields)
     if stored:
         qvel, bodies = _stored(raw, skeleton, found)
         return clips.with_bodies(skeleton, raw.name, fps, reading.qpos, qvel, bodies, **fields)
@@ -189,8 +192,6 @@ def _stored(raw: Raw, skeleton: Skeleton, found: Recognised) -> tuple[np.ndarray
         raise ConfigError(
             f"{raw.file}: {raw.format} stores no body poses with velocities; use computed bodies."
         )
-    if raw.joint_vel is None:
-        raise ConfigError(f"{raw.file}: lacks joint velocities; use computed bodies.")
     rows = []
     for name in names:
         while name not in reading.rows and (parent := skeleton.fixed_parent(name)) is not None:
@@ -200,7 +201,15 @@ def _stored(raw: Raw, skeleton: Skeleton, found: Recognised) -> tuple[np.ndarray
         rows.append(reading.rows[name])
     quat = orientation(bodies.quat[:, rows], reading.labels.quaternion)
     pos, lin_vel, ang_vel = bodies.pos[:, rows], bodies.lin_vel[:, rows], bodies.ang_vel[:, rows]
-    joint_vel = np.zeros((len(pos), skeleton.robot.num_joints))
-    places = [skeleton.robot.joint_names.index(n) for n in reading.columns]
-    joint_vel[:, places] = raw.joint_vel[:, list(reading.columns.values())]
-    return np.concatenate([lin_vel[:, 0], ang_vel[:, 0], joint_vel], 1), Bodies(pos, quat, lin_vel, ang_vel)
+    qvel = np.concatenate([lin_vel[:, 0], ang_vel[:, 0], _joint_velocities(raw, skeleton, found)], 1)
+    return qvel, Bodies(pos, quat, lin_vel, ang_vel)
+
+
+def _joint_velocities(raw: Raw, skeleton: Skeleton, found: Recognised) -> np.ndarray:
+    """The file's own [T, J] rad/s in the robot's order; 0 of joints that it lacks."""
+    if raw.joint_vel is None:
+        raise ConfigError(f"{raw.file}: lacks joint velocities; use computed bodies.")
+    joint_vel = np.zeros((len(raw.joint_vel), skeleton.robot.num_joints))
+    places = [skeleton.robot.joint_names.index(n) for n in found.reading.columns]
+    joint_vel[:, places] = raw.joint_vel[:, list(found.reading.columns.values())]
+    return joint_vel

@@ -130,12 +130,13 @@ def recognise(
     fitting = _distinct(_close_to_best([m for m in measured if m[1].fits]))
     if len(measured) == 1:
         labels, figures, _ = measured[0]
-        if not figures.fits and not any(wanted.values()):
+        if not figures.fits and not (any(wanted.values()) or raw.commanded):
             raise ConfigError(
                 f"{raw.file}: {raw.format}: its one reading ({labels.text()}) does not fit: {figures.text()}."
             )
         if not figures.fits:
-            notes = (*notes, f"the reading that was asked for does not fit: {figures.text()}")
+            whose = "the file's one reading" if raw.commanded else "the reading that was asked for"
+            notes = (*notes, f"{whose} does not fit: {figures.text()}")
         why = f"{figures.text()}; the only reading"
     elif len(fitting) == 1 or (fitting and raw.conventional and _best(fitting)[0] == open_readings[0]):
         if len(fitting) > 1:  # a robot that stands still all the time

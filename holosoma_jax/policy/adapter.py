@@ -12,7 +12,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import EnvSpec, ObservationTerm
 from holosoma_jax.policy import observation_names
 from holosoma_jax.policy.loaded import LoadedPolicy
-from holosoma_jax.policy.observation_names import JOINT_TERMS
+from holosoma_jax.policy.observation_names import JOINT_TERMS, TWICE_JOINTS
 from holosoma_jax.robots.robot import Robot
 
 
@@ -92,6 +92,8 @@ def make(
                 )
             if part.term in JOINT_TERMS:
                 columns = [int(joint) for joint in joints]
+            elif part.term in TWICE_JOINTS:
+                columns = [int(joint) + half for half in (0, num_joints) for joint in joints]
             else:
                 columns = list(range(ours.dim) if part.entries is None else part.entries)
             entries += [(ours, column) for column in columns]

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 
 from holosoma_jax import robots
-from holosoma_jax.config import compose
+from holosoma_jax.config import compose, keys
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.motion.formats import policy_graph
 from holosoma_jax.policy import adapter, observation_names
 from holosoma_jax.policy.loaded import INPUT_NAME, LoadedPolicy
 from holosoma_jax.robots.robot import Robot
 
 PRESETS: Mapping[str, str] = {"g1": "g1-29dof", "t1": "t1-29dof", "k1": "k1-22dof"}
-"""Robot -> the preset that a policy file without a config is run with."""
+"""Robot -> the preset that a policy file without a config is run with; with ``-wbt`` that of motion tracking."""
+MOTION = "motion_command"
+"""The command term that follows a clip."""
 
 
 def make(
@@ -35,10 +38,14 @@ def make(
     """
     if config is not None:
         result = dict(config)
+        _require_task(file, result)
     else:
         asset = asset or _robot_of(file)
-        preset = f"exp:{PRESETS.get(asset, PRESETS['g1'])}"
-        cfg = compose.load([preset, "simulator:mujoco", "terrain:terrain-locomotion-plane"])
+        preset = PRESETS.get(asset, PRESETS["g1"])
+        terrain = "terrain:terrain-locomotion-plane"
+        if file.clip:
+            preset, terrain = f"{preset}-wbt", "terrain:terrain-plane"
+        cfg = compose.load([f"exp:{preset}", "simulator:mujoco", terrain])
         result = compose.to_mapping(cfg)
         result["robot"]["asset"] = asset
         adapter.joint_index(file, robots.load(asset))
@@ -57,10 +64,51 @@ def make(
             result["simulator"]["config"][engine]["integrator"] = "implicitfast"
     if dt := meta.get("control_dt"):
         result["simulator"]["config"]["sim"]["control_decimation"] = _decimation(file, float(dt), result)
-    if ranges := meta.get("command_ranges"):
+    ranges = meta.get("command_ranges")
+    if ranges and not file.clip:
         params = result["command"]["setup_terms"]["locomotion_command"]["params"]
         params["command_ranges"] = dict(params["command_ranges"]) | dict(ranges)
     return result
+
+
+def follow_clip(config: Mapping[str, Any], file: LoadedPolicy) -> dict[str, Any]:
+    """`config` with the clip inside `file` as what is tracked, with its bodies and anchor where it names them.
+
+    Args:
+      config: a tracking config, as `compose.to_mapping` writes it.
+      file: a policy with a clip.
+    """
+    bodies, anchor = policy_graph.bodies_of(file.metadata)
+    motion: dict[str, Any] = {
+        "motion_file": str(file.path),
+        "motion_dir": "",
+        "enable_default_pose_prepend": False,  # the clip has what it was exported with
+        "enable_default_pose_append": False,
+        "body_velocities": "computed",
+    }
+    if bodies is not None:
+        motion["body_names_to_track"] = list(bodies)
+    if anchor is not None:
+        motion["body_name_ref"] = [anchor]
+    command = {"setup_terms": {MOTION: {"params": {"motion_config": motion}}}}
+    result = keys.overlay(config, {"command": command})
+    result["command"]["setup_terms"][MOTION]["params"]["motion_config"]["clip_weights"] = {}  # of other names
+    return result
+
+
+def _require_task(file: LoadedPolicy, config: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a given config is of another task than the file."""
+    tracks = MOTION in config["command"]["setup_terms"]
+    if file.clip and not tracks:
+        raise ConfigError(
+            f"{file.path}: tracks the motion clip that it holds, the given config has no '{MOTION}'; leave the config "
+            "out, or give one such as exp:g1-29dof-wbt."
+        )
+    if tracks and not file.clip:
+        raise ConfigError(
+            f"{file.path}: holds no motion clip, the given config tracks one; leave the config out, or give one such "
+            "as exp:g1-29dof."
+        )
 
 
 def _robot_of(file: LoadedPolicy) -> str:
@@ -115,7 +163,7 @@ def _observed(file: LoadedPolicy, known: Mapping[str, Any]) -> dict[str, Any]:
             if name not in known and name not in observation_names.known():
                 raise ConfigError(
                     f"{file.path}: it observes '{name}', which the preset of its robot does not. "
-                    f"Known: {', '.join(known)}."
+                    f"Known: {', '.join(known)}; give --policy.observation-names."
                 )
             default = known.get(name, {"func": "", "scale": 1.0, "noise": 0.0, "params": {}})
             scale = term.get("scale", default["scale"])

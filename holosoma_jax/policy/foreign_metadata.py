@@ -40,8 +40,23 @@ ALIASES: Mapping[str, str] = {
 }
 """Key of mjlab, BeyondMimic and rsl_rl -> ours."""
 
-_LISTS = (*ALIASES, "default_joint_pos", "action_scale", "observation_names", "command_names", "body_names")
+_LISTS = (
+    *ALIASES,
+    "default_joint_pos",
+    "action_scale",
+    "observation_names",
+    "command_names",
+    "body_names",
+    "observation_history_lengths",
+)
 """Keys whose value may be comma-separated text."""
+_BEYOND_MIMIC = (
+    *("motion_command", "motion_anchor_pos_b", "motion_anchor_ori_b"),
+    *("base_lin_vel", "base_ang_vel", "joint_pos", "joint_vel", "actions"),
+)
+"""What policies of BeyondMimic and mjlab observe"""
+_ESTIMATES = ("motion_anchor_pos_b", "base_lin_vel")
+"""... but for those without state estimation"""
 _USUAL_CLIP = 100.0  # of holosoma's presets, as of ours
 PER_JOINT = ("kp", "kd", "action_scale", "default_joint_pos", "torque_limit")
 """Keys with one number a joint."""
@@ -118,6 +133,29 @@ def normalize(meta: Mapping[str, Any], group: str) -> dict[str, Any]:
     return result
 
 
+def of_tracking(
+    meta: Mapping[str, Any], clip: tuple[str, ...], obs_dim: int, action_dim: int
+) -> dict[str, Any]:
+    """Decoded metadata of a policy with a motion clip, with what its framework's files mean without saying.
+
+    The term ``command`` is the clip's. mjlab's and BeyondMimic's layout is one of their two, with and without state
+    estimation, by the size of the input; holosoma's is its preset's.
+
+    Args:
+      meta: as `decode` returns it, and what is stated otherwise.
+      clip: outputs that hold the clip.
+      obs_dim: entries of the input.
+      action_dim: of the output.
+    """
+    result: dict[str, Any] = {"command_names": ["motion"]} | dict(meta)
+    silent = all(meta.get(key) is None for key in ("observation_layout", "observation_names"))
+    if silent and "ref_pos_xyz" not in clip:
+        for names in (_BEYOND_MIMIC, tuple(n for n in _BEYOND_MIMIC if n not in _ESTIMATES)):
+            if sum(observation_names.width(name, action_dim) or 0 for name in names) == obs_dim:
+                result["observation_names"] = list(names)
+    return result
+
+
 def _layout(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The layout that ``observation_names`` gives, with ``observation_scales`` and ``observation_history``.
 
@@ -128,6 +166,9 @@ def _layout(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
     motion = "motion" in (meta.get("command_names") or ())
     names = ["motion_command" if motion and name == "command" else name for name in names]
     scales, history = meta.get("observation_scales"), meta.get("observation_history")
+    lengths = meta.get("observation_history_lengths")  # BeyondMimic's, one for each name
+    if history is None and isinstance(lengths, (int, float, list, tuple)):
+        history = lengths if isinstance(lengths, (int, float)) else dict(zip(names, lengths, strict=False))
     if isinstance(scales, (int, float)):
         scales = [scales] * len(names)
     if scales is not None and not isinstance(scales, (list, tuple, Mapping)):
@@ -142,7 +183,7 @@ def _layout(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
     for index, name in enumerate(names):
         scale = scales.get(name, 1.0) if isinstance(scales, Mapping) else scales[index] if scales else 1.0
         frames = history.get(name, 1) if isinstance(history, Mapping) else history or 1
-        layout.append({"name": name, "scale": scale, "history_length": frames})
+        layout.append({"name": name, "scale": scale, "history_length": max(1, int(frames))})
     return layout
 
 
@@ -184,7 +225,9 @@ def _term(term: Mapping[str, Any], widest: float, joints: int | None) -> dict[st
         result["dim"] = observation_names.width(str(name), joints)
         if result["dim"] is None:
             known = ", ".join(observation_names.known())
-            raise ValueError(f"it observes '{name}', which is not known here. Known: {known}.")
+            raise ValueError(
+                f"it observes '{name}', which is not known here. Known: {known}; give --policy.observation-names."
+            )
     if "scale" in term:
         scale = _numbers(1.0 if term["scale"] is None else term["scale"], f"scale of '{name}'")
         distinct = np.unique(scale)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema.evaluation import PolicyArgs
 from holosoma_jax.policy import foreign_metadata, onnx_metadata
 
 INPUT_NAME = "actor_obs"
@@ -44,6 +46,10 @@ class LoadedPolicy:
     """True: one call for all rows; False: one call a row"""
     run: Callable[[np.ndarray], np.ndarray]
     """[N, obs_dim] float32 -> [N, J] float32, unchecked"""
+    clip: tuple[str, ...] = ()
+    """outputs of the graph that hold a motion clip; none of a policy that tracks no clip of its own"""
+    action_bound: np.ndarray | None = None
+    """[J] the b of an action that is b * tanh(...); None of one that is none"""
 
     def __call__(self, observations: Any) -> np.ndarray:
         """Actions [N, J] of observations [N, obs_dim] (NumPy or JAX; read as float32)."""
@@ -62,6 +68,8 @@ def describe(
     run: Callable[[np.ndarray], np.ndarray],
     *,
     batched: bool,
+    clip: tuple[str, ...] = (),
+    action_bound: np.ndarray | None = None,
 ) -> LoadedPolicy:
     """A policy with its metadata, checked.
 
@@ -73,6 +81,8 @@ def describe(
       action_dim: entries of the output.
       run: see `LoadedPolicy.run`.
       batched: see `LoadedPolicy.batched`.
+      clip: see `LoadedPolicy.clip`.
+      action_bound: see `LoadedPolicy.action_bound`.
 
     Raises:
       PolicyFileError: nothing names the joints, or the metadata contradicts itself or the graph.
@@ -81,8 +91,11 @@ def describe(
     for ours, others in (("dof_names", ("joint_names",)), ("observation_layout", ("observation_names",))):
         if ours in stated or any(name in stated for name in others):
             meta = {key: value for key, value in meta.items() if key not in (ours, *others)}
+    meta |= stated
+    if clip:
+        meta = foreign_metadata.of_tracking(meta, clip, obs_dim, action_dim)
     try:
-        meta = foreign_metadata.normalize(meta | dict(stated), INPUT_NAME)
+        meta = foreign_metadata.normalize(meta, INPUT_NAME)
     except ValueError as error:
         raise PolicyFileError(f"{path}: {error}") from None
     if meta.get("dof_names") is None:
@@ -93,7 +106,7 @@ def describe(
     problems = onnx_metadata.check_metadata(meta, obs_dim=obs_dim, action_dim=action_dim, required=())
     if problems:
         more = f" ({len(problems) - 1} more problems)" if len(problems) > 1 else ""
-        raise PolicyFileError(f"{path}: metadata {problems[0]}{more}.")
+        raise PolicyFileError(f"{path}: metadata {problems[0]}{more}{_instead(problems[0])}.")
     layout = meta.get("observation_layout")
 
     def per_joint(key: str) -> np.ndarray | None:
@@ -113,4 +126,14 @@ def describe(
         iteration=meta.get("iteration"),
         batched=batched,
         run=run,
+        clip=clip,
+        action_bound=action_bound,
     )
+
+
+def _instead(problem: str) -> str:
+    """The flag that states what the metadata key at the start of `problem` gets wrong; '' if there is none."""
+    key = re.split(r"[.\[']", problem.removeprefix("'"))[0]
+    flag = {"dof_names": "joint_names", "observation_layout": "observation_names"}.get(key, key)
+    known = flag in [field.name for field in fields(PolicyArgs)]
+    return f"; give --policy.{flag.replace('_', '-')}" if known else ""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from holosoma_jax.motion.formats.policy_graph import TIME_STEP, at_frame
+
 if TYPE_CHECKING:
     import onnx
 
-TIME_STEP = "time_step"
-"""The second input, [1, 1] float32: a frame's number, cut to an integer and held within the clip."""
 INPUT_NAME, OUTPUT_NAME = "obs", "actions"
 """What holosoma calls observation and action in files that hold a clip."""
 
@@ -57,13 +57,3 @@ def first_wrong(data: bytes, tables: Mapping[str, np.ndarray]) -> str:
             if not np.array_equal(found[name], wanted):
                 return f"output '{name}' of the ONNX graph differs from the clip at frame {frame}"
     return ""
-
-
-def at_frame(session: Any, frame: float, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The outputs `names` of a session at `frame`, without their leading axis."""
-    feed = {
-        i.name: np.zeros([d if isinstance(d, int) else 1 for d in i.shape], np.float32)
-        for i in session.get_inputs()
-    }
-    feed[TIME_STEP] = np.full_like(feed[TIME_STEP], frame)
-    return {name: value[0] for name, value in zip(names, session.run(list(names), feed), strict=True)}

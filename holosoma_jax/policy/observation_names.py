@@ -16,6 +16,8 @@ class Part(NamedTuple):
 
 JOINT_TERMS = ("actions", "dof_pos", "dof_vel")
 """Our terms with one entry a joint, in the order of the joints."""
+TWICE_JOINTS = ("motion_command",)
+"""Our terms with two entries a joint: of all joints, then of all again."""
 WIDTHS: Mapping[str, int] = {
     "base_ang_vel": 3,
     "base_lin_vel": 3,
@@ -24,6 +26,8 @@ WIDTHS: Mapping[str, int] = {
     "cos_phase": 2,
     "sin_phase": 2,
     "projected_gravity": 3,
+    "motion_ref_ori_b": 6,
+    "motion_ref_pos_b": 3,
 }
 """Entries of one frame of our other terms."""
 
@@ -44,6 +48,10 @@ _FOREIGN: Mapping[str, tuple[Part, ...]] = {
     "velocity_commands": _VELOCITY,
     "base_velocity": _VELOCITY,
     "twist": _VELOCITY,
+    # motion tracking of BeyondMimic and mjlab
+    "motion_anchor_ori_b": (Part("motion_ref_ori_b"),),
+    "motion_anchor_pos_b": (Part("motion_ref_pos_b"),),
+    "motion": (Part("motion_command"),),
     # mujoco_playground (its `state`), unitree_rl_gym
     "linvel": (Part("base_lin_vel"),),
     "lin_vel": (Part("base_lin_vel"),),
@@ -68,7 +76,8 @@ def width(name: str, joints: int) -> int | None:
     """Entries of one frame of the term `name`, for a policy of `joints` joints; None: not known."""
     total = 0
     for part in parts(name):
-        full = joints if part.term in JOINT_TERMS else WIDTHS.get(part.term)
+        repeats = {**dict.fromkeys(JOINT_TERMS, 1), **dict.fromkeys(TWICE_JOINTS, 2)}.get(part.term)
+        full = WIDTHS.get(part.term) if repeats is None else repeats * joints
         if full is None:
             return None
         total += full if part.entries is None else len(part.entries)
@@ -77,4 +86,4 @@ def width(name: str, joints: int) -> int | None:
 
 def known() -> tuple[str, ...]:
     """Every name, ours and others'."""
-    return (*JOINT_TERMS, *WIDTHS, *_FOREIGN)
+    return (*JOINT_TERMS, *TWICE_JOINTS, *WIDTHS, *_FOREIGN)

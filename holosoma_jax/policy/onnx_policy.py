@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from holosoma_jax.motion.formats import policy_graph
+from holosoma_jax.motion.formats.policy_graph import TIME_STEP
 from holosoma_jax.policy import foreign_metadata, loaded, onnx_metadata
 from holosoma_jax.policy.loaded import INPUT_NAME, LoadedPolicy, PolicyFileError
-from holosoma_jax.policy.motion_graph import TIME_STEP
 
 if TYPE_CHECKING:
     import onnx
@@ -53,7 +54,17 @@ def load(path: str | os.PathLike[str], stated: Mapping[str, Any] | None = None) 
         meta = foreign_metadata.decode({item.key: item.value for item in model.metadata_props})
     except ValueError as error:
         raise PolicyFileError(f"{path}: {error}") from None
-    return loaded.describe(path, meta, stated or {}, size, actions, run, batched=batched is not None)
+    return loaded.describe(
+        path,
+        meta,
+        stated or {},
+        size,
+        actions,
+        run,
+        batched=batched is not None,
+        clip=_clip_outputs(session),
+        action_bound=_action_bound(model.graph, actions),
+    )
 
 
 def make_session(data: bytes) -> onnxruntime.InferenceSession:
@@ -68,9 +79,7 @@ def make_session(data: bytes) -> onnxruntime.InferenceSession:
 
 def run_batch(session: onnxruntime.InferenceSession, rows: np.ndarray) -> np.ndarray:
     """First output [N, A] for rows [N, D], in one call."""
-    feed = {session.get_inputs()[0].name: rows}
-    if any(item.name == TIME_STEP for item in session.get_inputs()):  # the action does not depend on it
-        feed[TIME_STEP] = np.zeros((1, 1), np.float32)
+    feed = {session.get_inputs()[0].name: rows} | policy_graph.feed_frame(session, 0)
     return np.asarray(session.run([session.get_outputs()[0].name], feed)[0])
 
 
@@ -149,6 +158,47 @@ def _output_size(path: Path, session: onnxruntime.InferenceSession, obs_dim: int
             f"{path}: its first output is {action.dtype} {action.shape}, wanted float32 (1, J)."
         )
     return action.shape[1]
+
+
+def _clip_outputs(session: onnxruntime.InferenceSession) -> tuple[str, ...]:
+    """The outputs that hold a motion clip, where the graph has one."""
+    if len(session.get_inputs()) < 2:
+        return ()
+    return policy_graph.signature([item.name for item in session.get_outputs()])
+
+
+def _action_bound(graph: onnx.GraphProto, action_dim: int) -> np.ndarray | None:
+    """[A] the b of an action that is b * tanh(...), up to an offset; None where it is none."""
+    from onnx import numpy_helper
+
+    constants = {item.name: item for item in graph.initializer}
+    made = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+
+    def is_tanh(name: str) -> bool:
+        while name in made and made[name].op_type in ("Identity", "Cast"):
+            name = made[name].input[0]
+        return name in made and made[name].op_type == "Tanh"
+
+    name = graph.output[0].name
+    while name in made and name not in constants:
+        node = made[name]
+        if node.op_type == "Mul":
+            for factor, other in (node.input, reversed(node.input)):
+                if factor in constants and is_tanh(other):
+                    bound = np.asarray(numpy_helper.to_array(constants[factor]), np.float32).reshape(-1)
+                    return (
+                        np.abs(np.broadcast_to(bound, (action_dim,)))
+                        if bound.size in (1, action_dim)
+                        else None
+                    )
+            return None
+        if node.op_type not in ("Add", "Identity", "Cast", "Clip"):
+            return None
+        name = next((i for i in node.input if i not in constants), "")
+    return None
 
 
 def _batched_session(

@@ -7,6 +7,7 @@ environment is built from it (with the user's changes), `PolicySource.policy` gi
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ from holosoma_jax.policy.foreign_metadata import PER_JOINT
 from holosoma_jax.policy.loaded import LoadedPolicy
 from holosoma_jax.robots.robot import Robot
 from holosoma_jax.runs import checkpoint, open_run, run_dir
+
+log = logging.getLogger(__name__)
 
 GROUP = "actor_obs"
 """The observation group that a policy reads."""
@@ -129,7 +132,8 @@ def _from_file(
     is_onnx = path.suffix.lower() == ".onnx"
     file = onnx_policy.load(path, beside) if is_onnx else torchscript.load(path, beside)
     ours = "holosoma_jax_version" in file.metadata and "experiment_config" in file.metadata
-    saved = Saved(file.metadata["experiment_config"] if ours else file_config.make(file, asset, config))
+    found = file.metadata["experiment_config"] if ours else file_config.make(file, asset, config)
+    saved = Saved(file_config.follow_clip(found, file) if file.clip else found)
 
     def policy(setup: Setup) -> Policy:
         spec = setup.env.spec
@@ -152,11 +156,32 @@ def _with_metadata(file: LoadedPolicy, robot: Robot) -> Robot:
     changed = {}
     for key in PER_JOINT:
         # one number in the file is for every joint
-        value = file.action_scale if key == "action_scale" else file.metadata.get(key)
+        value = _action_scale(file, robot, joints) if key == "action_scale" else file.metadata.get(key)
+        if value is None and file.clip and key != "torque_limit":
+            log.info("%s: does not state %s; the robot's own are taken.", file.path, key)
         if value is not None:
             changed[key] = np.array(getattr(robot, key), np.float32)
             changed[key][joints] = value
     return dataclasses.replace(robot, **changed)
+
+
+def _action_scale(file: LoadedPolicy, robot: Robot, joints: np.ndarray) -> np.ndarray | None:
+    """What the file states; or 1, where a tracking policy cannot act further than the joints' ranges reach in rad.
+
+    holosoma's FastSAC policies act within +- the range of each joint around the default pose; those that do not
+    state a scale were trained with 1 rad per unit, and fall with any other (measured in closed loop).
+    """
+    if file.action_scale is not None or not file.clip or file.action_bound is None:
+        return file.action_scale
+    reach = (robot.action_reach * robot.action_scale)[joints]
+    if np.mean(np.isclose(file.action_bound, reach, rtol=0.01)) < 0.8:
+        return None
+    log.warning(
+        "%s: does not state its action scale. Its actions are bounded by the joints' ranges, so 1 rad per unit is "
+        "taken; --policy.action-scale sets another.",
+        file.path,
+    )
+    return np.ones(len(joints), np.float32)
 
 
 def _other_size(file: LoadedPolicy, spec: EnvSpec) -> str:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.motion.formats import npz, pickles, tables, unpickle
+from holosoma_jax.motion.formats import npz, pickles, policy_graph, tables, unpickle
 from holosoma_jax.motion.formats.raw import Fields, Raw
 
 NPY = b"\x93NUMPY"
 ZIP = b"PK\x03\x04"
 EMPTY_ZIP = b"PK\x05\x06"
+ONNX = b"\x08"
+"""the first field of a model, its version; no text starts with it"""
 
 
 def parse(path: Path) -> list[Raw]:
@@ -41,6 +43,8 @@ def parse(path: Path) -> list[Raw]:
         return _npy(file, data, path.stem)
     if data.startswith(b"\x80") or data.startswith(tuple(unpickle.MAGIC)):
         return pickles.parse(file, _unpickled(file, data), path.stem)
+    if data.startswith(ONNX):
+        return policy_graph.parse(path)
     if data.startswith(b"version https://git-lfs"):
         raise ConfigError(f"{file}: is a Git LFS pointer, not the file itself. Fetch it with: git lfs pull.")
     return tables.parse(file, data, path.stem)

@@ -68,6 +68,11 @@ class Raw:
     notes: tuple[str, ...] = ()
     conventional: bool = True
     """the format defines the first of each tuple of choices; else writers differ, and figures alone decide"""
+    root_body: str | None = None
+    """the body whose pose `root_pos` and `root_rot` are; None: the root"""
+    commanded: bool = False
+    """what a policy was exported with: joint velocities are the file's own, and a reading that does not fit the
+    ground is noted, not refused"""
 
 
 class Fields:

@@ -1,0 +1,211 @@
+"""Policy files that hold a motion clip, as holosoma, BeyondMimic and mjlab write them: read, adapted, run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from holosoma_jax import envs, experiment, robots
+from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema.evaluation import PolicyArgs
+from holosoma_jax.evaluation import evaluate, perturbations
+from holosoma_jax.motion import edit, reading
+from holosoma_jax.motion.clip import Clip
+from holosoma_jax.motion.kinematics import Skeleton
+from holosoma_jax.policy import policies
+from holosoma_jax.robots import joint_order
+from tests.support import tracking_files as files
+from tests.support.onnx_files import Graph
+from tests.support.tracking import KEY
+
+G1 = robots.load("g1")
+SKELETON = Skeleton(G1)
+ISAACLAB = joint_order.breadth_first(G1)
+KINDS = ("holosoma", "BeyondMimic", "mjlab")
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    """A squat, and the way down to the next."""
+    return edit.cut(SKELETON, reading.read("g1_squat", SKELETON), 0, 250)
+
+
+@pytest.fixture(scope="module")
+def paths(clip: Clip, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("files")
+    return {
+        "holosoma": files.holosoma_file(folder / "holosoma.onnx", clip, G1),
+        "BeyondMimic": files.beyond_mimic_file(folder / "beyond.onnx", clip, G1, ISAACLAB),
+        "mjlab": files.beyond_mimic_file(
+            folder / "mjlab.onnx", clip, G1, G1.joint_names, estimates=False, observation_names=...
+        ),
+    }
+
+
+def built(source: policies.PolicySource, *arguments: str, num_envs: int = 2) -> experiment.Setup:
+    still = f"{KEY}noise-to-initial-pose.overall-noise-scale=0"
+    cfg = compose.load([f"--training.num-envs={num_envs}", still, *arguments], base=source.config)
+    cfg = envs.task_of(cfg).perturb(cfg, perturbations.MODES["clean"])
+    return experiment.build(cfg, evaluation=True, adapt=source.adapt)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_clip_is_read_out_of_the_graph(kind: str, paths: dict[str, Path], clip: Clip) -> None:
+    found = reading.read(paths[kind])
+    assert (found.robot, found.fps, found.num_frames) == ("g1", 50.0, clip.num_frames)
+    np.testing.assert_allclose(found.joint_pos, clip.joint_pos, atol=1e-6)
+    np.testing.assert_allclose(found.body_pos, clip.body_pos, atol=1e-5)
+    np.testing.assert_allclose(np.abs(np.sum(found.body_quat * clip.body_quat, -1)), 1.0, atol=1e-6)
+    # as the policy was commanded, not differences of positions
+    np.testing.assert_allclose(found.joint_vel, clip.joint_vel, atol=1e-6)
+
+
+def test_the_anchor_is_another_body_where_the_file_says_so(tmp_path: Path, clip: Clip) -> None:
+    """The pose belongs to it; the root's follows from it."""
+    meta = {
+        "motion_config": {"body_name_ref": ["torso_link"], "body_names_to_track": ["pelvis", "torso_link"]}
+    }
+    for key in ("params", "motion_command", "setup_terms", "command"):
+        meta = {key: meta}
+    path = files.holosoma_file(tmp_path / "p.onnx", clip, G1, experiment_config=meta)
+    motion = compose.load([], base=policies.find(str(path)).config).command.setup_terms["motion_command"]
+    assert motion.params["motion_config"]["body_names_to_track"] == ("pelvis", "torso_link")
+    other = files.holosoma_file(tmp_path / "q.onnx", clip, G1, anchor_body_name="pelvis")
+    away = reading.read(other).root_pos - clip.root_pos  # the torso's pose is taken for the pelvis's
+    assert np.linalg.norm(away, axis=-1).min() > 0.03
+
+
+@pytest.mark.parametrize("stated", [ISAACLAB, G1.joint_names])
+def test_joints_without_names_are_told_apart_by_kinematics(tmp_path: Path, clip: Clip, stated: Any) -> None:
+    path = files.beyond_mimic_file(tmp_path / "p.onnx", clip, G1, stated, joint_names=...)
+    np.testing.assert_allclose(reading.read(path).joint_pos, clip.joint_pos, atol=1e-6)
+
+
+def test_a_graph_without_table_ends_where_larger_numbers_change_nothing(tmp_path: Path) -> None:
+    """Frames are functions of the number, which is held below 4."""
+    graph = Graph()
+    graph.add(
+        "Gemm", "obs", graph.const(np.zeros((29, 154))), graph.const(np.zeros(29)), output="actions", transB=1
+    )
+    frame = graph.add("Min", "time_step", graph.const(4.0))
+    graph.add("Mul", frame, graph.const(np.full((1, 29), 0.01)), output="joint_pos")
+    graph.add("Mul", frame, graph.const(np.zeros((1, 29))), output="joint_vel")
+    graph.add(
+        "Mul",
+        graph.add("Add", frame, graph.const(1.0)),
+        graph.const(np.full((1, 3), 0.1)),
+        output="ref_pos_xyz",
+    )
+    still = graph.const(np.array([[0.0, 0.0, 0.0, 1.0]]))
+    graph.add("Add", graph.add("Mul", frame, graph.const(np.zeros((1, 4)))), still, output="ref_quat_xyzw")
+    shapes = {"joint_pos": 29, "joint_vel": 29, "ref_pos_xyz": 3, "ref_quat_xyzw": 4}
+    path = files.save(graph, tmp_path / "p.onnx", 154, shapes, {"dof_names": json.dumps(G1.joint_names)})
+    found = reading.read(path)
+    assert found.num_frames == 5
+    np.testing.assert_allclose(found.joint_pos[-1], 0.04, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clip_layout_and_gains_are_the_files(kind: str, paths: dict[str, Path], clip: Clip) -> None:
+    """With no clip named, the policy commands the clip's joints: it reads them where its layout has them."""
+    source = policies.find(str(paths[kind]))
+    cfg = compose.load([], base=source.config)
+    motion = cfg.command.setup_terms["motion_command"].params["motion_config"]
+    assert cfg.task == "tracking" and motion["motion_file"] == str(paths[kind])
+    assert motion["body_name_ref"] == ("torso_link",)
+    robot = source.adapt(G1)
+    np.testing.assert_allclose(robot.kp, files.KP, atol=6e-4)
+    np.testing.assert_allclose(robot.action_scale, files.SCALE, atol=6e-4)
+
+    setup = built(source)
+    try:
+        spec = setup.env.spec
+        place = next(t for t in spec.layout if t.group == "actor_obs" and t.name == "motion_command")
+        obs = np.zeros((2, spec.obs_dims["actor_obs"]), np.float32)
+        obs[:, place.start : place.start + 29] = clip.joint_pos[[10, 200]]
+        targets = source.policy(setup).act(obs) * robot.action_scale + robot.default_joint_pos
+        np.testing.assert_allclose(targets, clip.joint_pos[[10, 200]], atol=2e-3)
+    finally:
+        setup.bridge.close()
+
+
+def test_another_clip_can_be_named(paths: dict[str, Path]) -> None:
+    source = policies.find(str(paths["holosoma"]))
+    setup = built(source, f"{KEY}motion-file=g1_arm_waves")
+    setup.bridge.close()
+    assert setup.env.spec.max_episode_steps == 601
+
+
+def test_actions_within_the_joints_ranges_are_radians(tmp_path: Path, clip: Clip) -> None:
+    """holosoma's FastSAC files that state no scale: b tanh(x), b how far each joint reaches."""
+    stated = files.holosoma_file(tmp_path / "p.onnx", clip, G1, action_scale=...)
+    np.testing.assert_array_equal(policies.find(str(stated)).adapt(G1).action_scale, G1.action_scale)
+    reach = G1.action_reach * G1.action_scale
+    bounded = files.holosoma_file(tmp_path / "q.onnx", clip, G1, bound=reach, action_scale=...)
+    np.testing.assert_array_equal(policies.find(str(bounded)).adapt(G1).action_scale, np.ones(29))
+    given = policies.find(str(bounded), PolicyArgs(action_scale=0.3)).adapt(G1).action_scale
+    np.testing.assert_allclose(given, np.full(29, 0.3))
+    other = files.holosoma_file(tmp_path / "r.onnx", clip, G1, bound=reach / 0.25, action_scale=...)
+    np.testing.assert_array_equal(policies.find(str(other)).adapt(G1).action_scale, G1.action_scale)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"joint_names": ...}, ["joint_names", "--policy.joint-names"]),
+        ({"observation_names": "command,smell"}, ["'smell'", "--policy.observation-names"]),
+        ({"observation_names": "command,joint_pos"}, ["87", "160", "--policy.observation-names"]),
+        ({"joint_names": ",".join(f"j{i}" for i in range(29))}, ["j0", "--robot.asset"]),
+        ({"joint_stiffness": "1,2,3"}, ["'kp'", "3 entries", "--policy.kp"]),
+    ],
+)  # fmt: skip
+def test_what_a_file_does_not_say_is_asked_for_by_flag(
+    tmp_path: Path, clip: Clip, changed: dict[str, Any], named: list[str]
+) -> None:
+    path = files.beyond_mimic_file(tmp_path / "p.onnx", clip, G1, ISAACLAB, **changed)
+    with pytest.raises(ConfigError) as caught:
+        policies.find(str(path))
+    text = str(caught.value)
+    assert "\n" not in text and all(part in text.replace("dof_names", "joint_names") for part in named), text
+
+
+def test_a_config_of_the_other_task_is_one_line(paths: dict[str, Path]) -> None:
+    config = compose.to_mapping(compose.load(["exp:g1-29dof"]))
+    with pytest.raises(ConfigError, match="motion_command"):
+        policies.find(str(paths["holosoma"]), config=config)
+
+
+def test_a_policy_without_clip_is_no_motion(tmp_path: Path, paths: dict[str, Path]) -> None:
+    graph = Graph()
+    graph.gemm("actor_obs", 100, 29, output="action")
+    with pytest.raises(ConfigError, match="time_step"):
+        reading.read(graph.save(tmp_path / "walk.onnx"))
+    damaged = tmp_path / "damaged.onnx"
+    shutil.copy(paths["holosoma"], damaged)
+    damaged.write_bytes(damaged.read_bytes()[:5000])
+    with pytest.raises(ConfigError, match=r"damaged\.onnx"):
+        reading.read(damaged)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_they_track_their_clips(kind: str, paths: dict[str, Path]) -> None:
+    """Stiff gains hold the robot on the clip that the scripted policy repeats: 3 cm."""
+    source = policies.find(str(paths[kind]))
+    setup = built(source, num_envs=1)
+    try:
+        steps = setup.env.spec.max_episode_steps - 1
+        scores = evaluate.run(setup, source.policy(setup), None, steps, jax.random.key(0))
+    finally:
+        setup.bridge.close()
+    mpkpe, joints = scores.first["mpkpe"], scores.first["joint_rms"]
+    assert scores.survival_rate == 1.0
+    assert mpkpe is not None and mpkpe < 0.04
+    assert joints is not None and joints < 0.05
