@@ -32,6 +32,8 @@ BODY_LISTS = {
     "termination_bodies": None,
     "randomized_mass_bodies": None,
 }
+OPTIONAL_BODY_LISTS = {"hand_bodies": 2, "tracked_bodies": None}
+"""read by whole-body tracking only"""
 JOINT_NUMBERS = ("default", "kp", "kd", "torque_limit", "velocity_limit", "armature")
 FIELDS = (
     "name", "mjcf", "init_pos", "init_quat", "action_scale", "soft_limit_factor",
@@ -62,7 +64,8 @@ def load(asset: str, *, report: bool = True) -> Robot:
     lower = np.where(limited, model.jnt_range[1:, 0], -robot_model.UNLIMITED)
     upper = np.where(limited, model.jnt_range[1:, 1], robot_model.UNLIMITED)
     index, sign = _mirror(path, record, joints)
-    lists = {key: _bodies(path, record, key, bodies, size) for key, size in BODY_LISTS.items()}
+    wanted = BODY_LISTS | {key: size for key, size in OPTIONAL_BODY_LISTS.items() if key in record}
+    lists = {key: _bodies(path, record, key, bodies, size) for key, size in wanted.items()}
     robot = Robot(
         name=_text(path, record, "name"),
         mjcf=model_path.resolve(),
@@ -83,10 +86,7 @@ def load(asset: str, *, report: bool = True) -> Robot:
         init_quat=_vector(path, record, "init_quat", 4),
         root_body=_body(path, "root_body", record["root_body"], bodies),
         torso_body=_body(path, "torso_body", record["torso_body"], bodies),
-        feet_bodies=lists["feet_bodies"],
-        foot_height_bodies=lists["foot_height_bodies"],
-        termination_bodies=lists["termination_bodies"],
-        randomized_mass_bodies=lists["randomized_mass_bodies"],
+        **lists,
         body_mass=_frozen(model.body_mass[1:]),
         soft_limit_factor=_positive(path, record, "soft_limit_factor"),
     )
@@ -126,7 +126,7 @@ def _folder(asset: str) -> Path:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    """The record, with exactly the known fields (``model`` is build.py's and optional)."""
+    """The record: all of `FIELDS`, and perhaps the optional ones (``model`` is docs/scripts/build_robot.py's)."""
     try:
         record = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
@@ -134,8 +134,10 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not isinstance(record, dict):
         raise ConfigError(f"{path}: expected a mapping of fields, got {type(record).__name__}.")
     for key in record:
-        if key not in FIELDS and key != "model":
-            raise ConfigError(f"{path}: unknown field '{key}'.{nearest(str(key), FIELDS)}")
+        if key not in (*FIELDS, *OPTIONAL_BODY_LISTS, "model"):
+            raise ConfigError(
+                f"{path}: unknown field '{key}'.{nearest(str(key), (*FIELDS, *OPTIONAL_BODY_LISTS))}"
+            )
     for key in FIELDS:
         if key not in record:
             raise ConfigError(f"{path}: field '{key}' is missing. Fields: {', '.join(FIELDS)}.")

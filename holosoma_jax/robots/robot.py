@@ -63,6 +63,10 @@ class Robot:
     """links whose mass is randomised"""
     body_mass: np.ndarray
     """[B] kg, nominal"""
+    hand_bodies: tuple[str, ...] = ()
+    """left, right: the last link of each arm; none for a robot without arms"""
+    tracked_bodies: tuple[str, ...] = ()
+    """bodies that whole-body tracking compares with a clip, `torso_body` among them"""
     soft_limit_factor: float = 0.95
     """soft limits: the range shrunk about its middle by this factor"""
     visual_mjcf: Path | None = None
@@ -77,6 +81,11 @@ class Robot:
     def num_bodies(self) -> int:
         """B."""
         return len(self.body_names)
+
+    @property
+    def end_bodies(self) -> tuple[str, ...]:
+        """The ends of the limbs: feet, then hands."""
+        return self.feet_bodies + self.hand_bodies
 
     @property
     def action_reach(self) -> np.ndarray:

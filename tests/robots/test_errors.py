@@ -77,6 +77,8 @@ BAD_RECORDS: list[tuple[str, Edit, tuple[str, ...]]] = [
     ("unknown body", lambda r: r.update(torso_body="torso"), ("torso_body", "'torso'", "'torso_link'")),
     ("three feet", lambda r: r["feet_bodies"].append("pelvis"), ("feet_bodies", "2 body names")),
     ("unknown foot", lambda r: r.update(feet_bodies=["left_foot", "pelvis"]), ("feet_bodies", "'left_foot'")),
+    ("one hand", lambda r: r["hand_bodies"].pop(), ("hand_bodies", "2 body names")),
+    ("unknown tracked", lambda r: r["tracked_bodies"].append("head"), ("tracked_bodies", "'head'")),
     ("other root", lambda r: r.update(root_body="torso_link"), ("root_body", "'torso_link'", "'pelvis'")),
     ("short position", lambda r: r.update(init_pos=[0, 0]), ("init_pos", "3 numbers", "[0, 0]")),
     (

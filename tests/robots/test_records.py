@@ -83,6 +83,24 @@ def test_roles(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_tracked_bodies_are_as_many_on_either_side(name: str) -> None:
+    """In the default pose, which is symmetric, they are each other's reflection; the torso and the ends belong."""
+    robot = load(name)
+    assert {robot.torso_body, *robot.end_bodies} <= set(robot.tracked_bodies)
+    assert len(set(robot.tracked_bodies)) == len(robot.tracked_bodies)
+    model: Any = mujoco.MjModel.from_xml_path(str(robot.mjcf))
+    data: Any = mujoco.MjData(model)
+    data.qpos[:] = np.concatenate([[0, 0, 1], [1, 0, 0, 0], robot.default_joint_pos])
+    mujoco.mj_kinematics(model, data)
+    places = data.xpos[robot.body_index(*robot.tracked_bodies) + 1]
+    reflected = places * [1, -1, 1]
+    apart = np.linalg.norm(places[:, None] - reflected[None], axis=-1)
+    np.testing.assert_allclose(apart.min(1), 0.0, atol=3e-5)
+    left, right = data.xpos[robot.body_index(*robot.hand_bodies) + 1]
+    assert left[1] > 0.1 > -0.1 > right[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_mirror_is_an_involution_that_keeps_the_robot(name: str) -> None:
     robot = load(name)
     index, sign = robot.mirror_index, robot.mirror_sign

@@ -73,7 +73,7 @@ class TrackingTrace:
     def motion(self) -> Motion:
         """The frames that the run visited; the others are zero."""
         d, settings = self.data, motion_config(self.cfg)
-        tracked = settings.body_names_to_track
+        tracked, anchor = settings.bodies_of(self.robot)
         length = int(d["const/motion_end_idx"][0])
         times = np.concatenate([d["pre/time_steps"][:1], d["post/time_steps"]])
         bodies = {
@@ -103,7 +103,7 @@ class TrackingTrace:
             names=("recorded",),
             weights=np.ones(1),
             bodies=tracked,
-            anchor=tracked.index(settings.body_name_ref[0]),
+            anchor=tracked.index(anchor),
             rows=self.robot.body_index(*tracked),
         )
 

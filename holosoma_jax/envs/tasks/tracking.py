@@ -106,14 +106,9 @@ def motion_from(clips: list[Clip], skeleton: Skeleton, settings: MotionConfig, f
     Raises:
       ConfigError: as of `load`.
     """
-    robot, tracked = skeleton.robot, settings.body_names_to_track
+    robot = skeleton.robot
+    tracked, anchor = settings.bodies_of(robot)
     names = distinct([clip.name for clip in clips])
-    for body in tracked:
-        if body not in robot.body_names:
-            raise ConfigError(
-                f"{_KEY}.body_names_to_track: robot '{robot.name}' has no body '{body}'."
-                f"{nearest(body, robot.body_names)}"
-            )
     batch = concatenate(clips, skeleton, tracked, fps)
     for name in settings.clip_weights:
         if name not in names:
@@ -128,7 +123,7 @@ def motion_from(clips: list[Clip], skeleton: Skeleton, settings: MotionConfig, f
         names=names,
         weights=weights,
         bodies=tracked,
-        anchor=tracked.index(settings.body_name_ref[0]),
+        anchor=tracked.index(anchor),
         rows=robot.body_index(*tracked),
     )
 

@@ -10,7 +10,8 @@ from bridges.protocol import Array, SimState
 from holosoma_jax import rotations
 from holosoma_jax.envs.env import Env, EnvState
 from holosoma_jax.envs.task import Measure, Measurement
-from holosoma_jax.envs.terms.motion.reference import MOTION, MotionState, motion_of
+from holosoma_jax.envs.terms.motion.reference import MOTION, Motion, MotionState, motion_of
+from holosoma_jax.robots.robot import Robot
 
 MEASURES: Mapping[str, Measure] = {
     "mpkpe": Measure("body position error (MPKPE)", "m"),
@@ -44,7 +45,7 @@ def measure(env: Env, state: EnvState, sim: SimState, targets: Array) -> Mapping
     theirs, ours = clip.body_pos + origin, sim.body_pos[:, motion.rows]
     quat, anchor = sim.body_quat[:, motion.rows], slice(motion.anchor, motion.anchor + 1)
     apart = theirs[:, anchor] - ours[:, anchor]
-    rows = [motion.bodies.index(name) for name in end_effectors(env)]
+    rows = [motion.bodies.index(name) for name in end_effectors(motion, scene.robot)]
     off = command.target_pos[:, rows] - ours[:, rows]
     turned = rotations.angle_between(command.target_quat[:, rows], quat[:, rows])
     joints = clip.joint_pos - sim.joint_pos
@@ -61,8 +62,6 @@ def measure(env: Env, state: EnvState, sim: SimState, targets: Array) -> Mapping
     return {name: Measurement(value, always) for name, value in values.items()}
 
 
-def end_effectors(env: Env) -> tuple[str, ...]:
-    """Tracked bodies at the ends of the limbs: those whose name speaks of a wrist, hand, ankle or foot."""
-    words = ("wrist", "hand", "ankle", "foot")
-    bodies = motion_of(env.mdp.scene).bodies
-    return tuple(b for b in bodies if any(w in b for w in words)) or bodies[-1:]
+def end_effectors(motion: Motion, robot: Robot) -> tuple[str, ...]:
+    """Feet and hands, those of them that are tracked; the last tracked body if none is."""
+    return tuple(b for b in motion.bodies if b in robot.end_bodies) or motion.bodies[-1:]

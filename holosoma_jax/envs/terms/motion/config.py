@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.schema.types import (
     Fraction,
     NonNegativeFloat,
@@ -15,6 +15,7 @@ from holosoma_jax.config.schema.types import (
     PositiveFloat,
     PositiveInt,
 )
+from holosoma_jax.robots.robot import Robot
 
 _STRICT = ConfigDict(extra="forbid")
 _Amplitudes = tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
@@ -70,10 +71,10 @@ class MotionConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    body_names_to_track: tuple[str, ...]
-    """bodies whose poses and velocities are compared"""
-    body_name_ref: tuple[str, ...]
-    """the anchor, one of them: targets are aligned with it in position and heading"""
+    body_names_to_track: tuple[str, ...] | None = None
+    """bodies whose poses and velocities are compared; None: `tracked_bodies` of the robot's record"""
+    body_name_ref: tuple[str, ...] | None = None
+    """the anchor, one of them: targets are aligned with it in position and heading; None: the robot's torso"""
     motion_file: PathText = ""
     """a motion file of any format, or the name of a clip that comes with the package"""
     motion_dir: str = ""
@@ -107,14 +108,30 @@ class MotionConfig:
     evaluation_start: Literal["first", "uniform"] = "first"
     """frame that an evaluation's episodes start at"""
 
-    def __post_init__(self) -> None:
-        """Raise ConfigError for an anchor that is not tracked, and for bodies listed twice."""
-        bodies, anchor = self.body_names_to_track, self.body_name_ref
+    def bodies_of(self, robot: Robot) -> tuple[tuple[str, ...], str]:
+        """The tracked bodies of `robot`, and the anchor among them.
+
+        Raises:
+          ConfigError: a body is unknown or listed twice, the anchor is not tracked, or neither these settings nor
+            the robot's record say what is tracked.
+        """
+        where, named = "motion_config.body_names_to_track", self.body_names_to_track
+        bodies = robot.tracked_bodies if named is None else named
+        anchor = (robot.torso_body,) if self.body_name_ref is None else self.body_name_ref
+        if not bodies:
+            raise ConfigError(
+                f"{where}: the record of robot '{robot.name}' has no tracked_bodies; list them there, or here."
+            )
+        for body in bodies:
+            if body not in robot.body_names:
+                raise ConfigError(
+                    f"{where}: robot '{robot.name}' has no body '{body}'.{nearest(body, robot.body_names)}"
+                )
+            if bodies.count(body) > 1:
+                raise ConfigError(f"{where}: lists '{body}' twice.")
         if len(anchor) != 1 or anchor[0] not in bodies:
             raise ConfigError(
-                f"motion_config.body_name_ref: got [{', '.join(anchor)}], wanted one of body_names_to_track: "
+                f"motion_config.body_name_ref: got [{', '.join(anchor)}], wanted one of the tracked bodies: "
                 f"{', '.join(bodies)}."
             )
-        if len(set(bodies)) < len(bodies):
-            twice = next(b for b in bodies if bodies.count(b) > 1)
-            raise ConfigError(f"motion_config.body_names_to_track: lists '{twice}' twice.")
+        return bodies, anchor[0]

@@ -16,6 +16,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.types import PositiveFloat
 from holosoma_jax.envs.terms.motion.reference import anchors, reference_bodies, robot_bodies, state_of
 from holosoma_jax.envs.view import View
+from holosoma_jax.robots.robot import Robot
 
 
 def anchor_position(view: View, *, sigma: PositiveFloat) -> jax.Array:
@@ -52,7 +53,7 @@ def body_ang_vel(view: View, *, sigma: PositiveFloat) -> jax.Array:
 
 
 def undesired_contacts(
-    view: View, *, undesired_contacts_body_names: str, threshold: float = 1.0
+    view: View, *, undesired_contacts_body_names: str | None = None, threshold: float = 1.0
 ) -> jax.Array:
     """How many bodies touch something with more than `threshold` N [E].
 
@@ -60,24 +61,33 @@ def undesired_contacts(
 
     Args:
       view: the state.
-      undesired_contacts_body_names: regular expression that the bodies' names match.
+      undesired_contacts_body_names: regular expression that the bodies' names match; default: all bodies but feet,
+        soles and hands.
       threshold: N.
 
     Raises:
       ConfigError: not an expression, or no body matches it.
     """
-    where = "reward 'undesired_contacts': undesired_contacts_body_names"
-    try:
-        pattern = re.compile(undesired_contacts_body_names)
-    except re.error as error:
-        raise ConfigError(f"{where}: '{undesired_contacts_body_names}' is no expression: {error}.") from None
-    bodies = tuple(name for name in view.robot.body_names if pattern.match(name))
-    if not bodies:
-        raise ConfigError(
-            f"{where}: '{undesired_contacts_body_names}' matches no body of robot '{view.robot.name}'."
-        )
+    robot = view.robot
+    if undesired_contacts_body_names is None:
+        welcome = robot.end_bodies + robot.foot_height_bodies
+        bodies = tuple(name for name in robot.body_names if name not in welcome)
+    else:
+        bodies = _matching(undesired_contacts_body_names, robot)
     touching = _squared(view.contact_force_of(bodies)) > threshold**2
     return jnp.sum(touching.astype(jnp.float32), axis=-1)
+
+
+def _matching(expression: str, robot: Robot) -> tuple[str, ...]:
+    where = "reward 'undesired_contacts': undesired_contacts_body_names"
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise ConfigError(f"{where}: '{expression}' is no expression: {error}.") from None
+    bodies = tuple(name for name in robot.body_names if pattern.match(name))
+    if not bodies:
+        raise ConfigError(f"{where}: '{expression}' matches no body of robot '{robot.name}'.")
+    return bodies
 
 
 def _squared(vectors: jax.Array) -> jax.Array:

@@ -24,7 +24,7 @@ def bad_tracking(
     bad_ref_pos_threshold: PositiveFloat = 0.5,
     bad_ref_ori_threshold: PositiveFloat = 0.8,
     bad_motion_body_pos_threshold: PositiveFloat = 0.25,
-    bad_motion_body_pos_body_names: tuple[str, ...],
+    bad_motion_body_pos_body_names: tuple[str, ...] | None = None,
     height_only: bool = True,
 ) -> Term:
     """The anchor is too far or tilted, or one of some bodies is too far from its aligned target.
@@ -34,13 +34,13 @@ def bad_tracking(
       bad_ref_ori_threshold: of the difference in the vertical component of gravity in the anchor's frame,
         from 0 (upright) to 2 (upside down).
       bad_motion_body_pos_threshold: m.
-      bad_motion_body_pos_body_names: tracked bodies that it holds for.
+      bad_motion_body_pos_body_names: tracked bodies that it holds for; default: the robot's feet and hands.
       height_only: compare heights; False: positions.
 
     Raises:
       ConfigError: no body is listed.
     """
-    if not bad_motion_body_pos_body_names:
+    if bad_motion_body_pos_body_names == ():
         raise ConfigError("bad_motion_body_pos_body_names: is empty; list tracked bodies, e.g. the feet.")
     limits = {
         "bad_ref_pos": bad_ref_pos_threshold,
@@ -69,13 +69,15 @@ def bad_tracking(
     return Term(apply=apply, metrics=metrics)
 
 
-def errors(view: View, bodies: tuple[str, ...], height_only: bool) -> dict[str, jax.Array]:
-    """What `bad_tracking` compares with its thresholds, each [E]; the worst of the `bodies`.
+def errors(view: View, bodies: tuple[str, ...] | None, height_only: bool) -> dict[str, jax.Array]:
+    """What `bad_tracking` compares with its thresholds, each [E]; the worst of the `bodies`, or of feet and hands.
 
     Raises:
       ConfigError: a body is not tracked.
     """
     tracked = motion_of(view.scene).bodies
+    if bodies is None:
+        bodies = view.robot.end_bodies
     for body in bodies:
         if body not in tracked:
             raise ConfigError(
