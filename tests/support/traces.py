@@ -21,7 +21,7 @@ from tests.support.shared import shared_path
 
 
 @dataclass(frozen=True)
-class Trace:
+class Recorded:
     """Arrays and facts of one recorded run, with the config and robot that it needs."""
 
     data: dict[str, np.ndarray]
@@ -40,11 +40,6 @@ class Trace:
         return self.facts["num_envs"]
 
     @property
-    def has_feet_quat(self) -> bool:
-        """Whether foot orientations were recorded (the history trace lacks them)."""
-        return "pre/feet_quat" in self.data
-
-    @property
     def bridge(self) -> BridgeSpec:
         """What holosoma's simulator would have said of itself."""
         return BridgeSpec(
@@ -56,6 +51,16 @@ class Trace:
             decimation=self.facts["decimation"],
             randomizes=frozenset(PhysicsParams._fields),
         )
+
+
+@dataclass(frozen=True)
+class Trace(Recorded):
+    """A locomotion run."""
+
+    @property
+    def has_feet_quat(self) -> bool:
+        """Whether foot orientations were recorded (the history trace lacks them)."""
+        return "pre/feet_quat" in self.data
 
     def term_names(self) -> list[str]:
         """Reward terms, in the recorded order."""

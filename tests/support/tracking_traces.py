@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bridges.protocol import BridgeSpec, Ground, PhysicsParams, SimState
+from bridges.protocol import Ground, SimState
 from holosoma_jax import robots
 from holosoma_jax.config import compose
-from holosoma_jax.config.schema import Config
 from holosoma_jax.config.schema.world import SpawnConfig
 from holosoma_jax.envs.compose import compose as compose_env
 from holosoma_jax.envs.env import Env
@@ -23,9 +22,8 @@ from holosoma_jax.envs.terms.motion.command import FrameDraw
 from holosoma_jax.envs.terms.motion.reference import ASSET, MOTION, Motion, MotionState
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.motion.batch import Clips, Frames
-from holosoma_jax.robots.robot import Robot
 from tests.support.shared import shared_path
-from tests.support.traces import wxyz
+from tests.support.traces import Recorded, wxyz
 
 PARITY = {
     "sampler.bins": "global",
@@ -35,39 +33,15 @@ PARITY = {
 
 
 @dataclass(frozen=True)
-class TrackingTrace:
-    """Arrays and facts of the recorded run, with the config, robot and clip that it needs."""
-
-    data: dict[str, np.ndarray]
-    facts: dict[str, Any]
-    cfg: Config
-    robot: Robot
-
-    @property
-    def steps(self) -> int:
-        """Recorded control steps."""
-        return self.facts["num_steps"]
-
-    @property
-    def envs(self) -> int:
-        """Recorded environments."""
-        return self.facts["num_envs"]
+class TrackingTrace(Recorded):
+    """A tracking run, with its clip."""
 
     def env(self) -> Env:
         """Our environment, with the recorded origins and clip."""
-        spec = BridgeSpec(
-            simulator="mujoco",
-            num_envs=self.envs,
-            joint_names=self.robot.joint_names,
-            body_names=self.robot.body_names,
-            physics_dt=self.facts["sim_dt"],
-            decimation=self.facts["decimation"],
-            randomizes=frozenset(PhysicsParams._fields),
-        )
         origins = self.data["const/env_origins"][:, None]
         kinds = np.full(origins.shape[:2], "flat")
         ground = Terrain(Ground(), origins, kinds, SpawnConfig(randomize_tiles=False))
-        env = compose_env(self.cfg, self.robot, ground, spec, assets={ASSET: self.motion()})
+        env = compose_env(self.cfg, self.robot, ground, self.bridge, assets={ASSET: self.motion()})
         return env._replace(task=TASK)
 
     def motion(self) -> Motion:
