@@ -35,6 +35,8 @@ class ObservationTerm:
     mirror_sign: tuple[float, ...]
     """[dim] ... times mirror_sign[i]"""
     params: tuple[tuple[str, Any], ...] = ()
+    history_fill: str = "zero"
+    """frames before the episode: 'zero', or copies of its 'first' frame"""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Observation groups: terms in alphabetical order or in the config's, with noise, scale and history.
 
 One term of one frame is (value + U(-noise, noise)) * scale. With a history of h frames a term
-occupies h * dim consecutive entries, oldest frame first; frames before the reset are zero.
+occupies h * dim consecutive entries, oldest frame first. Frames before the reset are zero, or copies of
+the first frame after it (`ObservationGroupConfig.history_fill`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from holosoma_jax.envs.terms.term import Term, lifted, term_key
 from holosoma_jax.envs.view import View
 
 History = Mapping[str, jax.Array]
-"""Group -> past frames [E, history_length, frame_dim], newest last; only groups with history."""
+"""Group -> past frames [E, history_length, frame_dim], newest last; only groups with history.
+
+For a group that is filled with its first frame also `BEGUN` + group -> [E] bool: that frame is in it.
+"""
+BEGUN = "begun/"
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Group:
     """name -> record, in the order of `layout`"""
     history_length: int
     noisy: bool
+    fills: bool = False
+    """the frames before an episode are copies of its first one"""
 
     @property
     def frame_dim(self) -> int:
@@ -113,11 +120,13 @@ def _group(name: str, cfg: ObservationGroupConfig, example: View) -> Group:
                 mirror_index=index,
                 mirror_sign=sign,
                 params=tuple(sorted(term.params.items())),
+                history_fill=cfg.history_fill,
             )
         )
         terms[term_name] = record
         start += dim * cfg.history_length
-    return Group(name, tuple(layout), terms, cfg.history_length, cfg.enable_noise)
+    fills = cfg.history_fill == "first" and cfg.history_length > 1
+    return Group(name, tuple(layout), terms, cfg.history_length, cfg.enable_noise, fills)
 
 
 def _order(name: str, cfg: ObservationGroupConfig) -> list[str]:
@@ -158,12 +167,13 @@ def _width(name: str, term: Term, example: View) -> int:
 
 
 def empty_history(groups: tuple[Group, ...], num_envs: int) -> dict[str, jax.Array]:
-    """Zero frames of every group that keeps a history."""
-    return {
+    """Zero frames of every group that keeps a history; all zeros mean that no episode has a frame yet."""
+    history = {
         g.name: jnp.zeros((num_envs, g.history_length, g.frame_dim), jnp.float32)
         for g in groups
         if g.history_length > 1
     }
+    return history | {BEGUN + g.name: jnp.zeros(num_envs, bool) for g in groups if g.fills}
 
 
 def observe(
@@ -190,7 +200,12 @@ def observe(
         frame, after[group.name] = group.frame(view, states.get(group.name, {}), key)
         frame = frame[:, None]
         if group.history_length > 1:
-            frame = jnp.concatenate([history[group.name][:, 1:], frame], axis=1)
+            past = history[group.name]
+            if group.fills:
+                begun = history[BEGUN + group.name]
+                past = jnp.where(begun[:, None, None], past, frame)
+                kept[BEGUN + group.name] = jnp.ones_like(begun)
+            frame = jnp.concatenate([past[:, 1:], frame], axis=1)
             kept[group.name] = frame
         vectors[group.name] = group.vector(frame)
     return vectors, kept, after

@@ -35,7 +35,7 @@ class TaskState(struct.PyTreeNode):
     terms: dict[str, dict[str, Any]]
     """see `TermStates`"""
     history: dict[str, jax.Array]
-    """group -> [E, frames, frame_dim], oldest first; only groups with history"""
+    """group -> [E, frames, frame_dim], oldest first; only groups with history (`observe.History`)"""
 
     # statistics of the running episodes
     episode_return: jax.Array

@@ -85,7 +85,12 @@ def make(
         entries: list[tuple[ObservationTerm, int]] = []  # of one frame
         for part in observation_names.parts(str(term["name"])):
             ours = here.get(part.term)
-            if ours is None or frames > ours.history_length or not _same_scale(term, ours):
+            if (
+                ours is None
+                or frames > ours.history_length
+                or not _same_scale(term, ours)
+                or not _same_fill(term, ours)
+            ):
                 raise ConfigError(
                     f"{path}: observation term {place} is {_shown(term)} for the policy, {_shown(ours)} in this "
                     "configuration; leave --observation.* as the policy's."
@@ -112,7 +117,18 @@ def make(
 
 
 def _as_stated(term: ObservationTerm) -> Mapping[str, Any]:
-    return {"name": term.name, "dim": term.dim, "history_length": term.history_length, "scale": term.scale}
+    return {
+        "name": term.name,
+        "dim": term.dim,
+        "history_length": term.history_length,
+        "history_fill": term.history_fill,
+        "scale": term.scale,
+    }
+
+
+def _same_fill(term: Mapping[str, Any], ours: ObservationTerm) -> bool:
+    """Whether the frames before an episode hold what the policy states; one that does not say takes ours."""
+    return term["history_length"] == 1 or term.get("history_fill", ours.history_fill) == ours.history_fill
 
 
 def _same_scale(term: Mapping[str, Any], ours: ObservationTerm) -> bool:
@@ -127,4 +143,5 @@ def _shown(term: Mapping[str, Any] | ObservationTerm | None) -> str:
     stated = _as_stated(term) if isinstance(term, ObservationTerm) else term
     scale = stated.get("scale", 1.0)
     scale = f"{scale:g}" if isinstance(scale, (int, float)) else "of its own for each"
-    return f"'{stated['name']}' ({stated['history_length']} x {stated['dim']} entries, scale {scale})"
+    fill = f", history_fill {stated['history_fill']}" if stated.get("history_fill", "zero") != "zero" else ""
+    return f"'{stated['name']}' ({stated['history_length']} x {stated['dim']} entries, scale {scale}{fill})"

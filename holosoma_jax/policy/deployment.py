@@ -105,6 +105,10 @@ def _conventions(meta: dict[str, Any]) -> list[str]:
     frames = {term["history_length"] for term in layout}
     if frames != {1}:
         found.append(f"its observation history has to be set to {max(frames)} frames there, too")
+        if any(term.get("history_fill") == "first" for term in layout):
+            found.append(
+                "it fills the history before the start with zeros, this policy's held its first frame"
+            )
     return found
 
 

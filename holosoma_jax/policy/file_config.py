@@ -170,4 +170,5 @@ def _observed(file: LoadedPolicy, known: Mapping[str, Any]) -> dict[str, Any]:
             uniform = isinstance(scale, (int, float))
             terms.setdefault(name, dict(default) | {"scale": float(scale) if uniform else 1.0})
     frames = max(term["history_length"] for term in layout)
-    return {"terms": terms, "history_length": frames, "order": list(terms)}
+    fill = next((term["history_fill"] for term in layout if "history_fill" in term), "zero")
+    return {"terms": terms, "history_length": frames, "history_fill": fill, "order": list(terms)}

@@ -183,7 +183,9 @@ def _layout(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
     for index, name in enumerate(names):
         scale = scales.get(name, 1.0) if isinstance(scales, Mapping) else scales[index] if scales else 1.0
         frames = history.get(name, 1) if isinstance(history, Mapping) else history or 1
-        layout.append({"name": name, "scale": scale, "history_length": max(1, int(frames))})
+        term = {"name": name, "scale": scale, "history_length": max(1, int(frames))}
+        fill = meta.get("observation_history_fill")
+        layout.append(term if fill is None else term | {"history_fill": fill})
     return layout
 
 

@@ -24,6 +24,8 @@ from holosoma_jax.robots.robot import Robot
 if TYPE_CHECKING:
     import onnx
 
+HISTORY_FILLS = ("zero", "first")
+"""What the frames of a history hold that lie before the episode."""
 UNITS: Mapping[str, str] = {
     "kp": "N m/rad",
     "kd": "N m s/rad",
@@ -91,6 +93,7 @@ def policy_metadata(
                 "func": term.func,
                 "dim": term.dim,
                 "history_length": term.history_length,
+                "history_fill": term.history_fill,
                 "scale": term.scale,
                 "clip": None,  # terms are not clipped one by one; see observation_clip
                 "noise": term.noise,
@@ -265,6 +268,11 @@ def _check_layout(layout: Any, obs_dim: int | None) -> list[str]:
         frame, history = term["dim"], term["history_length"]
         if not (isinstance(frame, int) and isinstance(history, int) and frame > 0 and history > 0):
             return [f"'observation_layout[{i}]': dim {frame}, history_length {history}, wanted integers > 0"]
+        if term.get("history_fill", "zero") not in HISTORY_FILLS:
+            fill = _shown(term["history_fill"])
+            return [
+                f"'observation_layout[{i}]': history_fill {fill}, wanted one of {', '.join(HISTORY_FILLS)}"
+            ]
         total += frame * history
     if obs_dim is not None and total != obs_dim:
         return [f"'observation_layout' adds up to {total} entries, the input has {obs_dim}"]

@@ -130,6 +130,7 @@ def _unitree(content: Mapping[str, Any], file: Path, asset: str | None) -> dict[
                 "name": name,
                 "scale": term.get("scale"),
                 "history_length": term.get("history_length") or 1,
+                "history_fill": "first",  # as unitree_rl_lab's program for the robot, and Isaac Lab
                 "clip": term.get("clip"),
             }
             for name, term in content["observations"].items()

@@ -62,18 +62,20 @@ def _require_same_observations(path: Path, there: Mapping[str, Any], here: Mappi
                 )
 
 
-def _observed(group: Mapping[str, Any]) -> list[tuple[str, str, float, int]]:
-    """What a group observes, in the order of names: name and function, scale, frames."""
+def _observed(group: Mapping[str, Any]) -> list[tuple[str, str, float, int, str]]:
+    """What a group observes, in the order of names: name and function, scale, frames, what fills them."""
     frames = group.get("history_length", 1)
+    fill = group.get("history_fill", "zero") if frames > 1 else "zero"
     terms = group.get("terms", {})
-    return [(name, term["func"] or name, term["scale"], frames) for name, term in sorted(terms.items())]
+    return [(name, term["func"] or name, term["scale"], frames, fill) for name, term in sorted(terms.items())]
 
 
-def _shown(term: tuple[str, str, float, int] | None) -> str:
+def _shown(term: tuple[str, str, float, int, str] | None) -> str:
     if term is None:
         return "nothing more"
-    name, func, scale, frames = term
-    return f"'{name}'" + f" ({func})" * (func != name) + f" times {scale:g}, {frames} frame(s)"
+    name, func, scale, frames, fill = term
+    filled = " filled with the first" if fill == "first" else ""
+    return f"'{name}'" + f" ({func})" * (func != name) + f" times {scale:g}, {frames} frame(s){filled}"
 
 
 def _with_global_scalars(state: EnvState, one: EnvState, numbers: Mapping[str, float]) -> EnvState:

@@ -113,6 +113,48 @@ def test_history_length(key: jax.Array) -> None:
     np.testing.assert_allclose(frames, np.tile(0.05 * np.array([[0.0], [1.0], [2.0], [3.0]]), 29), rtol=1e-6)
 
 
+def test_a_history_may_begin_with_copies_of_its_first_frame(key: jax.Array) -> None:
+    """Three frames of joint velocities 1, 2, 3, ...; environment 0 starts anew before the fourth.
+
+    Every environment sees 111, 112, 123; then environment 0 sees 444, the others 234. The same for both groups,
+    and what an ended episode saw last is its own history.
+    """
+    flags = ("history-length=3", "history-fill=first", "enable-noise=False")
+    groups = ("actor_obs", "critic_obs")
+    env = make(*(f"--observation.groups.{group}.{flag}" for group in groups for flag in flags))
+    assert {t.history_fill for t in env.spec.layout} == {"first"}
+
+    def seen(obs: Any) -> list[list[list[int]]]:
+        """group -> environment -> the velocity in each frame."""
+        found = []
+        for group in groups:
+            term = next(t for t in env.spec.layout if (t.group, t.name) == (group, "dof_vel"))
+            vector = np.asarray(obs[group])[:, term.start : term.start + 3 * term.dim] / term.scale
+            found.append(np.round(vector.reshape(-1, 3, term.dim)[..., 0]).astype(int).tolist())
+        return found
+
+    def moving(velocity: float) -> SimState:
+        return standing()._replace(joint_vel=jnp.full((N, 29), velocity))
+
+    state, _ = env.init(key)
+    for velocity, wanted in ((1, [1, 1, 1]), (2, [1, 1, 2]), (3, [1, 2, 3])):
+        state, obs = env.observe(state, moving(velocity))
+        assert seen(obs) == [[wanted] * N] * 2
+    # the clock of environment 0 runs out; the state that ended it is still part of the old episode
+    clock = jnp.zeros((N,), jnp.int32).at[0].set(env.spec.max_episode_steps)
+    state, _ = env.pre_step(state.replace(episode_step=clock), jnp.zeros((N, env.spec.action_dim)))
+    state, result = env.post_step(state, moving(4))
+    assert np.asarray(result.truncated).tolist() == [True] + [False] * (N - 1)
+    assert seen(result.final_obs) == [[[2, 3, 4]] * N] * 2
+    state, obs = env.observe(state, moving(4))
+    assert seen(obs) == [[[4, 4, 4]] + [[2, 3, 4]] * (N - 1)] * 2
+
+
+def test_without_a_history_there_is_nothing_to_fill(key: jax.Array) -> None:
+    env = make("--observation.groups.actor-obs.history-fill=first")
+    assert env.init(key)[0].history == {}
+
+
 def test_penalty_curriculum_off_and_its_threshold(key: jax.Array) -> None:
     path = "--curriculum.setup-terms.penalty-curriculum.params"
     average = jnp.asarray(400.0)

@@ -214,7 +214,7 @@ def test_unitree_states_everything_in_a_file_beside(
     source = policies.find(str(file))
     cfg = compose.load([], base=source.config)
     group = cfg.observation.groups["actor_obs"]
-    assert group.history_length == history
+    assert (group.history_length, group.history_fill) == (history, "first")
     assert group.terms["dof_vel"].scale == 0.05 and group.terms["base_ang_vel"].scale == 0.2
     ranges = cfg.command.setup_terms["locomotion_command"].params["command_ranges"]
     assert (ranges["lin_vel_x"], ranges["ang_vel_yaw"]) == ((-0.5, 1.0), (-0.2, 0.2))
@@ -358,3 +358,17 @@ def test_a_robot_of_ones_own_is_named(picking: Write, tmp_path: Path) -> None:
     source = policies.find(str(file), asset=str(folder))
     assert source.config.config["robot"]["asset"] == str(folder)
     assert source.adapt(mine).kp.shape == (29,)
+
+
+def test_frames_before_the_episode_are_as_the_policy_states() -> None:
+    """One that does not say takes ours; another filling is another observation, but for a single frame."""
+    spec = spec_of(("dof_pos", 2, 3, 1.0))
+    term: dict[str, Any] = {"name": "dof_pos", "dim": 2, "history_length": 3}
+    for stated in (
+        term,
+        term | {"history_fill": "zero"},
+        term | {"history_fill": "first", "history_length": 1},
+    ):
+        assert adapted([stated], spec, [0, 1]).size == 2 * stated["history_length"]
+    with pytest.raises(ConfigError, match="history_fill first"):
+        adapted([term | {"history_fill": "first"}], spec, [0, 1])

@@ -135,6 +135,7 @@ def test_metadata_of_the_reference_is_there_and_json(tmp_path: Path):
     assert [term["name"] for term in meta["observation_layout"]] == ["actions", "dof_pos"]
     assert meta["observation_layout"][1] == {
         "group": "actor_obs", "name": "dof_pos", "func": "dof_pos", "dim": 4, "history_length": 2,
+        "history_fill": "zero",
         "scale": 0.5, "clip": None, "noise": 0.05, "params": {"degree": 3},
     }  # fmt: skip
     assert sum(term["dim"] * term["history_length"] for term in meta["observation_layout"]) == OBS

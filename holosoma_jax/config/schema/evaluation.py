@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from holosoma_jax.config.schema.task import HistoryFill
 from holosoma_jax.config.schema.types import PathText, PositiveFloat, PositiveInt
 
 Numbers: TypeAlias = float | tuple[float, ...]
@@ -33,6 +34,8 @@ class PolicyArgs:
     """What each of observation_names is multiplied by; default: 1."""
     observation_history: PositiveInt | None = None
     """Frames of every term, oldest first; default: 1."""
+    observation_history_fill: HistoryFill | None = None
+    """What the frames before an episode held: zeros (the default), or its first frame, as in Isaac Lab and mjlab."""
     control_dt: PositiveFloat | None = None
     """s between two actions."""
     action_clip: PositiveFloat | None = None

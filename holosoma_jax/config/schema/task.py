@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from holosoma_jax.config.schema.types import NonNegativeFloat, PositiveFloat, PositiveInt
+
+HistoryFill: TypeAlias = Literal["zero", "first"]
+"""What the frames of a history hold that lie before the episode: zeros, or its first frame."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class ObservationGroupConfig:
     """False switches the noise of every term off."""
     history_length: PositiveInt = 1
     """Frames kept per term, oldest first."""
+    history_fill: HistoryFill = "zero"
+    """What the frames before an episode hold: zeros, as in holosoma, or its first frame, as in Isaac Lab."""
     order: tuple[str, ...] = ()
     """Every term's name, in the order of the vector; default: alphabetical, as in holosoma."""
     terms: dict[str, ObservationTermConfig] = field(default_factory=dict)
