@@ -32,6 +32,10 @@ test-slow *ARGS:
 test-all *ARGS:
     JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest "$@"
 
+# every benchmark that has a peer, one after the other, into logs/benchmarks.json; on a quiet machine
+bench *ARGS:
+    python -m benchmarks.all "$@"
+
 # format, lint, types, spelling
 check:
     ruff format --check

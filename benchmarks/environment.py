@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import describe, interleave, report
+from benchmarks.machine import describe, interleave, report, times_as_quick
 from holosoma_jax import experiment
 from holosoma_jax.config import compose
 from holosoma_jax.rollout import seeding
@@ -65,6 +65,7 @@ def measure(num_envs: int, steps: int, rounds: int, overrides: list[str]) -> dic
         "physics_env_steps_per_s": rates["physics"],
         "functions_time_over_physics_time": rates["physics"] / rates["functions"],
         "seconds": seconds,
+        "times_as_quick": {"physics": times_as_quick(seconds["functions"], seconds["physics"])},
     }
 
 

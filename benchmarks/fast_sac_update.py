@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import describe, interleave, limit_cores, report
+from benchmarks.machine import describe, interleave, limit_cores, report, times_as_quick
 from benchmarks.ppo_update import Clock
 from holosoma_jax.config.schema import FastSacConfig
 from holosoma_jax.learn import fast_sac
@@ -169,6 +169,10 @@ def main() -> None:
         "seconds": {name: {"median": statistics.median(t), "all": t} for name, t in wall.items()},
         "cpu_seconds": {name: {"median": statistics.median(t), "all": t} for name, t in cpu.items()},
         "times_faster_than_torch": {"wall": _ratio(wall), "cpu": _ratio(cpu)},
+        "times_as_quick": {
+            "torch, wall": times_as_quick(wall["ours"], wall["torch"]),
+            "torch, processor": times_as_quick(cpu["ours"], cpu["torch"]),
+        },
         "compile_seconds": compilation,
         "peer": {"torch": importlib.metadata.version("torch"), "compiled": args.peer_compile},
         "load": os.getloadavg(),

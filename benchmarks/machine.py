@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -39,6 +39,11 @@ def interleave(tasks: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
         for name, task in tasks.items():
             seconds[name].append(task())
     return seconds
+
+
+def times_as_quick(ours: Sequence[float], peer: Sequence[float]) -> list[float]:
+    """How many times longer the peer took than ours, round by round; what `benchmarks.compare` compares."""
+    return [theirs / own for own, theirs in zip(ours, peer, strict=True)]
 
 
 def report(result: Mapping[str, object], out: str | None) -> None:

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import describe, interleave, limit_cores, report
+from benchmarks.machine import describe, interleave, limit_cores, report, times_as_quick
 from holosoma_jax.config.schema import OptimizerConfig, PpoConfig
 from holosoma_jax.learn import ppo
 
@@ -213,6 +213,10 @@ def main() -> None:
         "seconds": {name: {"median": statistics.median(t), "all": t} for name, t in wall.items()},
         "cpu_seconds": {name: {"median": statistics.median(t), "all": t} for name, t in cpu.items()},
         "times_faster_than_rsl_rl": {"wall": _ratio(wall), "cpu": _ratio(cpu)},
+        "times_as_quick": {
+            "rsl_rl, wall": times_as_quick(wall["ours"], wall["rsl_rl"]),
+            "rsl_rl, processor": times_as_quick(cpu["ours"], cpu["rsl_rl"]),
+        },
         "compile_seconds": compilation,
         "peer_versions": {name: importlib.metadata.version(name) for name in PEER},
         **describe(),

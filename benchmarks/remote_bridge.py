@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 import bridges
-from benchmarks.machine import describe, interleave, report
+from benchmarks.machine import describe, interleave, report, times_as_quick
 from bridges import remote
 from bridges.protocol import Bridge, Ground, Pose
 from bridges.remote.process import Worker
@@ -120,6 +120,7 @@ def main() -> None:
             "num_envs": args.num_envs,
             "milliseconds": {n: 1e3 * statistics.median(t) for n, t in (calls | steps).items()},
             "remote_over_in_process": statistics.median(pairs),
+            "times_as_quick": {"this process": times_as_quick(steps["remote"], steps["in_process"])},
         },
         args.out,
     )

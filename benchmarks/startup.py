@@ -26,6 +26,8 @@ CASES = {
     ],
 }  # fmt: skip
 """What a person types -> arguments of Python's -m. The last one needs JAX, the others do not."""
+BARE = "bare Python"
+"""What each is compared with: an interpreter that starts and ends."""
 
 
 def seconds(arguments: list[str]) -> float:
@@ -41,10 +43,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", help="write the result to this JSON file, too")
     args = parser.parse_args()
-    tasks = {name: lambda arguments=arguments: seconds(arguments) for name, arguments in CASES.items()}
+    cases = CASES | {BARE: ["site"]}
+    tasks = {name: lambda arguments=arguments: seconds(arguments) for name, arguments in cases.items()}
     taken = machine.interleave(tasks, args.rounds)
-    result = {name: round(statistics.median(values), 2) for name, values in taken.items()}
-    machine.report({"machine": machine.describe(), "seconds": result}, args.out)
+    result: dict[str, object] = {"benchmark": "startup", **machine.describe()}
+    result["seconds"] = {name: round(statistics.median(values), 2) for name, values in taken.items()}
+    result["times_as_quick"] = {
+        f"{name} / {BARE}": machine.times_as_quick(taken[name], taken[BARE]) for name in CASES
+    }
+    machine.report(result, args.out)
 
 
 if __name__ == "__main__":
