@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
+from bridges.interpreter import find
 from holosoma_jax.config.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
 
 PYTHON = "ISAACGYM_PYTHON"
 """environment variable: the interpreter to use where the config names none"""
-_PROBE = "import importlib.util as u, sys; sys.exit(3 * (u.find_spec('isaacgym') is None))"
-_PROBE_S = 30.0
 
 
 def interpreter(cfg: SimulatorConfig) -> str:
@@ -24,21 +20,9 @@ def interpreter(cfg: SimulatorConfig) -> str:
     Raises:
       ConfigError: none is named, it does not run, or it has no IsaacGym; says where that comes from.
     """
-    named = cfg.config.remote.python
-    python = named or os.environ.get(PYTHON, "")
-    python = os.path.abspath(shutil.which(python) or python) if python else ""
-    origin = "simulator.config.remote.python" if named else PYTHON
+    python, cause = find(cfg, PYTHON, "isaacgym")
     if not python:
-        raise missing(f"neither simulator.config.remote.python nor {PYTHON} names a Python that has it")
-    try:
-        # not from here, where a folder of that name may lie
-        probe = subprocess.run([python, "-c", _PROBE], capture_output=True, timeout=_PROBE_S, cwd="/")
-        code = probe.returncode
-    except (OSError, subprocess.TimeoutExpired):
-        code = 1
-    if code:
-        what = "has no package isaacgym" if code == 3 else "does not run"
-        raise missing(f"{origin} is {python}, which {what}")
+        raise missing(cause)
     return python
 
 

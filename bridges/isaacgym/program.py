@@ -6,19 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from bridges import specs
-from bridges.isaacgym.asset import triangles
+from bridges.ground import triangles
 from bridges.protocol import BridgeSpec, Ground
+from bridges.remote import coordinates
 from bridges.remote.program import Program
 
 if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
     from holosoma_jax.robots.robot import Robot
-
-STATE = ("state/root", "state/joint_pos", "state/joint_vel", "state/contact_force")
-"""[E, 13] position, quaternion w x y z, velocity, angular velocity; [E, J] rad, rad/s; [E, B, 3] N"""
 
 
 def program(
@@ -33,10 +28,9 @@ def program(
 ) -> Program:
     """The worker that runs `backend.py` in `python`, with the URDF in `folder`; `model` is the robot in MuJoCo."""
     remote, physx = cfg.config.remote, cfg.config.sim.physx
-    e, joints, bodies = spec.num_envs, robot.num_joints, robot.num_bodies
     dofs = [int(model.joint(name).dofadr[0]) for name in robot.joint_names]
     settings: dict[str, Any] = {
-        "num_envs": e,
+        "num_envs": spec.num_envs,
         "dt": spec.physics_dt,
         "decimation": spec.decimation,
         "device": physx.device,
@@ -66,27 +60,13 @@ def program(
         settings[name] = getattr(robot, name)
     if ground.heights is not None:
         settings["ground_vertices"], settings["ground_triangles"] = triangles(ground)
-    arrays: dict[str, tuple[tuple[int, ...], type]] = {
-        "state/root": ((e, 13), np.float32),
-        "state/joint_pos": ((e, joints), np.float32),
-        "state/joint_vel": ((e, joints), np.float32),
-        "state/contact_force": ((e, bodies, 3), np.float32),
-        "write_root": ((e,), np.bool_),
-        "write_dof": ((e,), np.bool_),
-        "targets": ((e, joints), np.float32),
-        "torque_offset": ((e, spec.decimation, joints), np.float32),
-        "mask": ((e,), np.bool_),
-    }
-    arrays |= {
-        f"params/{name}": (shape, np.float32) for name, shape in specs.param_shapes(e, joints, bodies).items()
-    }
     prefix = os.path.dirname(os.path.dirname(os.path.abspath(python)))
     libraries = os.pathsep.join(filter(None, [f"{prefix}/lib", os.environ.get("LD_LIBRARY_PATH", "")]))
     return Program(
         title="isaacgym",
         backend=str(Path(__file__).with_name("backend.py")),
-        calls=("step", "randomize", "body_positions"),
-        arrays=arrays,
+        calls=coordinates.CALLS,
+        arrays=coordinates.arrays(spec),
         settings=settings,
         python=python,
         environment={"LD_LIBRARY_PATH": libraries},  # the binaries look for libpython3.8 there

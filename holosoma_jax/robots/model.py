@@ -20,6 +20,8 @@ from holosoma_jax.config.errors import ConfigError
 SUFFIXES = (".xml", ".mjcf", ".urdf")
 UNLIMITED = math.pi
 """rad either side of zero: what soft limits and action bounds take for a hinge without a range"""
+MARKER_MASS = 0.005
+"""kg; a fixed leaf without collision shapes and no heavier than this marks a point"""
 
 
 class RobotModel(NamedTuple):
@@ -64,6 +66,26 @@ def free_of_pairs(spec: mujoco.MjSpec) -> None:
     """Leave out the contact pairs that are left: those between the robot's own links."""
     for pair in list(spec.pairs):
         spec.delete(pair)
+
+
+def collides(model: mujoco.MjModel, geom: int) -> bool:
+    """Whether the geom with this number collides with anything."""
+    return bool(model.geom_contype[geom] or model.geom_conaffinity[geom])
+
+
+def markers(model: mujoco.MjModel) -> frozenset[str]:
+    """Names of the bodies that only mark a point, such as the sole under a foot.
+
+    PhysX gains nothing from them: a link of a gram behind a fixed joint spoils the conditioning of its
+    articulation, and importers give a link without a mass one of their own.
+    """
+    solid = {int(model.geom_bodyid[g]) for g in range(model.ngeom) if collides(model, g)}
+    parents = {int(parent) for parent in model.body_parentid[1:]}
+    return frozenset(
+        model.body(b).name
+        for b in range(1, model.nbody)
+        if not model.body_jntnum[b] and b not in solid | parents and model.body_mass[b] <= MARKER_MASS
+    )
 
 
 def hangs_from(model: mujoco.MjModel, body: int, ancestors: set[int]) -> bool:

@@ -9,9 +9,11 @@ import mujoco
 import numpy as np
 import pytest
 
-from bridges.isaacgym.asset import MARKER_MASS, robot_urdf, triangles
+from bridges.ground import triangles
+from bridges.isaacgym.asset import robot_urdf
 from bridges.protocol import Ground
 from holosoma_jax import robots
+from holosoma_jax.robots.model import MARKER_MASS
 from holosoma_jax.robots.robot import Robot
 from tests.support.biped import BIPED
 
