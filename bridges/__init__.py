@@ -14,10 +14,11 @@ SIMULATORS = {
     "mujoco": "bridges.mujoco:make",
     "mjwarp": "bridges.mjwarp:make",
     "isaacgym": "bridges.isaacgym:make",
+    "isaacsim": "bridges.isaacsim:make",
 }
 """`simulator.name` -> a function of `make`'s first arguments; imported when asked for. Others name their own."""
 
-REMOTE_ONLY = frozenset({"isaacgym"})
+REMOTE_ONLY = frozenset({"isaacgym", "isaacsim"})
 """Simulators that run in a worker of their own kind, whatever the config says."""
 
 _NEEDS = {"mjwarp": "mujoco_warp"}
@@ -50,6 +51,10 @@ def require(cfg: SimulatorConfig) -> None:
         )
     if name == "isaacgym":
         from bridges.isaacgym import install
+
+        install.interpreter(cfg)
+    if name == "isaacsim":
+        from bridges.isaacsim import install
 
         install.interpreter(cfg)
     if name in _NEEDS:

@@ -18,7 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bridges.isaacgym import install
+from bridges.isaacgym import install as isaacgym
+from bridges.isaacsim import install as isaacsim
 from holosoma_jax import __version__
 from holosoma_jax import machine as facts
 from holosoma_jax.config import extras as extras_table
@@ -34,11 +35,16 @@ SIMULATORS: Mapping[str, tuple[str, str]] = {
     "mjwarp": ("mujoco_warp", extras_table.pip_install("warp")),
     "isaacgym": (
         "isaacgym",
-        f"{extras_table.VENDOR['isaacgym']}, in a Python 3.8 that {install.PYTHON} names (docs/simulators.md)",
+        f"{extras_table.VENDOR['isaacgym']}, in a Python 3.8 that {isaacgym.PYTHON} names (docs/simulators.md)",
     ),
-    "isaacsim": ("isaacsim", f"install {extras_table.VENDOR['isaacsim']}"),
+    "isaacsim": (
+        "isaaclab",
+        f"{isaacsim.PACKAGE}, by ./just isaaclab or in a Python 3.12 that {isaacsim.PYTHON} names (docs/simulators.md)",
+    ),
 }
 """Simulator -> (module, where it comes from)."""
+_ELSEWHERE = {"isaacgym": isaacgym.is_found, "isaacsim": isaacsim.is_found}
+"""Simulators that another Python has -> whether it does."""
 SMOKE_TIMEOUT_S = 300.0
 SMOKE = (
     "exp:g1-29dof", "simulator:mujoco", "terrain:terrain-locomotion-plane", "logger:console",
@@ -109,7 +115,7 @@ def simulators() -> dict[str, dict[str, Any]]:
 
     return {
         name: {
-            "installed": install.is_found() if name == "isaacgym" else extras_table.is_installed(module),
+            "installed": _ELSEWHERE[name]() if name in _ELSEWHERE else extras_table.is_installed(module),
             "bridge": name in bridges.SIMULATORS,
             "from": source,
         }

@@ -380,9 +380,9 @@ def test_make_starts_the_simulator_of_the_config():
     bridge = bridges.make(config(), BIPED, Ground(), 2)
     assert isinstance(bridge, MujocoBridge) and bridge.spec.num_envs == 2
     with pytest.raises(
-        ConfigError, match=r"simulator:isaacsim: the bridge .* not part .* Choose simulator:mujoco"
+        ConfigError, match=r"simulator:bullet: the bridge .* not part .* Choose simulator:mujoco"
     ):
-        bridges.make(replace(config(), name="isaacsim"), BIPED, Ground(), 2)
+        bridges.make(replace(config(), name="bullet"), BIPED, Ground(), 2)
 
 
 def test_runs_where_the_system_knows_no_affinity(monkeypatch):

@@ -74,6 +74,7 @@ def test_isaac_rows_end_with_the_missing_simulator(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, argv: list[str]
 ):
     monkeypatch.delenv("ISAACGYM_PYTHON", raising=False)
+    monkeypatch.setenv("ISAACSIM_PYTHON", "/no/python")
     code, out, err = run(capsys, "train", argv)
     (line,) = err.splitlines()
     name = next(a for a in argv if a.startswith("simulator:"))
@@ -82,6 +83,8 @@ def test_isaac_rows_end_with_the_missing_simulator(
     assert "simulator:mujoco or simulator:mjwarp" in line  # what there is
     if name == "simulator:isaacgym":
         assert "developer.nvidia.com/isaac-gym" in line and "licence" in line
+    else:
+        assert "isaaclab==" in line and "./just isaaclab" in line and "licence" in line
 
 
 @pytest.mark.parametrize("argv", of("train", "-wbt"), ids=" ".join)

@@ -134,14 +134,18 @@ def test_conformance_of_mujoco(capsys: pytest.CaptureFixture[str], tmp_path: Pat
         (["--smoke=perhaps"], "--smoke: got 'perhaps'; wanted true or false."),
         (["--conformance", "simulator:mujocco"], "Did you mean 'mujoco'?"),
         (["--conformance", "simulator:isaacgym"], "ISAACGYM_PYTHON"),
-        (["--conformance", "simulator:isaacsim"], "the bridge to it is not part of this version"),
+        (["--conformance", "simulator:isaacsim"], "ISAACSIM_PYTHON is /no/python"),
         (
             ["--conformance", "simulator:mujoco", "--report=/no/where/a.json"],
             "--report: got '/no/where/a.json'",
         ),
     ],
 )
-def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], argv: list[str], expected: str):
+def test_bad_input_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, argv: list[str], expected: str
+):
+    monkeypatch.delenv("ISAACGYM_PYTHON", raising=False)
+    monkeypatch.setenv("ISAACSIM_PYTHON", "/no/python")
     code, _, err = run(capsys, *argv)
     assert code == 2 and len(err.strip().splitlines()) == 1
     assert expected in err

@@ -34,6 +34,7 @@ from holosoma_jax.config.schema.viewer import ViewerConfig
 from holosoma_jax.config.schema.world import (
     ControlConfig,
     InitStateConfig,
+    IsaacSimConfig,
     MujocoConfig,
     MujocoWarpConfig,
     PhysxConfig,
@@ -57,6 +58,7 @@ __all__ = [
     "DistributedConfig",
     "FastSacConfig",
     "InitStateConfig",
+    "IsaacSimConfig",
     "LoggerConfig",
     "MujocoConfig",
     "MujocoWarpConfig",

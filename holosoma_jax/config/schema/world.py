@@ -40,7 +40,7 @@ SimulatorName = Annotated[
 
 @dataclass(frozen=True)
 class PhysxConfig:
-    """PhysX, the engine of IsaacGym; the values are holosoma's."""
+    """PhysX, the engine of IsaacGym and of Isaac Sim; the values are holosoma's."""
 
     device: Annotated[str, Field(pattern=r"^(cpu|cuda:\d{1,2})$", description="cpu, or cuda:N")] = "cuda:0"
     """cuda:N of the visible GPUs, or cpu."""
@@ -114,11 +114,32 @@ class MujocoWarpConfig:
 
 
 @dataclass(frozen=True)
+class IsaacSimConfig:
+    """Isaac Lab, with Isaac Sim or without; PhysX' own settings are those under sim.physx, but for its device."""
+
+    physics: Literal["newton", "physx"] = "newton"
+    """Engine: newton (MuJoCo Warp; needs no Isaac Sim), or physx, in Isaac Sim."""
+    device: Annotated[
+        str, Field(pattern=r"^(auto|cpu|cuda:\d{1,2})$", description="auto, cpu, or cuda:N")
+    ] = "auto"
+    """cuda:N of the visible GPUs, cpu, or auto: the first GPU if there is one."""
+    nconmax_per_env: PositiveInt = 96
+    """Newton: contacts per environment."""
+    njmax_per_env: PositiveInt = 300
+    """Newton: constraint rows per environment."""
+    iterations: PositiveInt = 100
+    """Newton: iterations of the constraint solver at most."""
+    ls_iterations: PositiveInt = 50
+    """Newton: line-search iterations at most."""
+
+
+@dataclass(frozen=True)
 class RemoteConfig:
     """A simulator in a process and a Python interpreter of its own."""
 
     python: PathText = ""
-    """Path of that interpreter; empty: MuJoCo and MJWarp run in this process, IsaacGym takes $ISAACGYM_PYTHON."""
+    """Path of that interpreter; empty: MuJoCo and MJWarp run in this process, IsaacGym takes
+    $ISAACGYM_PYTHON, Isaac Sim $ISAACSIM_PYTHON or what `./just isaaclab` has made."""
     timeout_s: PositiveFloat = 120.0
     """s after which a simulator that does not answer a call is stopped."""
     start_timeout_s: PositiveFloat = 600.0
@@ -132,6 +153,7 @@ class SimulatorSettings:
     sim: SimConfig = field(default_factory=SimConfig)
     mujoco: MujocoConfig = field(default_factory=MujocoConfig)
     mujoco_warp: MujocoWarpConfig = field(default_factory=MujocoWarpConfig)
+    isaacsim: IsaacSimConfig = field(default_factory=IsaacSimConfig)
     remote: RemoteConfig = field(default_factory=RemoteConfig)
 
 

@@ -1,0 +1,144 @@
+"""The host's side without Isaac Lab: what the worker is told, and what is said where there is none."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bridges
+from bridges import interpreter, isaacsim, specs
+from bridges.isaacgym import bridge as isaacgym_bridge
+from bridges.isaacsim import bridge as bridge_module
+from bridges.isaacsim import install
+from bridges.isaacsim.program import program
+from bridges.mujoco import model as mujoco_model
+from bridges.protocol import Ground, PhysicsParams
+from bridges.remote.program import StartError
+from holosoma_jax import robots
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import IsaacSimConfig, RemoteConfig, SimulatorConfig
+from holosoma_jax.robots.usd import usda
+from tests.support import usda as reader
+from tests.support.biped import config
+
+E = 3
+
+
+def isaacsim_config(python: str = "", **settings: object) -> SimulatorConfig:
+    cfg = config()
+    more = {"remote": RemoteConfig(python=python), "isaacsim": IsaacSimConfig(**settings)}  # type: ignore[arg-type]
+    return replace(cfg, name="isaacsim", config=replace(cfg.config, **more))
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """No Isaac Lab, whatever this machine has."""
+    monkeypatch.delenv(install.PYTHON, raising=False)
+    monkeypatch.delenv(install.LICENCE, raising=False)
+    monkeypatch.setattr(install, "USUAL", tmp_path / "none")
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("python", "words"),
+    [
+        ("", f"neither simulator.config.remote.python nor {install.PYTHON} names"),
+        ("/no/python", "remote.python is /no/python, which does not run"),
+        (sys.executable, "which has no package isaaclab"),
+    ],
+)
+def test_where_isaac_lab_is_missing(python: str, words: str, nowhere: pytest.MonkeyPatch):
+    for call in (bridges.require, lambda cfg: bridges.make(cfg, robots.load("g1"), Ground(), E)):
+        with pytest.raises(ConfigError) as caught:
+            call(isaacsim_config(python))
+        text = str(caught.value)
+        assert words in text and "\n" not in text
+        # what to install, how, whose licence, and what else there is
+        for part in (install.PACKAGE, "./just isaaclab", "licence", "simulator:mujoco"):
+            assert part in text
+    assert not install.is_found()
+
+
+def test_interpreters_in_order(nowhere: pytest.MonkeyPatch, tmp_path: Path):
+    nowhere.setattr(interpreter, "_PROBE", "")  # every interpreter has everything
+    nowhere.setattr(install, "USUAL", Path(sys.executable))
+    assert install.interpreter(isaacsim_config()) == sys.executable
+    script = tmp_path / "python"
+    script.symlink_to(sys.executable)
+    nowhere.setenv(install.PYTHON, str(script))
+    assert install.interpreter(isaacsim_config()) == str(script)
+    assert install.interpreter(isaacsim_config(sys.executable)) == sys.executable
+
+
+def test_physx_asks_for_isaac_sim_and_for_a_licence_that_the_user_has_accepted(nowhere: pytest.MonkeyPatch):
+    nowhere.setattr(interpreter, "_PROBE", "import sys; sys.exit(3 * ({module!r} == 'isaacsim'))")
+    cfg = isaacsim_config(sys.executable, physics="physx")
+    assert install.interpreter(isaacsim_config(sys.executable)) == sys.executable
+    with pytest.raises(ConfigError, match=r"isaacsim\.physics.*no package isaacsim.*newton"):
+        install.interpreter(cfg)
+    nowhere.setattr(interpreter, "_PROBE", "")
+    with pytest.raises(ConfigError, match=f"{install.LICENCE} is not set"):
+        install.interpreter(cfg)
+    nowhere.setenv(install.LICENCE, "YES")
+    assert install.interpreter(cfg) == sys.executable
+
+
+def test_what_the_worker_is_told():
+    robot, cfg = robots.load("g1"), isaacsim_config("/a/python", iterations=7)
+    spec = specs.spec("isaacsim", cfg, robot, E)
+    model = mujoco_model.build(robot, Ground(), cfg)
+    heights = np.zeros((3, 4), np.float32)
+    ground = Ground(heights, cell=0.25, corner=(1.0, 2.0))
+    told = program(cfg, robot, ground, spec, model, "robot.usda", "/a/python")
+    settings = told.settings
+    root = reader.read(usda(robot))
+    # names and order of the file that is spawned, markers apart
+    assert settings["body_names"] == list(root.with_schema("PhysicsRigidBodyAPI"))
+    assert [robot.body_names[i] for i in settings["bodies"]] == settings["body_names"]
+    assert settings["joint_names"] == list(robot.joint_names)
+    assert settings["newton"]["iterations"] == 7
+    assert settings["ground_vertices"].shape == (12, 3) and settings["ground_triangles"].shape == (12, 3)
+    assert settings["ground_cell"] == 0.25
+    shapes = specs.param_shapes(E, robot.num_joints, robot.num_bodies)
+    for name in PhysicsParams._fields:
+        assert told.arrays[f"params/{name}"] == (shapes[name], np.float32)
+    on_a_plane = program(cfg, robot, Ground(), spec, model, "robot.usda", "/a/python")
+    assert not any(name.startswith("ground") for name in on_a_plane.settings)
+
+
+def test_the_worker_reads_no_setting_that_it_is_not_told():
+    source = (Path(bridge_module.__file__).with_name("backend.py")).read_text()
+    read = set(re.findall(r'(?:cfg|_cfg|settings)\["(\w+)"\]', source))
+    robot, cfg = robots.load("k1"), isaacsim_config("/a/python")
+    told = program(
+        cfg,
+        robot,
+        Ground(np.zeros((2, 2), np.float32)),
+        specs.spec("isaacsim", cfg, robot, E),
+        mujoco_model.build(robot, Ground(), cfg),
+        "",
+        "",
+    )
+    assert read and read <= told.settings.keys() | {"device"}
+
+
+def test_a_worker_that_does_not_start_leaves_no_file(nowhere: pytest.MonkeyPatch, tmp_path: Path):
+    nowhere.setattr(bridge_module, "interpreter", lambda cfg: sys.executable)
+    nowhere.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(StartError):  # this interpreter has no Isaac Lab
+        isaacsim.make(isaacsim_config(), robots.load("g1"), Ground(), E)
+    assert not list(tmp_path.iterdir())
+
+
+def test_both_isaacs_take_the_same_fields_in_the_same_order():
+    text = [Path(m.__file__).with_name("backend.py").read_text() for m in (bridge_module, isaacgym_bridge)]
+    for name in ("FIELDS = ", "OFFSET, WRITE = "):
+        lines = [next(line for line in t.splitlines() if line.startswith(name)) for t in text]
+        assert lines[0] == lines[1]
+    fields = text[0].partition("FIELDS = ")[2].partition("\n")[0]
+    assert fields == str(PhysicsParams._fields).replace("'", '"')
