@@ -22,19 +22,30 @@ train *ARGS:
 
 # the fast tests
 test *ARGS:
-    python -m pytest {{ two }} -m "not slow and not gpu" "$@"
+    python -m pytest {{ two }} -m "not slow and not gpu and not isaaclab" "$@"
 
 # the slow tests, compiled as for users
 test-slow *ARGS:
-    JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest {{ two }} -m "slow and not gpu" "$@"
+    JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest {{ two }} -m "slow and not gpu and not isaaclab" "$@"
 
-# every test this machine can run, compiled as for users
+# every test this machine can run, compiled as for users; those of Isaac Lab where it is installed
 test-all *ARGS:
     JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest "$@"
 
 # every benchmark that has a peer, one after the other, into logs/benchmarks.json; on a quiet machine
 bench *ARGS:
     python -m benchmarks.all "$@"
+
+# make .venv-isaaclab, where simulator:isaacsim runs: Python 3.12, 8 GB, five to fifteen minutes
+isaaclab PYTHON="python3.12":
+    @"$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null || { echo "just isaaclab: $1 is not a Python 3.12; name one: ./just isaaclab /path/to/python3.12" >&2; exit 1; }
+    @[ -x .venv-isaaclab/bin/python ] || "$1" -m venv .venv-isaaclab
+    .venv-isaaclab/bin/python -m pip install --quiet $(python -c "from bridges.isaacsim import install; print(install.PACKAGE)")
+    @.venv-isaaclab/bin/python -m pip check
+
+# the tests that need Isaac Lab; about half an hour on two cores
+test-isaaclab *ARGS:
+    JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest tests/isaacsim -m isaaclab "$@"
 
 # format, lint, types, spelling
 check:

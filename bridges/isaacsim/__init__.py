@@ -20,6 +20,7 @@ def make(
       ConfigError: there is no Python with Isaac Lab; says how to get one.
       StartError: it does not start.
     """
-    from bridges.isaacsim.bridge import IsaacSimBridge  # JAX: not for `install`
+    from bridges.isaacsim.bridge import IsaacSimBridge, NewtonBridge  # JAX: not for `install`
 
-    return IsaacSimBridge(cfg, robot, ground, num_envs, self_collisions=self_collisions)
+    kind = NewtonBridge if cfg.config.isaacsim.physics == "newton" else IsaacSimBridge
+    return kind(cfg, robot, ground, num_envs, self_collisions=self_collisions)

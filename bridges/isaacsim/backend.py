@@ -63,6 +63,8 @@ class Backend:
         com = data.body_com_pos_b if self._newton else data.body_com_pose_b
         self._nominal_com = com.torch.clone()
         self._nominal_friction = self._friction().clone()
+        if self._newton:
+            self._watch_buffers()
         self._advance(self._tensor(np.zeros(shape, np.float32)))  # compiles kernels, which can take minutes
 
     def describe(self) -> dict[str, Any]:
@@ -120,6 +122,20 @@ class Backend:
         places = self._robot.data.body_link_pose_w.torch[..., :3] - self._scene.env_origins[:, None]
         return {"places": self._host(places), "bodies": list(self._cfg["bodies"])}
 
+    def usage(self, flags: int, message: Any) -> dict[str, Any]:
+        """How full Newton's buffers were at most, and how many environments had something left out."""
+        from mujoco_warp import OverflowType
+
+        bits = self._host(self._overflow)
+        rows = OverflowType.NEFC | OverflowType.NJMAX_NNZ
+        contacts = OverflowType.BROADPHASE | OverflowType.NARROWPHASE | OverflowType.CCD
+        short = {"rows": rows, "contacts": contacts, "cells": OverflowType.HFIELD}
+        return {
+            "contacts": float(self._most_contacts) / self._num_envs,
+            "rows": int(self._most_rows),
+            **{f"short_of_{what}": int((bits & int(kinds) != 0).sum()) for what, kinds in short.items()},
+        }
+
     # Building
 
     def _build(self) -> tuple[Any, Any]:
@@ -135,9 +151,12 @@ class Backend:
             sim_utils.SimulationCfg(device=self._device, dt=cfg["dt"], physics=self._physics())
         )
         content = InteractiveSceneCfg(num_envs=self._num_envs, env_spacing=0.0)
-        # A ground that the scene does not own is ignored without a word, and robots fall for ever.
+        # A ground that the scene does not own is ignored without a word, and robots fall for ever; group -1
+        # collides with the robots of all environments, which do not collide with each other.
         content.ground = AssetBaseCfg(
-            prim_path=GROUND, spawn=sim_utils.SpawnerCfg(func=_ground(cfg, self._newton))
+            prim_path=GROUND,
+            spawn=sim_utils.SpawnerCfg(func=_ground(cfg, self._newton)),
+            collision_group=-1,
         )
         content.robot = ArticulationCfg(
             prim_path=ROBOT,
@@ -221,6 +240,19 @@ class Backend:
                     f"Newton has {static} static shapes, of them {fields} height fields: no ground"
                 )
 
+    def _watch_buffers(self) -> None:
+        """Views of how much MuJoCo Warp needs of its buffers; it leaves out what does not fit, and simulates on."""
+        import warp
+        from isaaclab_newton.physics import NewtonManager
+
+        solver = NewtonManager._solver  # there is no public way to it
+        buffers = solver.mjw_data
+        views = (warp.to_torch(array) for array in (buffers.nacon, buffers.nefc, buffers.overflow))
+        self._contacts, self._rows, self._overflow = views
+        self._most_contacts, self._most_rows = (
+            torch.zeros_like(x.max()) for x in (self._contacts, self._rows)
+        )
+
     def _set_joints(self) -> None:
         """Rotor inertia, and what PhysX does not read from the USD file."""
         robot, shape = self._robot, (self._num_envs, self._robot.num_joints)
@@ -244,6 +276,9 @@ class Backend:
         self._scene.write_data_to_sim()
         self._sim.step(render=False)
         self._scene.update(self._cfg["dt"])
+        if self._newton:
+            self._most_contacts = torch.maximum(self._most_contacts, self._contacts.max())
+            self._most_rows = torch.maximum(self._most_rows, self._rows.max())
 
     def _write(self, roots: np.ndarray, dofs: np.ndarray) -> None:
         """The shared state of these environments into the simulator."""

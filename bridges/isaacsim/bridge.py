@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from bridges.isaacsim.install import interpreter
 from bridges.isaacsim.program import program
 from bridges.mujoco import model as mujoco_model
 from bridges.mujoco import readout
-from bridges.protocol import Ground
+from bridges.protocol import CapacityError, Ground, Physics
 from bridges.remote.coordinates import CoordinateBridge
 from bridges.remote.program import StartError
 from holosoma_jax.robots.usd import usda
@@ -19,6 +20,11 @@ from holosoma_jax.robots.usd import usda
 if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
     from holosoma_jax.robots.robot import Robot
+
+
+_KEY = "simulator.config.isaacsim"
+_MARGIN = 1.25
+"""what to set, over what was seen"""
 
 
 class IsaacSimBridge(CoordinateBridge):
@@ -41,6 +47,7 @@ class IsaacSimBridge(CoordinateBridge):
     ):
         # Both engines start their solvers from the last solution, which cannot be saved.
         spec = specs.spec("isaacsim", cfg, robot, num_envs, repeatable=False)
+        self._settings = cfg.config.isaacsim
         python = interpreter(cfg)
         model = mujoco_model.build(robot, Ground(), cfg)
         self._folder = tempfile.TemporaryDirectory(prefix="holosoma-isaacsim-")
@@ -57,3 +64,52 @@ class IsaacSimBridge(CoordinateBridge):
         """End the worker."""
         super().close()
         self._folder.cleanup()
+
+
+class NewtonBridge(IsaacSimBridge):
+    """The same with Newton's physics, whose buffers have a fixed size (`bridges.protocol.Bounded`).
+
+    MuJoCo Warp, its solver, leaves out what does not fit, and simulates on: the robot sinks into the ground.
+    """
+
+    def usage(self, physics: Physics) -> str:
+        """One line: contacts and constraint rows needed at most since the worker started."""
+        self._use(physics)
+        found, settings = self.worker.call("usage"), self._settings
+        return (
+            f"Newton's buffers, at most so far: {found['contacts']:.1f} of {settings.nconmax_per_env} contacts per "
+            f"environment ({_KEY}.nconmax_per_env), {found['rows']} of {settings.njmax_per_env} constraint rows "
+            f"({_KEY}.njmax_per_env)."
+        )
+
+    def check(self, physics: Physics) -> None:
+        """Make sure that all contacts and constraints have fitted.
+
+        Raises:
+          CapacityError: some were left out; names the setting and the value to use.
+        """
+        self._use(physics)
+        found, settings = self.worker.call("usage"), self._settings
+        if found["short_of_rows"]:
+            raise CapacityError(
+                f"{found['short_of_rows']} environment(s) needed up to {found['rows']} constraint rows, "
+                f"{_KEY}.njmax_per_env is {settings.njmax_per_env}; the rest was left out. "
+                f"{_fix('njmax-per-env', max(found['rows'], settings.njmax_per_env))}"
+            )
+        if found["short_of_contacts"]:
+            raise CapacityError(
+                f"the environments needed {found['contacts']:.1f} contacts each on average, {_KEY}.nconmax_per_env "
+                f"is {settings.nconmax_per_env}; the rest was left out. "
+                f"{_fix('nconmax-per-env', max(found['contacts'], settings.nconmax_per_env))}"
+            )
+        if found["short_of_cells"]:
+            raise CapacityError(
+                "a geom lies over more cells of the height field than Newton looks at; some were left out. "
+                "Make the cells larger (--terrain.terrain-term.horizontal-scale) or the robot's geoms smaller."
+            )
+
+
+def _fix(option: str, needed: float) -> str:
+    """What to type: a quarter more than was needed, in steps of 8."""
+    value = math.ceil(_MARGIN * needed / 8) * 8
+    return f"Pass --simulator.config.isaacsim.{option}={value}; checkpoints of this run still fit."

@@ -63,7 +63,7 @@ def program(
     return Program(
         title="isaacsim",
         backend=str(Path(__file__).with_name("backend.py")),
-        calls=coordinates.CALLS,
+        calls=(*coordinates.CALLS, "usage"),
         arrays=coordinates.arrays(spec),
         settings=settings,
         python=python,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from dataclasses import replace
@@ -17,14 +18,14 @@ from bridges.isaacsim import bridge as bridge_module
 from bridges.isaacsim import install
 from bridges.isaacsim.program import program
 from bridges.mujoco import model as mujoco_model
-from bridges.protocol import Ground, PhysicsParams
-from bridges.remote.program import StartError
+from bridges.protocol import Bounded, CapacityError, Ground, PhysicsParams
+from bridges.remote.program import Program, StartError
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import IsaacSimConfig, RemoteConfig, SimulatorConfig
 from holosoma_jax.robots.usd import usda
 from tests.support import usda as reader
-from tests.support.biped import config
+from tests.support.biped import config, everyone, numpy, only, pose
 
 E = 3
 
@@ -142,3 +143,66 @@ def test_both_isaacs_take_the_same_fields_in_the_same_order():
         assert lines[0] == lines[1]
     fields = text[0].partition("FIELDS = ")[2].partition("\n")[0]
     assert fields == str(PhysicsParams._fields).replace("'", '"')
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch):
+    """Bridges to a worker without physics, which this Python runs."""
+
+    def plain(*args: object) -> Program:
+        return replace(program(*args), backend=str(Path(__file__).with_name("still_backend.py")))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bridge_module, "program", plain)
+    monkeypatch.setattr(bridge_module, "interpreter", lambda cfg: sys.executable)
+    made = []
+
+    def make(**settings: object):
+        made.append(isaacsim.make(isaacsim_config(**settings), robots.load("k1"), Ground(), E))
+        return made[-1]
+
+    yield make
+    for bridge in made:
+        bridge.close()
+
+
+def test_only_newton_has_buffers_of_a_fixed_size(still):
+    assert isinstance(still(), Bounded)
+    assert not isinstance(still(physics="physx"), Bounded)
+
+
+def test_full_buffers_are_an_error_that_names_the_setting(still, monkeypatch: pytest.MonkeyPatch):
+    bridge = still()
+    physics = bridge.init()
+    bridge.check(physics)
+    text = bridge.usage(physics)
+    for part in ("40.5 of 96", "isaacsim.nconmax_per_env", "210 of 300", "isaacsim.njmax_per_env"):
+        assert part in text
+    for short, words in (
+        ({"short_of_rows": 2, "rows": 320}, ["2 environment(s)", "320", "isaacsim.njmax-per-env=400"]),
+        ({"short_of_contacts": 3, "contacts": 100.0}, ["100.0", "isaacsim.nconmax-per-env=128"]),
+        ({"short_of_cells": 1}, ["horizontal-scale"]),
+    ):
+        monkeypatch.setenv("STILL_USAGE", json.dumps(short))
+        full = still()
+        with pytest.raises(CapacityError) as caught:
+            full.check(full.init())
+        assert all(word in str(caught.value) for word in words) and "\n" not in str(caught.value)
+
+
+def test_what_is_written_is_handed_to_the_simulator_once(still):
+    """Resets and pushes between two steps arrive together, at the step."""
+    bridge = still()
+    physics, _ = bridge.reset(bridge.init(), everyone(E), pose(E, robot=robots.load("k1")))
+    targets = np.zeros((E, 22), np.float32)
+    physics, _ = bridge.step(physics, targets)
+    arrays = bridge.worker.arrays
+    assert not arrays["write_root"].any() and not arrays["write_dof"].any()
+    velocity = np.ones((E, 3), np.float32)
+    physics, _ = bridge.set_root_velocity(physics, only(E, 1), velocity, velocity)
+    assert list(np.flatnonzero(arrays["write_root"])) == [1] and not arrays["write_dof"].any()
+    physics, _ = bridge.reset(physics, only(E, 2), pose(E, robot=robots.load("k1")))
+    assert list(np.flatnonzero(arrays["write_root"])) == [1, 2] and list(
+        np.flatnonzero(arrays["write_dof"])
+    ) == [2]
+    _, sim = bridge.step(physics, targets)
+    np.testing.assert_allclose(numpy(sim).root_lin_vel[1], 1.0)
