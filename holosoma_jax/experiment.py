@@ -131,5 +131,11 @@ def learner_spec(cfg: Config, env: Env, robot: Robot, learner: Learner) -> Any:
             spec.action_mirror_sign,
             getattr(algo, "phase_mirror", "swap"),
         )
-    reach = tuple(map(float, robot.action_reach))
-    return learner.spec(LearnerSpec(spec.obs_dims, spec.action_dim, reach, mirror))
+    reach = robot.action_reach
+    if getattr(algo, "action_bounds", "limits") == "reference" and _scaled_by_effort(cfg):
+        reach = reach * robot.torque_limit / robot.kp
+    return learner.spec(LearnerSpec(spec.obs_dims, spec.action_dim, tuple(map(float, reach)), mirror))
+
+
+def _scaled_by_effort(cfg: Config) -> bool:
+    return cfg.robot.control.action_scales_by_effort_limit_over_p_gain

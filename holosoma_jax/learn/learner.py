@@ -88,7 +88,7 @@ class Learner:
     """on_policy: `update` once per rollout; off_policy: once per control step, from a replay buffer"""
     config: type
     """its settings (`algo.config`): a frozen dataclass with at least the fields `ON_POLICY` or `OFF_POLICY`. Read
-    where they are there: `use_symmetry` and `phase_mirror`, `init_at_random_ep_len`."""
+    where they are there: `use_symmetry` and `phase_mirror`, `action_bounds`, `init_at_random_ep_len`."""
     init: Callable[[Any, Any, Any], State]
     """key, spec, cfg -> state"""
     act: Callable[[State, Mapping[str, Any], Any], tuple[Any, Any]]

@@ -81,6 +81,9 @@ class FastSacConfig:
     """Layer normalisation after every hidden linear layer."""
     use_tanh: bool = True
     """Squash actions to the joints' range; False: a plain Gaussian."""
+    action_bounds: Literal["limits", "reference"] = "limits"
+    """What tanh = 1 asks for. limits: the joint limit that is furthest from the default pose. reference: as if every
+    joint had the scale `robot.control.action_scale`, which matters where torque limits and gains scale them."""
     tanh_log_det: Literal["capped", "exact"] = "capped"
     """Logarithm of the squashing's derivative; capped: ln(1 - tanh^2 + 1e-6), as in holosoma."""
     log_std_min: float = -5.0
