@@ -17,7 +17,9 @@ from holosoma_jax.envs import terrain
 from holosoma_jax.envs.env import Env
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.learn import symmetry
+from holosoma_jax.learn.arrays import ACTOR_OBS
 from holosoma_jax.learn.learner import Learner, LearnerSpec
+from holosoma_jax.learn.prior import ActionPrior
 from holosoma_jax.parallel import processes
 from holosoma_jax.parallel.devices import AXIS, Devices
 from holosoma_jax.render import robot_xml
@@ -134,7 +136,33 @@ def learner_spec(cfg: Config, env: Env, robot: Robot, learner: Learner) -> Any:
     reach = robot.action_reach
     if getattr(algo, "action_bounds", "limits") == "reference" and _scaled_by_effort(cfg):
         reach = reach * robot.torque_limit / robot.kp
-    return learner.spec(LearnerSpec(spec.obs_dims, spec.action_dim, tuple(map(float, reach)), mirror))
+    prior = _reference_prior(env, robot) if getattr(algo, "reference_action", False) else None
+    return learner.spec(LearnerSpec(spec.obs_dims, spec.action_dim, tuple(map(float, reach)), mirror, prior))
+
+
+def _reference_prior(env: Env, robot: Robot) -> ActionPrior:
+    """The action whose joint targets are the reference's angles: (angle - default) / scale.
+
+    Raises:
+      ConfigError: the task has no reference, or the policy does not see it, or sees it scaled.
+    """
+    wanted = env.task.reference_term
+    if wanted is None:
+        raise ConfigError(
+            f"algo.config.reference_action: the task '{env.task.name}' has no reference; leave it false."
+        )
+    found = [t for t in env.spec.layout if t.group == ACTOR_OBS and t.func == wanted and t.scale == 1.0]
+    if not found:
+        raise ConfigError(
+            f"algo.config.reference_action: '{ACTOR_OBS}' has no term '{wanted}' of scale 1, which shows the "
+            "policy what it adds to."
+        )
+    newest = found[0].start + (found[0].history_length - 1) * found[0].dim
+    return ActionPrior(
+        columns=tuple(range(newest, newest + robot.num_joints)),
+        scale=tuple(map(float, 1.0 / robot.action_scale)),
+        offset=tuple(map(float, -robot.default_joint_pos / robot.action_scale)),
+    )
 
 
 def _scaled_by_effort(cfg: Config) -> bool:

@@ -78,5 +78,7 @@ class Task:
     """config, averages of an iteration's metrics -> what is plainly wrong, in one line"""
     tables: Callable[[Env], Mapping[str, np.ndarray]] = lambda env: {}
     """what a policy file holds beside the policy: output -> rows [F, n], one for each frame"""
+    reference_term: str | None = None
+    """the function of the observation term that begins with the joint angles [J] rad which the robot is to take"""
     perturb: Callable[[Config, Perturbations], Config] = apply_perturbations
     """trained config, disturbances -> config of an evaluation under them"""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.learn.prior import ActionPrior
 from holosoma_jax.learn.symmetry import Mirror
 
 State = Any
@@ -45,6 +46,8 @@ class LearnerSpec:
     """[action_dim] per joint, the action whose joint target is the limit furthest from the default pose"""
     mirror: Mirror | None = None
     """left-right mirror of observations and actions; None unless the settings say `use_symmetry`"""
+    prior: ActionPrior | None = None
+    """the action that the task's reference asks for; None unless the settings say `reference_action`"""
 
 
 class ReplayFns(NamedTuple):
@@ -88,7 +91,8 @@ class Learner:
     """on_policy: `update` once per rollout; off_policy: once per control step, from a replay buffer"""
     config: type
     """its settings (`algo.config`): a frozen dataclass with at least the fields `ON_POLICY` or `OFF_POLICY`. Read
-    where they are there: `use_symmetry` and `phase_mirror`, `action_bounds`, `init_at_random_ep_len`."""
+    where they are there: `use_symmetry` and `phase_mirror`, `action_bounds`, `reference_action`,
+    `init_at_random_ep_len`."""
     init: Callable[[Any, Any, Any], State]
     """key, spec, cfg -> state"""
     act: Callable[[State, Mapping[str, Any], Any], tuple[Any, Any]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from holosoma_jax import robots
 from holosoma_jax.config import compose
 from tests.config.test_presets import flat, params
 
+EXPERIMENTS = Path(__file__).parents[2] / "configs" / "exp"
 G1 = ("g1-29dof-wbt", "g1-29dof-wbt-fast-sac")
 OTHERS = {"t1-29dof-wbt": "t1", "k1-22dof-wbt": "k1"}
 
@@ -230,6 +232,46 @@ def test_other_robots_differ_from_the_g1_in_themselves_only(exp):
         mine = [ours[k] for k in ours if k.startswith(key)]
         ratio = [m / t for m, t in zip(numbers(mine), numbers(theirs), strict=True)]
         assert ratio == pytest.approx([0.7] * len(ratio), abs=0.03)
+
+
+STATED = {
+    "exp": "",
+    "training.name": "",
+    "command.setup_terms.motion_command.params.motion_config.motion_file": "g1_squat",
+    "command.setup_terms.motion_command.params.motion_config.clip_end": "clip_end timeout",
+    "simulator.config.": "100 Hz with implicit damping instead of 200 Hz Euler",
+    "robot.enable_self_collisions": "links do not collide",
+    "training.num_envs": "512 instead of 4096",
+    "algo.config.actor_hidden": "256-128-128 instead of 512-256-128",
+    "algo.config.critic_hidden": "256-128-128 instead of 512-256-128",
+    "algo.config.num_learning_iterations": "600 instead of 30000",
+    "algo.config.save_interval": "100 instead of 4000",
+    "algo.config.reference_action": "added to the clip's joint angles",
+    "algo.config.desired_kl": "0.03 instead of 0.01",
+    "algo.config.min_critic_learning_rate": "fixed rate of 1e-3",
+    "algo.config.max_critic_learning_rate": "critic_learning_rate and its bounds",
+    "algo.config.entropy_coef": "0.002 instead of 0.005",
+    "algo.config.init_noise_std": "0.3 instead of 1.0",
+    "command.setup_terms.motion_command.params.motion_config.noise_to_initial_pose.": "half of the noise",
+    "randomization.setup_terms.push_randomizer_state.params.enabled": "no pushes",
+    "randomization.setup_terms.randomize_friction_startup.params.enabled": "friction",
+    "randomization.setup_terms.randomize_base_com_startup.params.enabled": "centre of mass",
+    "randomization.setup_terms.setup_dof_pos_bias.params.enabled": "joint bias",
+    "observation.groups.actor_obs.enable_noise": "no observation noise",
+    "logger.video.interval": "first and the last policy",
+}
+"""Key, or start of keys, that the CPU preset changes -> words for it in the header of its file."""
+
+
+def test_the_cpu_preset_differs_as_its_file_says():
+    before, cpu = (flat(compose.to_mapping(load(e))) for e in ("g1-29dof-wbt", "g1-29dof-wbt-cpu"))
+    header = (EXPERIMENTS / "g1-29dof-wbt-cpu.yaml").read_text().split("groups:")[0].replace("\n#", "")
+    changed = {key for key in before | cpu if before.get(key) != cpu.get(key)}
+    for key in changed:
+        words = [said for prefix, said in STATED.items() if key == prefix or key.startswith(prefix)]
+        assert words and words[0] in header, f"{key} is not among the differences that the file states"
+    for prefix in STATED:
+        assert any(key.startswith(prefix) for key in changed), f"{prefix} does not differ any more"
 
 
 def numbers(values: list[Any]) -> list[float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,7 +11,8 @@ from holosoma_jax import experiment
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.tasks.tracking import TASK, explain
-from holosoma_jax.envs.terms.motion.reference import ASSET, Motion
+from holosoma_jax.envs.terms.motion.reference import ASSET, MOTION, Motion
+from holosoma_jax.rollout.control_step import reset_all
 from tests.support import tracking
 
 FILE = "motion_config.motion_file"
@@ -43,6 +46,11 @@ OBS = "--observation.groups.actor-obs.terms."
             ["motion_config.body_name_ref: got [head_link]"],
         ),
         (("exp:g1-29dof-wbt", f"{OBS}motion-command.func=sin_phase"), ["locomotion_gait"]),
+        (("exp:g1-29dof", "--algo.config.reference-action=True"), ["reference_action", "locomotion"]),
+        (
+            ("exp:g1-29dof-wbt", "--algo.config.reference-action=True", f"{OBS}motion-command.scale=0.5"),
+            ["reference_action", "motion_command"],
+        ),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line_that_names_it(flags: tuple[str, ...], named: list[str]) -> None:
@@ -51,6 +59,24 @@ def test_what_does_not_fit_is_one_line_that_names_it(flags: tuple[str, ...], nam
     text = str(caught.value)
     assert "\n" not in text
     assert all(name in text.replace("-", "_") for name in named), text
+
+
+def test_a_silent_policy_asks_for_the_reference() -> None:
+    """With `reference_action` and a network of zeros, joint targets are the clip's angles but for the joints' bias."""
+    setup = experiment.build(tracking.config(more=("--algo.config.reference-action=True",)))
+    env, learner = setup.env, setup.learner
+    state, _, sim = reset_all(env, setup.bridge, jax.random.key(0))
+    setup.bridge.close()
+    state, obs = env.observe(state, sim)
+    policy = learner.init(jax.random.key(0), setup.learner_spec, setup.cfg.algo.config)
+    silent = policy.actor.params._replace(mlp=jax.tree.map(jnp.zeros_like, policy.actor.params.mlp))
+    action = learner.mode(policy.replace(actor=policy.actor.replace(params=silent)), obs["actor_obs"])
+    _, command = env.pre_step(state, action)
+    motion: Motion = env.mdp.scene.assets[ASSET]
+    frame = env.mdp.values("commands", state.terms)[MOTION].frame
+    bias = np.asarray(command.targets) - np.asarray(motion.clips.at(frame).joint_pos)
+    assert np.abs(bias).max() <= 0.01 + 1e-5
+    assert np.abs(bias).max() > 0.005
 
 
 def test_several_clips_with_weights() -> None:

@@ -80,6 +80,9 @@ class PpoConfig:
     """Initial standard deviation of the actions."""
     min_noise_std: NonNegativeFloat | None = 1e-3
     """Floor of the standard deviation; null: none (holosoma; it can become NaN)."""
+    reference_action: bool = False
+    """Add the policy's output to the action that asks each joint for the angle of the task's reference, which a term
+    of the actor's observations must show; False: to the default pose, as in holosoma."""
     empirical_normalization: bool = False
     """Normalise observations with running statistics."""
     use_symmetry: bool = True

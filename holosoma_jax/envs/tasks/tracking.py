@@ -185,4 +185,5 @@ TASK = Task(
     explain=explain,
     tables=tables,
     cases=cases,
+    reference_term="motion_command",
 )

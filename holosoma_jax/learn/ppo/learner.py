@@ -87,7 +87,7 @@ def act(state: PpoState, obs: Observations, key: jax.Array) -> tuple[jax.Array, 
       ValueError: a group is missing or of the wrong shape.
     """
     check_obs(obs, state.static)
-    actor_obs = _normalized(state, state.actor_stats, obs[ACTOR_OBS])
+    actor_obs = _seen(state, obs[ACTOR_OBS])
     critic_obs = _normalized(state, state.critic_stats, obs[CRITIC_OBS])
     mean, std = losses.policy(state.actor.params, actor_obs, state.hyper, state.static)
     action = gaussian.sample(key, mean, std)
@@ -102,7 +102,7 @@ def act(state: PpoState, obs: Observations, key: jax.Array) -> tuple[jax.Array, 
 
 def mode(state: PpoState, actor_obs: jax.Array) -> jax.Array:
     """The most likely action [..., A] for raw observations [..., Da]: what evaluation and export use."""
-    obs = _normalized(state, state.actor_stats, actor_obs)
+    obs = _seen(state, actor_obs)
     return losses.policy(state.actor.params, obs, state.hyper, state.static)[0]
 
 
@@ -144,6 +144,12 @@ def update(
     check_batch(batch, state.static)
     rows = prepare(state, batch, axis_name)
     return optimize(state, rows, key, axis_name, loss)
+
+
+def _seen(state: PpoState, obs: jax.Array) -> jax.Array:
+    """Raw observations [..., Da] as the policy takes them."""
+    normalized, prior = _normalized(state, state.actor_stats, obs), state.static.spec.prior
+    return normalized if prior is None else prior.keep_raw(normalized, obs)
 
 
 def _normalized(state: PpoState, stats: normalizer.RunningStats, obs: jax.Array) -> jax.Array:

@@ -62,8 +62,13 @@ class Loss(Protocol):
 def policy(
     params: ActorParams, obs: jax.Array, hyper: PpoHyper, static: PpoStatic
 ) -> tuple[jax.Array, jax.Array]:
-    """Mean [..., A] and standard deviation [A] of the actions, for normalised `obs` [..., Da]."""
+    """Mean [..., A] and standard deviation [A] of the actions, for normalised `obs` [..., Da].
+
+    Where the spec has a prior, its columns are raw, and the network's output is added to the action they ask for.
+    """
     mean = forward(static.actor_net, params.mlp, obs)
+    if static.spec.prior is not None:
+        mean = mean + static.spec.prior.action(obs)
     return mean, noise_std(params.std, hyper.min_noise_std)
 
 

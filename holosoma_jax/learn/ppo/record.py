@@ -17,8 +17,8 @@ from holosoma_jax.learn.ppo import KL, PpoBatch, PpoSpec, PpoState
 
 
 def spec(of: LearnerSpec) -> PpoSpec:
-    """Dimensions and mirror."""
-    return PpoSpec(of.obs_dims[ACTOR_OBS], of.obs_dims[CRITIC_OBS], of.action_dim, of.mirror)
+    """Dimensions, mirror and prior."""
+    return PpoSpec(of.obs_dims[ACTOR_OBS], of.obs_dims[CRITIC_OBS], of.action_dim, of.mirror, of.prior)
 
 
 def apply_new_hyperparams(

@@ -11,10 +11,11 @@ import optax
 from flax import struct
 
 from holosoma_jax.config.schema import OptimizerConfig, PpoConfig
-from holosoma_jax.learn import normalizer, optim, returns
+from holosoma_jax.learn import normalizer, optim, prior, returns
 from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS, f32
 from holosoma_jax.learn.checks import check_dims
 from holosoma_jax.learn.networks import ActorParams, Mlp, Params
+from holosoma_jax.learn.prior import ActionPrior
 from holosoma_jax.learn.symmetry import Mirror, check_mirror
 
 
@@ -34,6 +35,8 @@ class PpoSpec:
     action_dim: int
     mirror: Mirror | None = None
     """of the groups 'actor_obs' and 'critic_obs' and of the action; needed if `use_symmetry`"""
+    prior: ActionPrior | None = None
+    """what the mean of the policy is added to"""
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ def _static(spec: PpoSpec, cfg: PpoConfig) -> PpoStatic:
     """The switches of `cfg`, checked against `spec`."""
     dims = {ACTOR_OBS: spec.actor_obs_dim, CRITIC_OBS: spec.critic_obs_dim, "action": spec.action_dim}
     check_dims("PpoSpec", dims)
+    prior.check(spec.prior, spec.actor_obs_dim, spec.action_dim, "PpoSpec")
     if cfg.use_symmetry:
         check_mirror(spec.mirror, dims, "PpoSpec")
     return PpoStatic(
