@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holosoma_jax import runtime
-from holosoma_jax.config import compose, tokens
+from holosoma_jax.config import compose, own_files, tokens
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.config.trust import Saved
@@ -78,7 +78,7 @@ def _find(argv: Sequence[str], given: Sequence[str], args: EvalArgs) -> tuple[Po
     assets = [o.text for o in overrides if o.path == ("robot", "asset")]
     config = compose.to_mapping(compose.load(given)) if given else None
     headless = [o.text for o in overrides if o.path == ("training", "headless")]
-    asset = assets[-1] if assets else config["robot"]["asset"] if config else None
+    asset = own_files.robot(assets[-1] or "") if assets else config["robot"]["asset"] if config else None
     source = policies.find(args.checkpoint, args.policy, asset=asset, config=config)
     return source, headless[-1:] in (["false"], ["False"], ["FALSE"])
 

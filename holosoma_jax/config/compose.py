@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast, overload
 
-from holosoma_jax.config import checks, files, keys, layers, overrides, trust, validate
+from holosoma_jax.config import checks, files, keys, layers, overrides, own_files, trust, validate
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.keys import Source
 from holosoma_jax.config.layers import Base
@@ -33,7 +33,7 @@ def load(argv: Sequence[str], base: Base = None) -> Config:
     Raises:
       ConfigError: anything wrong, in one line.
     """
-    return _config(parse(argv), base)
+    return _config(_parsed(argv), base)
 
 
 def load_with_extra(
@@ -49,7 +49,7 @@ def load_with_extra(
     Raises:
       ConfigError: anything wrong, in one line.
     """
-    own, rest = _split(parse(argv), extra)
+    own, rest = _split(_parsed(argv), extra)
     args = _extra(own, extra)
     saved = cast("Base", base(args) if callable(base) else base)
     return _config(rest, saved, dict(keys.walk(extra, {}))), args
@@ -60,7 +60,7 @@ def split_extra(argv: Sequence[str], extra: type[Extra], *, alone: bool = False)
 
     alone: the command has no config, so its flags may be called as a config's.
     """
-    own, rest = _split(parse(argv), extra, alone)
+    own, rest = _split(_parsed(argv), extra, alone)
     left = [argument for token in (*rest.choices, *rest.overrides) for argument in token.raw]
     return _extra(own, extra), left
 
@@ -151,7 +151,7 @@ def _help(argv: Sequence[str], prog: str, description: str, extra: Any, base: An
 
     config, args = Config(), None
     try:
-        own, rest = _split(parse(argv), extra) if extra else (Tokens(), parse(argv))
+        own, rest = _split(_parsed(argv), extra) if extra else (Tokens(), _parsed(argv))
         args = _extra(own, extra) if extra else None
         saved = base(args) if callable(base) else base
         config = validate.build(Config, *layers.compose(rest, cast("Base", saved)))
@@ -159,6 +159,13 @@ def _help(argv: Sequence[str], prog: str, description: str, extra: Any, base: An
         pass
     page.show(prog, description, config, args or extra, experiment=base is None)
     raise SystemExit(0)
+
+
+def _parsed(argv: Sequence[str]) -> Tokens:
+    """The tokens of a command line, its own files being imported."""
+    tokens = parse(argv)
+    own_files.load(tokens.own_files)
+    return tokens
 
 
 def _config(tokens: Tokens, base: Base, also: Mapping[keys.Path, Any] | None = None) -> Config:

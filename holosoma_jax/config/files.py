@@ -57,6 +57,11 @@ def locate(group: str, name: str, folder: Path | None = None, beside: Path | Non
     if "/" in name or name.endswith((".yaml", ".yml")):
         path = Path(name).expanduser()
         return ((beside or Path()) / path), name.removeprefix("./")
+    stem, colon, _ = name.partition(":")
+    if colon and stem.isidentifier():
+        raise ConfigError(
+            f"{group}:{name}: no file '{stem}.py' was imported; add --import-file PATH/{stem}.py if it has that preset."
+        )
     folder = folder or root()
     known = names(group, folder)
     for preset in known:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TypeVar
 
-from holosoma_jax.config import compose, keys
+from holosoma_jax.config import compose, keys, tokens
 from holosoma_jax.config.errors import ConfigError, closest
 from holosoma_jax.config.tokens import wants_help
 
@@ -41,6 +41,10 @@ def parse(argv: Sequence[str], args: type[Args]) -> Args:
       ConfigError: anything else than its fields, or a value that does not fit.
     """
     values, left = compose.split_extra(argv, args, alone=True)
+    own = {
+        argument for o in tokens.parse(argv).overrides if o.path == tokens.IMPORT_FILE for argument in o.raw
+    }
+    left = [argument for argument in left if argument not in own]  # `split_extra` has imported them
     if left:
         flag = left[0].partition("=")[0]
         paths = [path for path, _ in keys.walk(args, {})]

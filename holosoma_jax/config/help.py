@@ -32,6 +32,7 @@ _USAGE = """\
   GROUP:NAME               take another preset of a group
   --a.b.c=VALUE            change one value; also --a.b.c VALUE. In names - and _ are the same
   --allow-code PACKAGE     let a checkpoint's or policy's config name functions of that package
+  --import-file FILE.py    import that file first; its functions, presets and robots are called FILE:NAME
 Any order. Values are YAML: 3, 1e-4, true, null, text, [-1.0,3.0]. A bare --a.b.c means true.
 """
 

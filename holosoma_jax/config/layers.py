@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from holosoma_jax.config import files, holosoma, keys, overrides, trust, validate
+from holosoma_jax.config import files, holosoma, keys, overrides, own_files, trust, validate
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.keys import Source
 from holosoma_jax.config.schema import Config
@@ -61,13 +61,23 @@ def compose(tokens: Tokens, base: Base, also: Mapping[keys.Path, Any] | None = N
         data, sources = _resolved(saved.config, SAVED, groups)
     _keep_choices(data, {o.path: o.text for o in tokens.overrides}.get, "--")
     layer, flags = overrides.layer(Config, data, tokens.overrides, also)
-    return keys.overlay(data, layer), sources | flags
+    data = keys.overlay(data, layer)
+    if isinstance(asset := keys.at(data, ("robot", "asset")), str):
+        data["robot"] = {**data["robot"], "asset": own_files.robot(asset)}
+    return data, sources | flags
 
 
 def _experiment(exp: Choice, groups: Mapping[str, Choice]) -> Layer:
     """An experiment file, or a resolved config that `--config` names."""
-    path, name = files.locate("exp", exp.name)
-    data = files.read(path, name)
+    own = own_files.preset("exp", exp.name)
+    if own is None:
+        path, name = files.locate("exp", exp.name)
+        data, beside = files.read(path, name), path.parent
+        preset = files.root() / "exp" / path.name
+        called = path.stem if path.resolve() == preset.resolve() else name
+    else:
+        (data, beside), name = own, f"exp:{exp.name}"
+        called = exp.name
     if holosoma.is_saved_config(data):
         return _of_holosoma(data, name, groups)
     if "groups" not in data and "overrides" not in data:
@@ -81,12 +91,11 @@ def _experiment(exp: Choice, groups: Mapping[str, Choice]) -> Layer:
             )
     named = _named_groups(data.get("groups") or {}, name)
     layers = [
-        (_group(choice or named[group], None if choice else path.parent), group)
+        (_group(choice or named[group], None if choice else beside), group)
         for group in files.GROUPS
         if (choice := groups.get(group)) or group in named
     ]
-    preset = files.root() / "exp" / path.name
-    out: dict[str, Any] = {"exp": path.stem if path.resolve() == preset.resolve() else name}
+    out: dict[str, Any] = {"exp": called}
     sources = {(): Source(name)}
     for (section, source), group in layers:
         out[group] = section
@@ -135,6 +144,9 @@ def _named_groups(mapping: Any, source: str) -> dict[str, Choice]:
 
 
 def _group(choice: Choice, beside: Path | None) -> tuple[dict[str, Any], str]:
+    if own := own_files.preset(choice.group, choice.name):
+        name = f"{choice.group}:{choice.name}"
+        return keys.conform(keys.hints(Config)[choice.group], own[0], name), name
     if choice.group in OPEN and ":" in choice.name:
         return {"name": choice.name}, f"{choice.group}:{choice.name}"
     path, name = files.locate(choice.group, choice.name, beside=beside)

@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from holosoma_jax.config import keys
@@ -17,6 +18,8 @@ from holosoma_jax.config.yaml12 import spell
 CHOICES = ("exp", "task", *GROUPS)
 ALLOW_CODE = ("allow_code",)
 """The path of the flag that names a package whose functions a saved config may name."""
+IMPORT_FILE = ("import_file",)
+"""The path of the flag that names Python files to import (`own_files`)."""
 _OPTIONS_HINT = "Options read --section.key=value, presets group:name."
 _HYDRA = {
     "multirun": "A command makes one run; start it once for each value",
@@ -67,8 +70,20 @@ class Tokens(NamedTuple):
         """The one choice of that group."""
         return next((c for c in self.choices if c.group == group), None)
 
+    @property
+    def own_files(self) -> tuple[str, ...]:
+        """The files of `--import-file FILE.py ...`.
+
+        Raises:
+          ConfigError: the flag names none.
+        """
+        given = [o for o in self.overrides if o.path == IMPORT_FILE]
+        if any(not o.text for o in given):
+            raise ConfigError(f"{given[0].flag}: the file is missing; wanted {given[0].flag} FILE.py.")
+        return tuple(text for o in given for text in (o.text or "", *o.more))
+
     def without_allowed(self) -> tuple[Tokens, tuple[str, ...]]:
-        """The tokens without `--allow-code PACKAGE ...`, and its packages.
+        """The tokens without `--allow-code PACKAGE ...` and `--import-file`, and what these allow.
 
         Raises:
           ConfigError: no names of packages.
@@ -77,7 +92,8 @@ class Tokens(NamedTuple):
         packages = tuple(name for o in given for text in (o.text or "", *o.more) for name in text.split(","))
         if not all(part.isidentifier() for name in packages for part in name.split(".")):
             raise ConfigError(f"{given[0].flag}: got '{given[0].text or ''}'; wanted the name of a package.")
-        return self._replace(overrides=tuple(o for o in self.overrides if o.path != ALLOW_CODE)), packages
+        rest = tuple(o for o in self.overrides if o.path not in (ALLOW_CODE, IMPORT_FILE))
+        return self._replace(overrides=rest), (*packages, *(Path(file).stem for file in self.own_files))
 
 
 def wants_help(argv: Iterable[str]) -> bool:

@@ -2,17 +2,20 @@
 
 What a person wrote (the command line, a `--config` file, a notebook) may name any function. A config that
 came with an artifact (a run, a checkpoint, a policy file) may name functions of this package alone, unless
-`--allow-code PACKAGE` says more. Nothing is imported here, and no module inside of the artifact ever is.
+`--allow-code PACKAGE` or `--import-file FILE.py` says more. Nothing is imported here, and no module inside of the
+artifact ever is, unless `--import-file` names that very file.
 """
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.own_files import FILES
 from holosoma_jax.config.yaml12 import spell
 
 OURS = ("holosoma_jax",)
@@ -52,7 +55,8 @@ def require(saved: Saved, allowed: Iterable[str], source: str) -> None:
             top = module.partition(".")[0]
             raise ConfigError(
                 f"{source}: {key} names code that is not part of holosoma_jax: '{target}'. If you know and trust "
-                f"that package, add --allow-code {top or 'PACKAGE'}."
+                f"that package, add --allow-code {top or 'PACKAGE'}"
+                f"{f', or --import-file {top}.py for a file of your own' if module.isidentifier() else ''}."
             )
         if saved.folder is not None and _inside(module, saved.folder):
             raise ConfigError(
@@ -65,6 +69,16 @@ def outside(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The packages that a config names beside this one: what `--allow-code` has to list to read it again."""
     tops = (target.partition(":")[0].partition(".")[0] for _, target in _named(config))
     return tuple(dict.fromkeys(top for top in tops if top not in OURS))
+
+
+def flags(config: Mapping[str, Any]) -> str:
+    """The flags that a command needs to read this config from an artifact; '' where it needs none."""
+    names = outside(config)
+    own = [str(FILES[name]) for name in names if name in FILES]
+    packages = [name for name in names if name not in FILES]
+    parts = [f"--allow-code {','.join(packages)}"] if packages else []
+    parts += [f"--import-file {' '.join(map(shlex.quote, own))}"] if own else []
+    return " ".join(parts)
 
 
 def _named(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:

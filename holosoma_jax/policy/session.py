@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from holosoma_jax.config import own_files
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.commands import ExportArgs
 from holosoma_jax.policy import deployment, exporting, onnx, onnx_policy, policies
@@ -28,7 +29,7 @@ def run(args: ExportArgs) -> Path:
         target,
         batch=1 if args.batch == "1" else None,
         include_config=args.include_config,
-        allow_code=filter(None, (args.allow_code or "").split(",")),
+        allow_code=[*filter(None, (args.allow_code or "").split(",")), *own_files.FILES],
     )
     console = Console(highlight=False)
     console.print(_summary(path))

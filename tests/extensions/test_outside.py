@@ -44,10 +44,10 @@ def flags(**more: Any) -> list[str]:
     return [f"--{key}={value}" for key, value in (SMALL | more).items()]
 
 
-def call(outside: Path, name: str, *argv: object) -> str:
-    """What a command of ours prints, started where the modules of `outside` can be imported."""
+def call(outside: Path, name: str, *argv: object, importable: bool = True) -> str:
+    """What a command of ours prints, started where the modules of `outside` can be imported (or cannot)."""
     env = quickly(str(outside / "cache"))
-    env["PYTHONPATH"] = os.pathsep.join([str(outside), str(ROOT)])
+    env["PYTHONPATH"] = os.pathsep.join([*([str(outside)] if importable else []), str(ROOT)])
     command = [sys.executable, "-m", f"holosoma_jax.{name}", *map(str, argv)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -111,6 +111,48 @@ def test_a_task_of_ones_own_from_training_to_export(outside: Path, tmp_path: Pat
     policy = onnx_policy.load(next(halves.glob("exported/*.onnx")))
     assert policy.metadata["command_ranges"] is None
     assert policy(np.zeros((1, policy.obs_dim), np.float32)).shape == (1, 29)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)  # six commands
+def test_a_file_of_ones_own_from_training_to_export(outside: Path, tmp_path: Path) -> None:
+    """Nobody could import it by its name. Both groups keep a history that begins with its first frame."""
+    own = ["--import-file", outside / "calm.py"]
+    histories = [
+        f"--observation.groups.{group}.{setting}"
+        for group in ("actor_obs", "critic_obs")
+        for setting in ("history-length=2", "history-fill=first")
+    ]
+
+    def run(name: str, iterations: int) -> Path:
+        more = {"training.output-dir": tmp_path / name, "algo.config.num-learning-iterations": iterations}
+        call(outside, "train", "exp:calm:walk", *own, *flags(**more), *histories, importable=False)
+        (found,) = (path for path in (tmp_path / name).glob("*/*") if (path / "config.yaml").is_file())
+        return found
+
+    whole, halves = run("whole", 4), run("halves", 2)
+    more = ["--algo.config.num-learning-iterations=4", *own]
+    shown = call(outside, "train", "--training.checkpoint", halves, *more, importable=False)
+    assert f"--import-file {outside / 'calm.py'}" in shown  # what to type next
+    there, here = (arrays(found / "checkpoints" / "4") for found in (whole, halves))
+    jax.tree.map(np.testing.assert_array_equal, there, here)
+    assert set(_find(there, "history")) == {
+        *("actor_obs", "critic_obs"),
+        *("begun/actor_obs", "begun/critic_obs"),
+    }
+    asked = ["--training.num-envs=2", "--training.max-eval-steps=5", "--pictures=False"]
+    call(outside, "eval", "--checkpoint", halves, *own, *asked, importable=False)
+    (report,) = (halves / "eval").glob("*.json")
+    call(outside, "export", "--checkpoint", halves, *own, importable=False)
+    exported = next(halves.glob("exported/*.onnx"))
+    layout = onnx_policy.load(exported).metadata["observation_layout"]
+    assert {(term["history_length"], term["history_fill"]) for term in layout} == {(2, "first")}
+    # The file brings its config along, so it is scored in the same environment.
+    scores = json.loads(report.read_text())["scores"]
+    call(outside, "eval", "--checkpoint", exported, *own, *asked, "--output", tmp_path, importable=False)
+    (again,) = tmp_path.glob("*.json")
+    others = jax.tree.leaves(json.loads(again.read_text())["scores"])
+    np.testing.assert_allclose(others, jax.tree.leaves(scores), rtol=0.01, atol=0.01)
 
 
 def _find(tree: Any, name: str) -> Any:

@@ -22,7 +22,8 @@ class ExportArgs:
     batch: Literal["1", "any"] = "1"
     """Rows of the input: 1 as robots' programs want it, or any number."""
     allow_code: str | None = None
-    """Packages (a,b) that the checkpoint's config may name functions of, beside holosoma_jax."""
+    """Packages (a,b) that the checkpoint's config may name functions of, beside holosoma_jax; --import-file FILE.py
+    allows a file of yours."""
     include_config: bool = True
     """Put the training config into the file; paths in it are cut to their last part."""
 
