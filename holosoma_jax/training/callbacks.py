@@ -8,7 +8,7 @@ from holosoma_jax.rollout.state import StepInfo
 
 
 class Callback:
-    """Does nothing; subclasses override what they need. Nothing that a callback does may stop the run."""
+    """Does nothing; subclasses override what they need. Nothing that a callback does may end the run."""
 
     def on_iteration_start(self, iteration: int) -> None:
         """Iteration `iteration` begins. Of iterations in one XLA program this is called after the program."""

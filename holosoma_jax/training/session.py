@@ -65,13 +65,15 @@ def _run(run: OpenedRun, setup: Setup, viewer: Viewer | None, film: Film | None)
     elif warm is not None:
         _print(f"Beginning with the policy of {warm}.")
     console, files = _sinks(run, setup, state.iteration)
-    callbacks: list[Callback] = [ViewerCallback(viewer)] if viewer is not None else []
+    callbacks: list[Callback] = []
     artifacts = None
     if processes.is_main():
         artifacts = ArtifactWriter(setup, folder, lambda path: share(files, path), film)
         callbacks.append(artifacts)
     try:
         with messages_to(console.note, _level()), on_signal(console.stopping) as stop:
+            if viewer is not None:
+                callbacks.append(ViewerCallback(viewer, setup.env.spec.control_dt, stop))
             result = loop.train(
                 setup, driver, state, folder, sinks=[*files, console], callbacks=callbacks, stop=stop
             )
@@ -155,8 +157,8 @@ def _next_steps(cfg: Config, folder: RunDir, *, finished: bool) -> str:
         "reports": folder.nonfinite,
     }
     lines = [f"  {name:<12} {path}" for name, path in left.items() if path is not None and path.exists()]
-    others = trust.outside(compose.to_mapping(cfg))  # whoever reads the run's config again has to allow them
-    allowed = f" --allow-code {','.join(others)}" if others else ""
+    # Whoever reads the run's config again has to allow what it names.
+    allowed = f" {flags}" if (flags := trust.flags(compose.to_mapping(cfg))) else ""
     again = f"python -m holosoma_jax.train --training.checkpoint {shlex.quote(str(folder.path))}{allowed}"
     if finished:
         done = int(left["checkpoints"].name) if left["checkpoints"] is not None else 0

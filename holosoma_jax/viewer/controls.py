@@ -6,6 +6,7 @@ and Q turns left.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ Command = tuple[float, float, float]
 
 STEP = 0.1
 """m/s or rad/s that one key press adds"""
+ROPE_STEP = 0.1
+"""m of the gantry's rope that one key press adds"""
 VELOCITY_KEYS: Mapping[str, tuple[int, int]] = {
     "W": (0, +1),
     "S": (0, -1),
@@ -30,8 +33,12 @@ ENV_KEYS: Mapping[str, int] = {"LeftArrow": -1, "RightArrow": +1}
 STEP_KEYS: Mapping[str, int] = {"Comma": -1, "Period": +1}
 SPEED_KEYS: Mapping[str, int] = {"Minus": -1, "Equal": +1}
 PAUSE_KEY = "Space"
+ROPE_KEYS: Mapping[str, int] = {"7": -1, "8": +1}
+HANG_KEY = "9"
 SPEEDS = (0.125, 0.25, 0.5, 1.0)
 """of real time"""
+UNPACED = math.inf
+"""the speed of a training until its user chooses one: as fast as it can"""
 
 
 class CommandLimits(NamedTuple):
@@ -48,6 +55,15 @@ class Playback(NamedTuple):
     """pause, single steps, slow motion"""
     num_frames: int = 0
     """of a recording, whose frames the user may choose; 0: a live run, which only goes forward"""
+    rope: float | None = None
+    """m, length at rest of the gantry's rope that the user may lengthen and let go; None: there is none"""
+    unpaced: bool = False
+    """a training: as fast as it can, unless the user wants to see it in real time or slower"""
+
+    @property
+    def speeds(self) -> tuple[float, ...]:
+        """What the user may choose; the last is where it starts."""
+        return (*SPEEDS, UNPACED) if self.unpaced else SPEEDS
 
 
 WATCH_ONLY = Playback()
@@ -75,7 +91,8 @@ class Controls:
           playback: what the user may do with the clock.
         """
         self._send, self.num_envs, self.limits, self.playback = send, num_envs, limits, playback
-        self.command, self.env, self.paused, self.speed = command, 0, False, 1.0
+        self.rope, self.hangs = playback.rope or 0.0, True
+        self.command, self.env, self.paused, self.speed = command, 0, False, playback.speeds[-1]
 
     def press(self, key: str) -> bool:
         """Take in one key, by its Dear ImGui name ('W', 'Space', 'LeftArrow'); whether it means something."""
@@ -87,10 +104,15 @@ class Controls:
         elif self.playback.pausable and key == PAUSE_KEY:
             self.pause(not self.paused)
         elif self.playback.pausable and key in SPEED_KEYS:
-            index = SPEEDS.index(self.speed) + SPEED_KEYS[key]
-            self.set_speed(SPEEDS[min(max(index, 0), len(SPEEDS) - 1)])
+            speeds = self.playback.speeds
+            index = speeds.index(self.speed) + SPEED_KEYS[key]
+            self.set_speed(speeds[min(max(index, 0), len(speeds) - 1)])
         elif self.playback.pausable and key in STEP_KEYS and (STEP_KEYS[key] > 0 or self.playback.num_frames):
             self.step(STEP_KEYS[key])
+        elif self.playback.rope is not None and key in ROPE_KEYS:
+            self.set_rope(self.rope + ROPE_STEP * ROPE_KEYS[key])
+        elif self.playback.rope is not None and key == HANG_KEY:
+            self.set_rope(None if self.hangs else self.rope)
         else:
             return False
         return True
@@ -119,6 +141,13 @@ class Controls:
             self.speed = speed
             self._send(speed=speed)
 
+    def set_rope(self, length: float | None) -> None:
+        """Hold the robots by ropes of `length` m from above where they are; None lets them go."""
+        self.hangs = length is not None
+        if length is not None:
+            self.rope = round(max(0.0, length), 6)
+        self._send(rope=self.rope if self.hangs else None)
+
     def seek(self, frame: int) -> None:
         """Go to a frame of the recording."""
         self._send(seek=min(max(frame, 0), self.playback.num_frames - 1))
@@ -132,6 +161,8 @@ def key_help(controls: Controls) -> list[list[tuple[str, str]]]:
     if controls.playback.pausable:
         steps = (",/.", "step back, on") if controls.playback.num_frames else (".", "one step")
         groups.append([("space", "pause"), steps, ("-/=", "slower, faster")])
+    if controls.playback.rope is not None:
+        groups.append([("7/8", "rope shorter, longer"), ("9", "let go, hold")])
     if controls.num_envs > 1:
         groups.append([("left/right", "other environment")])
     return groups

@@ -7,6 +7,7 @@ in lines of JSON, each an object with one key:
     env     index of the environment to send                  command [3] m/s, m/s, rad/s
     paused  whether the clock is stopped                      speed   of real time
     step    control steps or frames to go while paused        seek    frame of the recording to go to
+    rope    m of the gantry's rope at rest, null to let go
 
 Nothing here imports MuJoCo.
 """

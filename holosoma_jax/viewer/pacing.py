@@ -1,4 +1,4 @@
-"""Holding a loop to the clock of a viewer's user: real time, slower, paused, step by step."""
+"""Holding a loop to the clock of a viewer's user: as fast as it can, real time, slower, paused, step by step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Clock(Protocol):
 
     @property
     def speed(self) -> float:
-        """Of real time."""
+        """Of real time; may be infinite."""
         ...
 
     def take_steps(self) -> int:

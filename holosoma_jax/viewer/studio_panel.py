@@ -46,6 +46,8 @@ KEYS = (
     *user_controls.STEP_KEYS,
     *user_controls.SPEED_KEYS,
     user_controls.PAUSE_KEY,
+    *user_controls.ROPE_KEYS,
+    user_controls.HANG_KEY,
 )
 
 
@@ -80,8 +82,11 @@ class StudioPanel(plugin.ViewerPlugin):
             return False
         taken = False
         for key in KEYS:
-            repeats = key != user_controls.PAUSE_KEY  # a key that is held down does not toggle
-            if imgui.IsKeyPressed(getattr(imgui.Key, key), repeats):
+            repeats = key not in (
+                user_controls.PAUSE_KEY,
+                user_controls.HANG_KEY,
+            )  # a key that is held down does not toggle
+            if imgui.IsKeyPressed(getattr(imgui.Key, f"N{key}" if key.isdigit() else key), repeats):
                 taken |= self._controls.press(key)
         return taken
 
@@ -136,6 +141,13 @@ class StudioPanel(plugin.ViewerPlugin):
             return
         if controls.playback.pausable:
             self._draw_playback(frame)
+        if controls.playback.rope is not None:
+            if imgui.Button("Let go" if controls.hangs else "Hold  "):
+                controls.press(user_controls.HANG_KEY)
+            imgui.SameLine()
+            imgui.TextUnformatted(
+                f"gantry: rope of {controls.rope:.1f} m" if controls.hangs else "gantry: off"
+            )
         command = np.asarray(controls.command) if controls.limits is not None else frame.command
         measured = velocity_arrows.heading_velocity(frame.root_quat, frame.root_lin_vel, frame.root_ang_vel)
         for label, velocity, rgba in (
@@ -157,9 +169,9 @@ class StudioPanel(plugin.ViewerPlugin):
             imgui.SameLine()
             if imgui.Button(label):
                 controls.step(count)
-        for speed in reversed(user_controls.SPEEDS):
+        for speed in reversed(controls.playback.speeds):
             imgui.SameLine()
-            text = f"1/{round(1.0 / speed)}" if speed < 1.0 else "1x"
+            text = f"1/{round(1.0 / speed)}" if speed < 1.0 else "1x" if speed == 1.0 else "max"
             if imgui.RadioButton(text, controls.speed == speed):
                 controls.set_speed(speed)
         if frames > 1:

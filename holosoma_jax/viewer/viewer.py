@@ -8,6 +8,7 @@ are dropped.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import shutil
@@ -56,8 +57,9 @@ class Viewer:
         """
         self._interval, self._due, self._env = 1.0 / FRAMES_PER_S, 0.0, 0
         self._command: Command | None = job.command if job.limits is not None else None
-        self._paused, self._speed, self._steps = False, 1.0, 0
+        self._paused, self._speed, self._steps = False, job.playback.speeds[-1], 0
         self._seek: int | None = None
+        self._rope: float | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="holosoma-viewer-", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
         write_job(folder / "job.npz", job)
@@ -107,7 +109,7 @@ class Viewer:
 
     @property
     def speed(self) -> float:
-        """Of real time, as the user wants it; at most 1."""
+        """Of real time, as the user wants it; infinite for a training that nobody slows down."""
         return self._speed
 
     def take_steps(self) -> int:
@@ -121,6 +123,12 @@ class Viewer:
         with self._news:
             seek, self._seek = self._seek, None
         return seek
+
+    def take_rope(self) -> float | None:
+        """Rest length in m that the user has given the gantry's rope since the last call; infinite: let go."""
+        with self._news:
+            rope, self._rope = self._rope, None
+        return rope
 
     def show(
         self,
@@ -212,6 +220,9 @@ class Viewer:
             elif "step" in message:
                 with self._news:
                     self._steps += int(message["step"])
+            elif "rope" in message:
+                with self._news:
+                    self._rope = math.inf if message["rope"] is None else float(message["rope"])
             elif "seek" in message:
                 with self._news:
                     self._seek = int(message["seek"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
 import pytest
@@ -93,6 +95,25 @@ def test_the_clock_of_a_live_run_is_stopped_stepped_and_slowed():
         {"speed": 0.25},
         {"speed": 0.5},
     ]
+
+
+def test_a_training_starts_unpaced_and_can_be_slowed():
+    user, sent = opened(playback=Playback(pausable=True, unpaced=True))
+    assert user.speed == math.inf
+    for key in ("Equal", "Minus", "Minus", "Equal", "Equal"):
+        assert user.press(key)
+    assert [message["speed"] for message in sent] == [1.0, 0.5, 1.0, math.inf]
+    assert json.loads(json.dumps(sent[-1])) == {"speed": math.inf}  # as the run reads it
+
+
+def test_the_gantrys_rope_is_lengthened_and_let_go():
+    user, sent = opened(playback=Playback(rope=0.1))
+    for key in ("7", "7", "8", "8", "9", "9"):
+        assert user.press(key)
+    assert [message["rope"] for message in sent] == [0.0, 0.0, 0.1, 0.2, None, 0.2]
+    assert [keys for keys, _ in controls.key_help(user)[-1]] == ["7/8", "9"]
+    nobody, sent = opened(playback=Playback(pausable=True))
+    assert not any(nobody.press(key) for key in "789") and sent == []
 
 
 def test_speed_stays_between_its_ends():

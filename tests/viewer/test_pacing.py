@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from holosoma_jax.viewer import pacing
+from holosoma_jax.viewer.controls import UNPACED
 from holosoma_jax.viewer.pacing import Pacer, next_frame
 
 DT = 0.02
@@ -59,6 +60,19 @@ def test_steps_take_real_time_or_longer(clock: Time, speed: float):
     for _ in range(11):
         pacer.wait(nothing, never)
     assert clock.now - began == pytest.approx(10 * DT / speed)
+
+
+def test_a_training_that_nobody_slows_down_never_waits(clock: Time):
+    user = User()
+    user.speed = UNPACED
+    pacer, began = Pacer(user, DT), clock.now
+    for _ in range(11):
+        pacer.wait(nothing, never)
+    assert clock.now == began
+    user.speed = 0.5  # from here on
+    for _ in range(11):
+        pacer.wait(nothing, never)
+    assert clock.now - began == pytest.approx(10 * DT / 0.5)
 
 
 def test_a_step_that_took_too_long_is_not_made_up_for(clock: Time):
