@@ -21,6 +21,10 @@ SIMULATORS = {
 REMOTE_ONLY = frozenset({"isaacgym", "isaacsim"})
 """Simulators that run in a worker of their own kind, whatever the config says."""
 
+_NO_GANTRY = (
+    "simulator.config.virtual_gantry.enabled: got true, but {} has no gantry. Choose simulator:mujoco or "
+    "simulator:mjwarp, or leave it out."
+)
 _NEEDS = {"mjwarp": "mujoco_warp"}
 """Simulator -> the optional module that it needs."""
 
@@ -90,10 +94,14 @@ def make(
     Raises:
       ConfigError: the simulator is not available.
     """
-    from bridges.protocol import Bridge
+    from bridges.protocol import Bridge, Hanging
     from holosoma_jax.config import extensions
     from holosoma_jax.config.errors import ConfigError
 
+    hangs, elsewhere = cfg.config.virtual_gantry.enabled, cfg.name in REMOTE_ONLY or cfg.config.remote.python
+    if hangs and elsewhere and not in_process:
+        where = f"simulator:{cfg.name}" + (" in a process of its own" if cfg.name not in REMOTE_ONLY else "")
+        raise ConfigError(_NO_GANTRY.format(where))
     if cfg.config.remote.python and cfg.name not in REMOTE_ONLY and not in_process:
         from bridges import remote
 
@@ -108,4 +116,7 @@ def make(
         raise ConfigError(
             f"simulator.name: '{cfg.name}' returned a {type(bridge).__name__}; wanted a bridges.protocol.Bridge."
         )
+    if hangs and not isinstance(bridge, Hanging):
+        bridge.close()
+        raise ConfigError(_NO_GANTRY.format(f"simulator:{cfg.name}"))
     return bridge

@@ -215,6 +215,22 @@ class Bridge(Protocol):
 
 
 @runtime_checkable
+class Hanging(Protocol):
+    """A bridge whose simulator has the gantry of ``simulator.config.virtual_gantry``: ropes that hold robots.
+
+    It needs no call: every reset hangs the robots up, and they are let go by the clock. This is for a person
+    who does so by hand.
+    """
+
+    def hang(self, physics: Physics, mask: Array, length: Array) -> Physics:
+        """Hold the robots of ``mask`` [E] by ropes of this rest length [E] m from above where they are.
+
+        An infinite length lets go. Until their next reset, nothing else changes the ropes.
+        """
+        ...
+
+
+@runtime_checkable
 class Bounded(Protocol):
     """A bridge whose simulator works in buffers of a fixed size."""
 

@@ -24,9 +24,9 @@ from jax.core import Tracer
 from bridges import checks, specs
 from bridges.mjwarp import model, start, state, usage
 from bridges.mjwarp.params import Writer
-from bridges.mjwarp.programs import DevicePrograms, Programs
+from bridges.mjwarp.programs import DevicePrograms, Gantry, Programs
 from bridges.mjwarp.state import Physics, Usage
-from bridges.mujoco import readout, targets
+from bridges.mujoco import gantry, readout, targets
 from bridges.protocol import Array, Ground, PhysicsParams, Pose, SimState
 
 if TYPE_CHECKING:
@@ -99,13 +99,19 @@ class MjwarpBridge:
         self._layout = readout.layout(built.host, robot)
         fixed = settings.foot_friction == "fixed"
         self._targets = targets.targets(built.host, robot, fixed_foot_friction=fixed)
-        programs = [Programs(built, spec.decimation, graph) for built in each]
+        self._gantry = cfg.config.virtual_gantry
+        ropes = None
+        if self._gantry.enabled:
+            held = gantry.attached(self._gantry, robot, built.host)
+            ropes = Gantry(self._gantry.stiffness, self._gantry.damping, held)
+        programs = [Programs(built, spec.decimation, graph, ropes) for built in each]
         self._programs = programs[0] if devices == 1 else DevicePrograms(programs, axis_name)
         with start.room(num_envs), start.kernels_being_loaded():
             self._programs.load()
         # Called from Python, each is one program; called inside another, it becomes part of that.
         self._step = jax.jit(self._step_arrays)
-        self._reset = jax.jit(partial(state.place, self._layout))
+        self._reset = jax.jit(self._reset_arrays)
+        self._hang = jax.jit(self._hang_arrays)
         self._push = jax.jit(state.push)
         self._randomize = jax.jit(partial(Writer(built.nominal, self._targets).write, self._programs))
 
@@ -127,6 +133,7 @@ class MjwarpBridge:
                 lambda x: jnp.tile(jnp.asarray(x)[None], (e,) + (1,) * x.ndim), self._nominal
             ),
             usage=Usage(flags, jnp.zeros(1, jnp.int32), jnp.zeros_like(flags)),
+            ropes=self._ropes_at(jnp.tile(jnp.asarray(qpos[None, :3]), (e, 1))),
         )
 
     def reset(self, physics: Physics, mask: Array, pose: Pose) -> tuple[Physics, SimState]:
@@ -169,6 +176,19 @@ class MjwarpBridge:
         rows = self._rows("", {"lin": lin, "ang": ang}, mask)
         return self._observed(self._push(physics, mask, **rows))
 
+    def hang(self, physics: Physics, mask: Array, length: Array) -> Physics:
+        """Hold the robots of `mask` by ropes; see `bridges.protocol.Hanging.hang`.
+
+        Raises:
+          RuntimeError: ``simulator.config.virtual_gantry`` is off.
+        """
+        self._programs.require_open()
+        gantry.require(self._gantry)
+        mask, finite = self._mask(mask), gantry.finite_length(jnp.asarray(length), jnp)
+        return self._hang(
+            physics, mask, self._array("length", finite, (self.spec.num_envs,), mask, 0.0, False)
+        )
+
     def get_state(self, physics: Physics) -> dict[str, Any]:
         """The arrays of `Physics` by name ('qpos', 'fields/body_mass', ...): all of the state."""
         return {name: x if isinstance(x, Tracer) else np.asarray(x) for name, x in _named(physics)}
@@ -201,14 +221,34 @@ class MjwarpBridge:
 
     # --- for arrays that were checked ----------------------------------------------------------------
 
+    def _ropes_at(self, root_pos: jax.Array) -> gantry.Ropes | None:
+        """Ropes of robots that start with their roots at `root_pos` [E, 3] m."""
+        return gantry.at_start(self._gantry, self._robot, root_pos, jnp) if self._gantry.enabled else None
+
+    def _reset_arrays(self, physics: Physics, mask: jax.Array, pose: Pose) -> Physics:
+        """`state.place`, and new ropes."""
+        new = self._ropes_at(pose.root_pos)
+        tied = jax.tree.map(partial(state.where, mask), new, physics.ropes)
+        return state.place(self._layout, physics, mask, pose)._replace(ropes=tied)
+
+    def _hang_arrays(self, physics: Physics, mask: jax.Array, length: jax.Array) -> Physics:
+        assert physics.ropes is not None
+        new = gantry.over(physics.ropes, physics.qpos[:, :3], length, jnp)
+        return physics._replace(ropes=jax.tree.map(partial(state.where, mask), new, physics.ropes))
+
     def _step_arrays(self, physics: Physics, targets: jax.Array, offset: jax.Array | None) -> Physics:
         """A torque offset enters as a shift of the target by offset / kp: the same torque before the clip."""
         ctrl = targets[None]
         if offset is not None:
             kp = physics.fields.actuator_gainprm[:, :, 0]
             ctrl = jnp.swapaxes(targets[:, None] + offset / kp[:, None], 0, 1)
+        ropes = {}
+        if physics.ropes is not None:
+            length = gantry.rest_length(self._gantry, physics.ropes, physics.time, jnp)
+            ropes = {"anchor": physics.ropes.anchor, "length": length}
         done = self._programs.step(
             {
+                **ropes,
                 **physics.fields._asdict(),
                 **physics.usage._asdict(),
                 "ctrl": ctrl,

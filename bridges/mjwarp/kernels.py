@@ -9,6 +9,31 @@ HUGE = wp.constant(1e10)
 
 
 @wp.kernel(enable_backward=False)
+def hang(
+    anchor: wp.array(dtype=wp.vec3, ndim=1),  # type: ignore[valid-type]
+    length: wp.array(dtype=wp.float32, ndim=1),  # type: ignore[valid-type]
+    stiffness: wp.float32,
+    damping: wp.float32,
+    body: wp.int32,
+    qpos: wp.array(dtype=wp.float32, ndim=2),  # type: ignore[valid-type]
+    qvel: wp.array(dtype=wp.float32, ndim=2),  # type: ignore[valid-type]
+    force: wp.array(dtype=wp.spatial_vector, ndim=2),  # type: ignore[valid-type]
+):
+    """Before every physics sub-step, one thread an environment: `bridges.mujoco.gantry.tension` on the link held."""
+    env = wp.tid()
+    rope = anchor[env] - wp.vec3(qpos[env, 0], qpos[env, 1], qpos[env, 2])
+    velocity = wp.vec3(qvel[env, 0], qvel[env, 1], qvel[env, 2])
+    distance = wp.length(rope)
+    direction = rope / wp.max(distance, 1.0e-6)
+    speed = velocity[0] * direction[0] + velocity[1] * direction[1] + velocity[2] * direction[2]
+    pull = wp.float32(0.0)
+    if distance > length[env]:
+        pull = wp.max(stiffness * (distance - length[env]) - damping * speed, 0.0)
+    for i in range(3):
+        force[env, body][i] = pull * direction[i]
+
+
+@wp.kernel(enable_backward=False)
 def settle(
     parked: wp.array(dtype=wp.float32, ndim=1),  # type: ignore[valid-type]
     nefc: wp.array(dtype=wp.int32, ndim=1),  # type: ignore[valid-type]

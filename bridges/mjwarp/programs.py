@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import mujoco_warp as mjw
@@ -24,18 +24,35 @@ DERIVED = ("body_subtreemass", "body_invweight0", "dof_invweight0")
 _INERTIAL = ("body_mass", "body_inertia", "body_ipos", "dof_armature")
 
 
+class Gantry(NamedTuple):
+    """What a program has to know of the ropes; all environments have the same."""
+
+    stiffness: float
+    """N/m"""
+    damping: float
+    """N s/m"""
+    body: int
+    """index of the link that is held"""
+
+
 class Programs:
     """The calls for one model; `close` lets go of its memory."""
 
-    def __init__(self, built: Built, decimation: int, graph: wp.JaxCallableGraphMode):
+    def __init__(
+        self, built: Built, decimation: int, graph: wp.JaxCallableGraphMode, gantry: Gantry | None = None
+    ):
         self._built: Built | None = built
-        self._decimation = decimation
+        self._decimation, self._gantry = decimation, gantry
         e, host, fields = built.num_envs, built.host, built.kinds()
         env, nv = Kind(wp.int32, (e,)), Kind(wp.float32, (e, host.nv))
         self._step = call.make(
             "mjwarp_step",
             self._on_device(self._run_step),
-            reads={**fields, "ctrl": Kind(wp.float32, (decimation, e, host.nu))},
+            reads={
+                **fields,
+                "ctrl": Kind(wp.float32, (decimation, e, host.nu)),
+                **({"anchor": Kind(wp.vec3, (e,)), "length": Kind(wp.float32, (e,))} if gantry else {}),
+            },
             updates={
                 "qpos": Kind(wp.float32, (e, host.nq)),
                 "qvel": nv,
@@ -63,7 +80,8 @@ class Programs:
 
         Args:
           arrays: `Fields`; ``ctrl`` [n, E, nu] rad, targets of every sub-step, or one row for all; the
-            state (``qpos, qvel, qacc_warmstart, time``), ``diverged`` int32 [E], and `Usage`.
+            state (``qpos, qvel, qacc_warmstart, time``), ``diverged`` int32 [E], and `Usage`; with a gantry also
+            ``anchor`` [E, 3] m and ``length`` [E] m of the ropes.
 
         Returns:
           The state, ``diverged`` and usage anew; ``sensordata`` of the last sub-step.
@@ -83,6 +101,9 @@ class Programs:
             for model in (built.quiet, built.full):
                 mjw.step(model, data)
             _settle(built, data, wp.zeros(built.num_envs, dtype=wp.int32), rows, contacts)
+            if self._gantry is not None:
+                anchor, length = (wp.zeros(built.num_envs, dtype=kind) for kind in (wp.vec3, wp.float32))
+                _hang(built, data, self._gantry, anchor, length)
             _constants(_with_room(built), data)
             mjw.reset_data(built.full, data)
             wp.synchronize_device(built.device)
@@ -118,6 +139,8 @@ class Programs:
             setattr(data, name, getattr(a, name))
         for k in range(self._decimation):
             data.ctrl = a.ctrl[min(k, a.ctrl.shape[0] - 1)]
+            if self._gantry is not None:
+                _hang(built, data, self._gantry, a.anchor, a.length)
             mjw.step(full if k == self._decimation - 1 else quiet, data)
             _settle(built, data, a.diverged, a.rows, a.contacts)
         wp.copy(a.sensordata, data.sensordata)
@@ -167,6 +190,11 @@ class DevicePrograms:
     ) -> dict[str, jax.Array]:
         here = jax.lax.axis_index(self._axis_name) % len(calls)  # every process has as many
         return jax.lax.switch(here, calls, dict(arrays))
+
+
+def _hang(built: Built, data: mjw.Data, gantry: Gantry, anchor: wp.array, length: wp.array) -> None:
+    inputs = [anchor, length, gantry.stiffness, gantry.damping, gantry.body, data.qpos, data.qvel]
+    wp.launch(kernels.hang, dim=built.num_envs, inputs=inputs, outputs=[data.xfrc_applied])
 
 
 def _settle(built: Built, data: mjw.Data, diverged: wp.array, rows: wp.array, contacts: wp.array) -> None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridges.mjwarp.model import Fields
+from bridges.mujoco.gantry import Ropes
 from bridges.mujoco.readout import Layout
 from bridges.protocol import Pose
 
@@ -41,6 +42,8 @@ class Physics(NamedTuple):
     """[E] bool: waits for a reset"""
     fields: Fields
     usage: Usage
+    ropes: Ropes | None = None
+    """of the gantry, if there is one"""
 
 
 def contact_forces(layout: Layout, sensordata: jax.Array) -> jax.Array:

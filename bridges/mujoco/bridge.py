@@ -17,7 +17,7 @@ import mujoco
 import numpy as np
 
 from bridges import checks, exchange, specs
-from bridges.mujoco import model, readout, targets
+from bridges.mujoco import gantry, model, readout, targets
 from bridges.mujoco.engine import Engine
 from bridges.mujoco.state import Coordinates
 from bridges.protocol import (
@@ -67,6 +67,9 @@ class MujocoBridge(Stateful):
         settings = cfg.config.mujoco
         self.model = model.build(robot, ground, cfg, self_collisions=self_collisions)
         self._robot = robot
+        self._gantry = cfg.config.virtual_gantry
+        if self._gantry.enabled:
+            gantry.attached(self._gantry, robot, self.model)
         self._threads = settings.num_threads or machine.usable_cores()
         self._layout = readout.layout(self.model, robot)
         fixed = settings.foot_friction == "fixed"
@@ -132,6 +135,19 @@ class MujocoBridge(Stateful):
             self._hand_over(engine.observe(self._latest.contact_force))
         return self._next(), self._given
 
+    def hang(self, physics: Physics, mask: Array, length: Array) -> Token:
+        """Hold the robots of `mask` by ropes; see `bridges.protocol.Hanging.hang`.
+
+        Raises:
+          RuntimeError: ``simulator.config.virtual_gantry`` is off.
+        """
+        engine = self._current(physics)
+        gantry.require(self._gantry)
+        ids = self._ids(mask)
+        rows = gantry.finite_length(checks.array("length", length, (self.spec.num_envs,))[ids])
+        engine.hang(ids, checks.at_least("length", rows, 0.0, ids))
+        return self._next()
+
     def get_state(self, physics: Physics) -> dict[str, np.ndarray]:
         """Everything needed to continue bit for bit, in this process or another.
 
@@ -167,7 +183,14 @@ class MujocoBridge(Stateful):
             self.__dict__.pop(name, None)
 
     def _fresh_engine(self) -> Engine:
-        return Engine(self.model, self._layout, self._targets, self.spec.num_envs, threads=self._threads)
+        return Engine(
+            self.model,
+            self._layout,
+            self._targets,
+            self.spec.num_envs,
+            threads=self._threads,
+            gantry=(self._gantry, self._robot) if self._gantry.enabled else None,
+        )
 
     def _current(self, physics: Physics) -> Engine:
         """The engine, if `physics` stands for its present state."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from bridges.protocol import Array
+from bridges.protocol import Array, Hanging
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import Env
 from holosoma_jax.envs.task import Steering
@@ -39,6 +39,10 @@ class LiveCommand(Protocol):
 
     def command(self) -> Array | None:
         """[E, 3], from this step on; None: as before."""
+        ...
+
+    def rope(self) -> float | None:
+        """M of every gantry's rope at rest, from this step on, infinite to let go; None: as before."""
         ...
 
     def ended(self) -> bool:
@@ -95,6 +99,10 @@ def run(
             carry = runner.rollout.carry
             carry = carry.replace(env=steering(setup).set(env, carry.env, jnp.asarray(wanted, jnp.float32)))
             runner = runner._replace(rollout=runner.rollout._replace(carry=carry))
+        if live is not None and (rope := live.rope()) is not None and isinstance(bridge, Hanging):
+            lengths = np.full(spec.num_envs, rope, np.float32)
+            physics = bridge.hang(runner.rollout.physics, np.ones(spec.num_envs, bool), lengths)
+            runner = runner._replace(rollout=runner.rollout._replace(physics=physics))
         runner, _ = take_step(bridge, halves, runner, Keys(key, key), done, on_step)
         done += 1
     state = runner.rollout.carry.env

@@ -92,6 +92,10 @@ def run(cfg: Config, args: EvalArgs, source: policies.PolicySource) -> dict[str,
             markup=False,
             highlight=False,
         )
+        rope = cfg.simulator.config.virtual_gantry
+        if rope.enabled:
+            until = "until you let go" if rope.hold_s is None else f"for {rope.hold_s + rope.release_s:g} s"
+            console.print(f"A gantry holds every robot {until}; scores count that time.", soft_wrap=True)
         unit = "" if source.path.suffix else f"{parts.learner.iteration_name} "
         title = f"{parts.robot.name}: {unit}{source.path.name}"
         first = args.velocity or (0.0, 0.0, 0.0)

@@ -37,6 +37,10 @@ class Teleop:
         self._applied = wanted
         return np.tile(np.asarray(wanted, np.float32), (self._envs, 1))
 
+    def rope(self) -> float | None:
+        """M of the gantry's rope at rest, if the user has changed it since the last call; infinite: let go."""
+        return self._viewer.take_rope()
+
     def ended(self) -> bool:
         """Whether the user has closed the viewer, or asked to stop."""
         return self._viewer.closed or self._stop.requested

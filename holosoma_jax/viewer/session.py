@@ -26,8 +26,8 @@ def viewer_session(
       parts: of the run.
       title: of the panel.
       print_line: gets the line that tells where to look.
-      command: the first velocity command of a user who steers and may stop the clock (an evaluation); None:
-        the user only watches (a training).
+      command: the first velocity command of a user who steers (an evaluation); None: the user only watches (a
+        training), and may stop its clock where no other process would wait for this one.
       limits: of the velocity commands; None: the user gives none.
 
     Raises:
@@ -37,6 +37,7 @@ def viewer_session(
     if cfg.training.headless or not processes.is_main():
         yield None
         return
+    rope = cfg.simulator.config.virtual_gantry
     try:
         viewer = open_viewer(
             cfg.viewer,
@@ -46,7 +47,11 @@ def viewer_session(
             title,
             limits=limits,
             command=(0.0, 0.0, 0.0) if command is None or limits is None else clamp(command, limits),
-            playback=Playback(pausable=command is not None),
+            playback=Playback(
+                pausable=command is not None or processes.size() == 1,
+                rope=rope.length if rope.enabled and command is not None else None,
+                unpaced=command is None,
+            ),
             stays=command is None,
             print_line=print_line,
         )

@@ -38,7 +38,8 @@ def test_a_key_of_another_name_is_taken_for_ours(exp: str, flag: str, ours: str)
 @pytest.mark.parametrize(
     ("flag", "says"),
     [
-        ("--simulator.config.virtual-gantry.enabled=True", "gantry"),
+        ("--simulator.config.virtual-gantry.apply-force=5", "spring and damper"),
+        ("--terrain.terrain-term.tile-mesh=False", "loaded once"),
         ("--simulator.config.mujoco-backend=warp", "simulator:mjwarp"),
         ("--algo.config.weight-decay=0.1", "--algo.config.critic-optimizer.weight-decay"),
         ("--algo.config.compile=False", "compiled"),

@@ -16,7 +16,7 @@ import pytest
 from holosoma_jax import experiment
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.schema import Config, ViewerConfig
+from holosoma_jax.config.schema import Config, ViewerConfig, VirtualGantryConfig
 from holosoma_jax.envs.terms import gait
 from holosoma_jax.evaluation import evaluate
 from holosoma_jax.evaluation.teleop import Teleop, command_limits
@@ -45,6 +45,9 @@ class FakeViewer:
         steps, self.steps = self.steps, 0
         return steps
 
+    def take_rope(self) -> float | None:
+        return None
+
     def show(self, sim: Any, command: Any = None) -> None:
         self.shown.append((sim, command))
 
@@ -59,7 +62,7 @@ def small(**training: Any) -> Config:
 
 def test_a_training_is_shown_and_continues_when_the_viewer_is_closed(messages):
     viewer = FakeViewer()
-    callback = ViewerCallback(cast(Viewer, viewer))
+    callback = ViewerCallback(cast(Viewer, viewer), 0.02, Stop())
     info = cast(StepInfo, SimpleNamespace(sim="sim", command="command"))
     bare = cast(StepInfo, SimpleNamespace(sim="bare", command=None))  # a task without velocity commands
     callback.on_step(info)
@@ -69,6 +72,32 @@ def test_a_training_is_shown_and_continues_when_the_viewer_is_closed(messages):
     callback.on_step(info)
     assert viewer.shown == [("sim", "command"), ("bare", None)]
     assert messages == ["The viewer is closed; training continues."]
+
+
+@pytest.mark.parametrize("ends", ["step", "resume", "close", "stop"])
+def test_a_paused_training_waits_for_its_user(ends: str, messages) -> None:
+    """It goes on by one control step, for good, without the viewer, or to its end; meanwhile its robot is shown."""
+    viewer, stop = FakeViewer(), Stop()
+    viewer.paused, looks = True, 3
+
+    def show(sim: Any, command: Any = None) -> None:
+        viewer.shown.append((sim, command))
+        if len(viewer.shown) <= looks:
+            return
+        if ends == "step":
+            viewer.steps = 1
+        elif ends == "resume":
+            viewer.paused = False
+        elif ends == "close":
+            viewer.closed = True
+        else:
+            stop.signal = signal.SIGTERM
+
+    viewer.show = show  # type: ignore[method-assign]
+    callback = ViewerCallback(cast(Viewer, viewer), 0.02, stop)
+    callback.on_step(cast(StepInfo, SimpleNamespace(sim="sim", command=None)))
+    assert len(viewer.shown) == looks + 1
+    assert messages == ["Paused in the viewer."]
 
 
 def test_teleop_tells_every_robot_once():
@@ -150,6 +179,9 @@ class WalksFromStep3:
         self.asked += 1
         return np.tile(np.array([0.5, 0.0, 0.1], np.float32), (2, 1)) if self.asked == 4 else None
 
+    def rope(self) -> float | None:
+        return None
+
     def ended(self) -> bool:
         return self.asked == 7
 
@@ -172,6 +204,49 @@ def test_an_evaluation_follows_live_commands(robots_alone: Setup):
     np.testing.assert_array_equal(told[:3], 0.0)
     np.testing.assert_allclose(told[3:], np.broadcast_to([0.5, 0.0, 0.1], (4, 2, 3)), rtol=1e-6)
     assert scores.episode_length_s == pytest.approx(7 * 0.02)
+
+
+class HangsFromStep2:
+    """Hangs the robots up by ropes of no length before step 2, lets them go before step 30, ends after step 60."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def command(self) -> np.ndarray | None:
+        return None
+
+    def rope(self) -> float | None:
+        self.asked += 1
+        return {3: 0.0, 31: np.inf}.get(self.asked)
+
+    def ended(self) -> bool:
+        return self.asked == 61
+
+
+@pytest.mark.slow
+def test_the_user_of_an_evaluation_hangs_robots_up_and_lets_them_go() -> None:
+    cfg = small()
+    settings = replace(
+        cfg.simulator.config, virtual_gantry=VirtualGantryConfig(enabled=True, hold_s=0.0, release_s=0.0)
+    )
+    parts = experiment.build(replace(cfg, simulator=replace(cfg.simulator, config=settings)), evaluation=True)
+    policy = Policy("still", lambda obs: jnp.zeros((2, parts.robot.num_joints)))
+    heights: list[np.ndarray] = []
+    try:
+        evaluate.run(
+            parts,
+            policy,
+            jnp.zeros((2, 3)),
+            100,
+            jax.random.key(0),
+            lambda info: heights.append(np.array(info.sim.root_pos[:, 2])),
+            HangsFromStep2(),
+        )
+    finally:
+        parts.bridge.close()
+    high = np.stack(heights)
+    assert len(high) == 61 and (high[:2] < 0.85).all()
+    assert (high[29] > high[1] + 0.15).all() and (high[40] < high[29]).all()
 
 
 def test_a_live_command_keeps_the_gait_and_standing_freezes_it(robots_alone: Setup):

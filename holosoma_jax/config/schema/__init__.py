@@ -47,6 +47,7 @@ from holosoma_jax.config.schema.world import (
     TerrainConfig,
     TerrainKind,
     TerrainTermConfig,
+    VirtualGantryConfig,
 )
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "TrainingConfig",
     "VideoConfig",
     "ViewerConfig",
+    "VirtualGantryConfig",
 ]
 
 TaskName = Annotated[

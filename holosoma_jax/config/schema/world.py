@@ -147,10 +147,37 @@ class RemoteConfig:
 
 
 @dataclass(frozen=True)
+class VirtualGantryConfig:
+    """A rope that holds the robot from above at the start of every episode; MuJoCo and MJWarp have it."""
+
+    enabled: bool = False
+    """Hold the robot."""
+    attachment_body_names: tuple[str, ...] = (
+        *("Trunk", "torso_link", "torso", "base_link", "pelvis", "pelvis_link", "base"),
+    )
+    """The link that is held: the first of these that the robot has."""
+    stiffness: NonNegativeFloat = 200.0
+    """N/m of the rope."""
+    damping: NonNegativeFloat = 100.0
+    """N s/m of the rope."""
+    height: Length = 3.0
+    """m from the ground that the robot starts on to the point above it that the rope hangs from."""
+    point: Vec3 | None = None
+    """m, that point itself in the world, the same for every environment; default: above the robot's start."""
+    length: LengthOrZero = 0.0
+    """m of the rope at rest."""
+    hold_s: NonNegativeFloat | None = 2.0
+    """s after the start until the rope is paid out; null: until the viewer's user lets go."""
+    release_s: NonNegativeFloat = 2.0
+    """s that paying it out takes; then it lets go."""
+
+
+@dataclass(frozen=True)
 class SimulatorSettings:
     """Rates, and the settings of each simulator (only the chosen one's are read)."""
 
     sim: SimConfig = field(default_factory=SimConfig)
+    virtual_gantry: VirtualGantryConfig = field(default_factory=VirtualGantryConfig)
     mujoco: MujocoConfig = field(default_factory=MujocoConfig)
     mujoco_warp: MujocoWarpConfig = field(default_factory=MujocoWarpConfig)
     isaacsim: IsaacSimConfig = field(default_factory=IsaacSimConfig)
