@@ -76,6 +76,7 @@ def _wrong_type(rng: random.Random, preset: str, known: list[tuple[Path, Any]]) 
         or plain is str
         or "text" in values.describe(tp)
         or "name" in values.describe(tp)
+        or "a path" in values.describe(tp)
     ):
         return None
     wrong = rng.choice(["many", "[1,2,3,4,5,6,7]", "{a: 1}", "1.5.2", "'text'"])
