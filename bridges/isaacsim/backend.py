@@ -48,7 +48,8 @@ class Backend:
         self._sim, self._scene = self._build()
         self._robot, self._contact = self._scene["robot"], self._scene["contact"]
         self._check_built()
-        self._ids = self._tensor(np.arange(self._num_envs, dtype=np.int32))
+        up = torch.tensor([0.0, 0.0, float(settings["lift"])], device=self._device)
+        self._origins = self._scene.env_origins + up  # the host's (0, 0, 0) in each environment
         self._limit = self._tensor(np.asarray(settings["torque_limit"], np.float32))
         # Newton has it from the USD file, and integrates it implicitly.
         damping = np.zeros_like(settings["joint_damping"]) if self._newton else settings["joint_damping"]
@@ -119,7 +120,7 @@ class Backend:
 
     def body_positions(self, flags: int, message: Any) -> dict[str, Any]:
         """Where the simulator has the bodies after a step, for comparison with the host's kinematics."""
-        places = self._robot.data.body_link_pose_w.torch[..., :3] - self._scene.env_origins[:, None]
+        places = self._robot.data.body_link_pose_w.torch[..., :3] - self._origins[:, None]
         return {"places": self._host(places), "bodies": list(self._cfg["bodies"])}
 
     def usage(self, flags: int, message: Any) -> dict[str, Any]:
@@ -286,9 +287,7 @@ class Backend:
         if len(roots):
             ids = self._tensor(roots.astype(np.int32))
             rows = self._tensor(shared["state/root"][roots])
-            pose = torch.cat(
-                [rows[:, :3] + self._scene.env_origins[ids.long()], rows[:, 4:7], rows[:, 3:4]], 1
-            )
+            pose = torch.cat([rows[:, :3] + self._origins[ids.long()], rows[:, 4:7], rows[:, 3:4]], 1)
             robot.write_root_link_pose_to_sim_index(root_pose=pose, env_ids=ids)
             robot.write_root_link_velocity_to_sim_index(root_velocity=rows[:, 7:].contiguous(), env_ids=ids)
         if len(dofs):
@@ -303,7 +302,7 @@ class Backend:
         shared, data = self._shared, self._robot.data
         pose = self._host(data.root_link_pose_w.torch)
         root = shared["state/root"]
-        root[:, :3] = pose[:, :3] - self._host(self._scene.env_origins)
+        root[:, :3] = pose[:, :3] - self._host(self._origins)
         root[:, 3], root[:, 4:7] = pose[:, 6], pose[:, 3:6]
         root[:, 7:] = self._host(data.root_link_vel_w.torch)
         shared["state/joint_pos"][...] = self._host(data.joint_pos.torch)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bridges.ground import triangles
 from bridges.protocol import BridgeSpec, Ground
@@ -15,6 +18,25 @@ from holosoma_jax.robots.usd import prim_name
 if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
     from holosoma_jax.robots.robot import Robot
+
+
+BASE_THICKNESS = 1.0
+"""m of solid ground under the lowest point of a height field"""
+
+
+def lifted(ground: Ground) -> tuple[Ground, float]:
+    """The ground raised until a row of zeros behind its last one is `BASE_THICKNESS` below its lowest point.
+
+    Newton 1.6 gives a height field no thickness under its lowest point, where feet then sink in, and puts it
+    too high by that point's height once a shape's properties have been written. Such a row is a way round both.
+
+    Returns:
+      That ground, and by how much it was raised, m.
+    """
+    assert ground.heights is not None
+    heights = np.asarray(ground.heights, np.float64)
+    lift = BASE_THICKNESS - float(heights.min())
+    return replace(ground, heights=np.pad(heights + lift, ((0, 1), (0, 0)))), lift
 
 
 def program(
@@ -57,8 +79,10 @@ def program(
     }
     for name in ("kp", "kd", "torque_limit", "velocity_limit", "armature"):
         settings[name] = getattr(robot, name)
+    settings["lift"] = 0.0
     if ground.heights is not None:
-        settings["ground_vertices"], settings["ground_triangles"] = triangles(ground)
+        raised, settings["lift"] = lifted(ground)
+        settings["ground_vertices"], settings["ground_triangles"] = triangles(raised)
         settings["ground_cell"] = ground.cell
     return Program(
         title="isaacsim",

@@ -16,7 +16,7 @@ from bridges import interpreter, isaacsim, specs
 from bridges.isaacgym import bridge as isaacgym_bridge
 from bridges.isaacsim import bridge as bridge_module
 from bridges.isaacsim import install
-from bridges.isaacsim.program import program
+from bridges.isaacsim.program import BASE_THICKNESS, lifted, program
 from bridges.mujoco import model as mujoco_model
 from bridges.protocol import Bounded, CapacityError, Ground, PhysicsParams
 from bridges.remote.program import Program, StartError
@@ -103,13 +103,23 @@ def test_what_the_worker_is_told():
     assert [robot.body_names[i] for i in settings["bodies"]] == settings["body_names"]
     assert settings["joint_names"] == list(robot.joint_names)
     assert settings["newton"]["iterations"] == 7
-    assert settings["ground_vertices"].shape == (12, 3) and settings["ground_triangles"].shape == (12, 3)
+    assert settings["ground_vertices"].shape == (16, 3) and settings["ground_triangles"].shape == (18, 3)
     assert settings["ground_cell"] == 0.25
     shapes = specs.param_shapes(E, robot.num_joints, robot.num_bodies)
     for name in PhysicsParams._fields:
         assert told.arrays[f"params/{name}"] == (shapes[name], np.float32)
     on_a_plane = program(cfg, robot, Ground(), spec, model, "robot.usda", "/a/python")
     assert not any(name.startswith("ground") for name in on_a_plane.settings)
+    assert (on_a_plane.settings["lift"], settings["lift"]) == (0.0, BASE_THICKNESS)
+
+
+def test_ground_is_solid_below_its_lowest_point_which_newton_takes_for_zero():
+    heights = np.array([[0.0, 0.2, -0.4], [0.1, 0.0, 0.3]])
+    raised, lift = lifted(Ground(heights, cell=0.5, corner=(1.0, 2.0)))
+    assert raised.heights is not None and raised.heights.min() == 0.0
+    np.testing.assert_allclose(raised.heights[:-1] - lift, heights, atol=1e-12)
+    assert raised.heights[:-1].min() == pytest.approx(BASE_THICKNESS) and not raised.heights[-1].any()
+    assert (raised.corner, raised.cell) == ((1.0, 2.0), 0.5)
 
 
 def test_the_worker_reads_no_setting_that_it_is_not_told():
