@@ -107,6 +107,16 @@ class StepResult(NamedTuple):
     nonfinite: Array
     """[E] bool: the simulator returned a non-finite state; the environment is reset and the
     transition carries zero reward and ``truncated``"""
+    jumped: Array | None = None
+    """[E] bool: the robot is placed elsewhere within its episode, and nothing is carried over; None: none is"""
+
+    @property
+    def cut(self) -> Array:
+        """[E] bool: no failure, and yet what follows is not what the step led to: `truncated` or `jumped`.
+
+        Learners bootstrap from `final_obs` there, and look no further.
+        """
+        return self.truncated if self.jumped is None else self.truncated | self.jumped
 
 
 def no_velocity_command(state: EnvState) -> None:

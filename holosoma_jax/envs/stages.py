@@ -160,11 +160,13 @@ def update_curricula(mdp: Mdp, state: TaskState, view: View, draws: Draws) -> tu
     return state, replace(view, command_ranges=mdp.command_ranges(state.terms))
 
 
+_MEMORY = ("action", "prev_action", "history")
+_EPISODE = ("episode_step", "episode_return", "reward_sums", "raw_sums")
+
+
 def start_episodes(mdp: Mdp, state: TaskState, view: View, done: jax.Array, draws: Draws) -> TaskState:
     """New episodes where `done`: clocks, actions, histories to zero; tile by the curricula; terms reset."""
-    zeroed = ("episode_step", "action", "prev_action", "episode_return", "reward_sums", "raw_sums", "history")
-    fields = {name: getattr(state, name) for name in zeroed}
-    fields = {name: where(done, jax.tree.map(jnp.zeros_like, x), x) for name, x in fields.items()}
+    state = _zeroed(state, (*_MEMORY, *_EPISODE), done)
     tile = state.tile
     for name, curriculum in mdp.curricula.items():
         if curriculum.spawn_row is not None:
@@ -173,15 +175,54 @@ def start_episodes(mdp: Mdp, state: TaskState, view: View, done: jax.Array, draw
                 done, tile.at[:, 0].set(jnp.clip(row, 0, mdp.scene.terrain.tile_kinds.shape[0] - 1)), tile
             )
 
-    def reset(kind: str, name: str, term: Record) -> Any:
-        own, drawn = of(state.terms, kind, name), of(draws.terms, kind, name)
-        return term.start_episodes(view, done, own, drawn)
-
     states = {
-        kind: {name: reset(kind, name, term) for name, term in terms.items()}
+        kind: {name: _reset(kind, name, term, state, view, done, draws) for name, term in terms.items()}
         for kind, terms in mdp.records.items()
     }
-    return state.replace(tile=tile, terms=stored(states), **fields)
+    return state.replace(tile=tile, terms=stored(states))
+
+
+def jumps(
+    mdp: Mdp, state: TaskState, view: View, done: jax.Array, draws: Draws
+) -> tuple[TaskState, jax.Array | None]:
+    """Which robots carry nothing over to another place within their episode (see `Command.jump`), and without it.
+
+    Reset are observations, rewards, terminations, and what acts on actions, such as a delay; the rest of the
+    randomisation and the curricula belong to the episode.
+    """
+    found = [
+        command.jump(of(state.terms, "commands", name))
+        for name, command in mdp.commands.items()
+        if command.jump is not None
+    ]
+    if not found:
+        return state, None
+    jumped = jnp.stack(found).any(0) & ~done
+    state = _zeroed(state, _MEMORY, jumped)
+    for kind, terms in mdp.records.items():
+        if kind not in ("commands", "curriculum"):
+            lasting = kind == "randomization"
+            anew = {
+                name: _reset(kind, name, term, state, view, jumped, draws)
+                for name, term in terms.items()
+                if not lasting or mdp.randomization[name].actuate is not None
+            }
+            state = with_states(state, kind, anew)
+    return state, jumped
+
+
+def _zeroed(state: TaskState, names: tuple[str, ...], mask: jax.Array) -> TaskState:
+    fields = {name: getattr(state, name) for name in names}
+    return state.replace(
+        **{name: where(mask, jax.tree.map(jnp.zeros_like, x), x) for name, x in fields.items()}
+    )
+
+
+def _reset(
+    kind: str, name: str, term: Record, state: TaskState, view: View, mask: jax.Array, draws: Draws
+) -> Any:
+    own, drawn = of(state.terms, kind, name), of(draws.terms, kind, name)
+    return term.start_episodes(view, mask, own, drawn)
 
 
 def update_commands(mdp: Mdp, state: TaskState, sim: SimState, draws: Draws) -> TaskState:

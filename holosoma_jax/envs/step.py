@@ -6,7 +6,7 @@ One order for every simulator and task. After the physics (`post_step`):
 2. final observations of that state, then metrics.
 3. ``curriculum.update``, in the order of the config.
 4. ``reset`` of every term, where an episode ended.
-5. ``commands.update``, of all from the same view.
+5. ``commands.update``, of all from the same view; ``commands.jump``: who carries nothing over.
 6. ``randomization.push``.
 7. ``randomization.pose`` and ``commands.place``: where the next episodes start; ``randomization.physics``.
 
@@ -110,11 +110,13 @@ def post_step_from_draws(
     state, view = stages.update_curricula(mdp, state, view, draws)
     state = stages.start_episodes(mdp, state, view, done, draws)
     state = stages.update_commands(mdp, state, sim, draws)
+    state, jumped = stages.jumps(mdp, state, stages.view_of(mdp, state, sim), done, draws)
     view = stages.view_of(mdp, state, sim)
     state, pushed, lin, ang = stages.pushes(mdp, state, view, draws)
     placed, pose = stages.start_poses(mdp, view, state, draws, done)
     reset = Reset(placed, pose, mdp.physics(view, state.terms, draws.terms), pushed, lin, ang)
-    return state, StepResult(reward, terminated, truncated, final_obs, reset, *episode, metrics, nonfinite)
+    ends = (reward, terminated, truncated, final_obs, reset)
+    return state, StepResult(*ends, *episode, metrics, nonfinite, jumped)
 
 
 def observe(mdp: Mdp, clip: float, state: TaskState, sim: SimState) -> tuple[TaskState, Observations]:

@@ -36,7 +36,7 @@ class Transition(NamedTuple):
     terminated: jax.Array
     """[N] bool: the task failed, nothing follows"""
     truncated: jax.Array
-    """[N] bool: the clock ran out; may coincide with `terminated`"""
+    """[N] bool: the clock ran out, or the task cut the episode; may coincide with `terminated`"""
     next_actor_obs: jax.Array
     """[N, Da] raw, after the step: before the reset where `truncated`; not read where `terminated`"""
     next_critic_obs: jax.Array

@@ -109,7 +109,7 @@ def process(state: Any, last: Transition, step: EnvStep) -> tuple[Transition, di
     last = last._replace(
         reward=result.reward,
         terminated=result.terminated,
-        truncated=result.truncated,
+        truncated=result.cut,
         next_actor_obs=result.final_obs["actor_obs"],
         next_critic_obs=result.final_obs["critic_obs"],
         valid=~result.nonfinite,
@@ -118,7 +118,7 @@ def process(state: Any, last: Transition, step: EnvStep) -> tuple[Transition, di
 
 
 def fill_next_obs(last: Transition, obs: Mapping[str, jax.Array]) -> Transition:
-    """`last` with the observations that followed: `obs` unless the clock cut the episode.
+    """`last` with the observations that followed: `obs` unless the clock or the task cut the episode there.
 
     After a failure `obs` is of another episode, and never looked at.
     """

@@ -88,19 +88,20 @@ def process(
 ) -> tuple[RolloutBuffer, dict[str, Any]]:
     """Complete the row of a control step.
 
-    The value of a final observation is computed only if some episode was cut by the clock, and is 0 for all others.
+    The value of a final observation is computed only where the clock ends an episode or the task cuts it (see
+    `StepResult.cut`), and is 0 for all others.
     """
     result = step.result
     final_value, value = jnp.zeros_like(result.reward), learner.value
     if value is not None:
-        cut = result.truncated & ~result.nonfinite
+        cut = result.cut & ~result.nonfinite
         final_value = jax.lax.cond(
             cut.any(),
             lambda obs: jnp.where(cut, value(state, obs), 0.0),
             lambda obs: jnp.zeros_like(result.reward),
             result.final_obs,
         )
-    values = (result.reward, result.terminated, result.truncated, final_value, ~result.nonfinite)
+    values = (result.reward, result.terminated, result.cut, final_value, ~result.nonfinite)
     buffer = _written(buffer, dict(zip(ENV_COLUMNS, values, strict=True)))
     return buffer.replace(row=buffer.row + 1), {}
 

@@ -32,7 +32,7 @@ Make = Callable[[Config], Setup]
 @pytest.fixture(scope="module")
 def make() -> Iterator[Make]:
     """The toy's task, for the small biped in MuJoCo Warp; one simulator for all tests."""
-    with layout.biped_in_mjwarp() as build:
+    with layout.biped_in_mjwarp(jump_every=9) as build:
         yield build
 
 

@@ -71,7 +71,7 @@ def test_compiled_halves_agree_with_the_plain_loop(cfg, learner):
 
 def test_the_buffer_holds_what_happened(cfg, learner):
     """Row t: what was seen and done at t, its reward, and what came of it: before the reset if cut."""
-    setup, _, state = begin(cfg, learner)
+    setup, _, state = begin(cfg, learner, jump_every=9)
     random_learner = replace(
         setup.learner,
         act=lambda state, obs, key: (jax.random.uniform(key, (16, toy.JOINTS), minval=-1.6, maxval=1.6), ()),
@@ -80,7 +80,7 @@ def test_the_buffer_holds_what_happened(cfg, learner):
     first, second = halves(setup, off_policy.rollout_fns(random_learner, cfg.algo.fast_sac))
     observe, post_step = jax.jit(setup.env.observe), jax.jit(setup.env.post_step)
     acting, stored, pending, (carry, physics, sim, history) = state
-    seen = list[Transition]()
+    seen, jumps = list[Transition](), 0
     for _ in range(STEPS + 1):
         obs = jax.tree.map(np.array, observe(carry.env, sim)[1])
         if seen:  # of environments whose clock ran out, this is another episode
@@ -93,7 +93,9 @@ def test_the_buffer_holds_what_happened(cfg, learner):
         physics, sim = setup.bridge.step(physics, *command)
         _, result = post_step(carry.env, sim)
         final = {f"next_{k}": np.array(v) for k, v in result.final_obs.items()}
-        ends = {k: np.array(getattr(result, k)) for k in ("reward", "terminated", "truncated")}
+        ends = {k: np.array(getattr(result, k)) for k in ("reward", "terminated")}
+        ends["truncated"] = np.array(result.truncated | result.jumped)
+        jumps += int(result.jumped.sum())
         done = {"action": np.array(pending.action), "valid": ~np.array(result.nonfinite)}
         seen.append(Transition(**obs, **done, **ends, **final))
         pending, carry, history, result = jax.block_until_ready(
@@ -103,7 +105,7 @@ def test_the_buffer_holds_what_happened(cfg, learner):
     expected = Transition(*(np.stack(rows) for rows in zip(*seen[:-1], strict=True)))
     assert int(stored.buffer.ptr) == STEPS
     found = jax.tree.map(lambda x: np.asarray(x[:STEPS]), stored.buffer.data)
-    assert expected.terminated.any()
+    assert expected.terminated.any() and jumps > 0
     assert (expected.truncated & ~expected.terminated).any()
     after = {"next_actor_obs", "next_critic_obs"}
     going = ~expected.terminated  # nothing follows a failure, and nobody looks
@@ -111,7 +113,7 @@ def test_the_buffer_holds_what_happened(cfg, learner):
         ours = getattr(found, name)
         rows, ours = (rows[going], ours[going]) if name in after else (rows, ours)
         np.testing.assert_allclose(ours, rows, atol=1e-5, err_msg=name)
-    # the observation after a cut is not that of the next episode, which starts with clean actions
+    # the observation after a cut or a jump is not that of the place where it goes on, which starts with clean actions
     cut = np.argwhere(expected.truncated & ~expected.terminated)
     cut = cut[cut[:, 0] < STEPS - 1]
     assert all(np.abs(found.next_critic_obs[t, n] - found.critic_obs[t + 1, n]).max() > 0.1 for t, n in cut)

@@ -20,11 +20,13 @@ from holosoma_jax.rollout.stepped import Stepped
 from tests.support import toy
 
 HORIZON = 24
+JUMP = 9
+"""control steps of an episode after which the robot is placed anew within it"""
 
 
 @pytest.fixture(scope="module")
 def setup():
-    return toy.setup(toy.config(num_steps_per_env=HORIZON))
+    return toy.setup(toy.config(num_steps_per_env=HORIZON), jump_every=JUMP)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_compiled_halves_agree_with_the_plain_loop(setup, learner):
     driver, state, keys = make(setup, learner)
     state, stats = driver.iterate(state, keys, 0)
 
-    other = toy.setup(setup.cfg)
+    other = toy.setup(setup.cfg, jump_every=JUMP)
     env, record = other.env, other.learner
     carry, physics, sim, _ = make(other, learner)[1].rollout
 
@@ -77,9 +79,10 @@ def test_compiled_halves_agree_with_the_plain_loop(setup, learner):
     def second(learner, env_state, sim):
         env_state, result = env.post_step(env_state, sim)
         # `process` values final observations under a condition; here it is done for all
-        cut = result.truncated & ~result.nonfinite
+        cut = (result.truncated | result.jumped) & ~result.nonfinite
         value = jnp.where(cut, record.value(learner, result.final_obs), 0.0)
-        ends = {"terminated": result.terminated, "truncated": result.truncated}
+        ends = {"terminated": result.terminated, "truncated": result.truncated | result.jumped}
+        ends["jumped"] = result.jumped
         return env_state, {"reward": result.reward, "final_value": value, **ends}, result.reset
 
     rows, env_state = [], carry.env
@@ -90,11 +93,12 @@ def test_compiled_halves_agree_with_the_plain_loop(setup, learner):
         physics, sim = apply_resets(other.bridge, physics, sim, reset, True, True)
         rows.append({**decided, **came})
     stacked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    assert stacked["truncated"].any()
+    jumped = stacked.pop("jumped")
+    assert jumped.any() and (stacked["truncated"] & ~jumped).any()
     assert stacked["terminated"].any()
     for name, expected in stacked.items():
         np.testing.assert_allclose(state.pending.columns[name], expected, atol=2e-5, err_msg=name)
-    ends = stacked["truncated"] | stacked["terminated"]
+    ends = (stacked["truncated"] & ~jumped) | stacked["terminated"]  # a jump ends no episode
     assert int(state.rollout.carry.episodes.finished) == ends.sum()
     assert stats.scalars["Episode/rew_track"] == pytest.approx(stacked["reward"][ends].mean(), abs=1e-5)
 

@@ -42,7 +42,7 @@ KINDS = {
 
 
 @contextmanager
-def biped_in_mjwarp(num_envs: int = NUM_ENVS, devices: int = 1) -> Iterator[Any]:
+def biped_in_mjwarp(num_envs: int = NUM_ENVS, devices: int = 1, jump_every: int = 0) -> Iterator[Any]:
     """Makes the parts of a run of the toy's task for the small biped in MuJoCo Warp; one simulator for all of them.
 
     num_envs: of this process.
@@ -53,7 +53,7 @@ def biped_in_mjwarp(num_envs: int = NUM_ENVS, devices: int = 1) -> Iterator[Any]
     with mock.patch.multiple(toy, **figures):
         bridge = make(config(), BIPED, Ground(), num_envs, devices=devices)
         ground = cast("Terrain", SimpleNamespace(ground=Ground()))
-        env = toy.make_env(num_envs // devices)
+        env = toy.make_env(num_envs // devices, jump_every=jump_every)
 
         def build(cfg: Config) -> Setup:
             learner = load_learner(cfg)

@@ -197,8 +197,11 @@ class ToyState(struct.PyTreeNode):
     difficulty: jax.Array  # [] grows with every finished episode
 
 
-def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7) -> Env:
-    """The toy task: reward 1 - mean |q - command|, failure when the base touches the ground."""
+def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7, jump_every: int = 0) -> Env:
+    """The toy task: reward 1 - mean |q - command|, failure when the base touches the ground.
+
+    With `jump_every` it also places robots anew within their episodes, `StepResult.jumped`.
+    """
     e, dim = num_envs, 4 * JOINTS + 1
 
     def reset_for(key: jax.Array, mask: jax.Array, push: jax.Array, spin: jax.Array) -> Reset:
@@ -255,12 +258,14 @@ def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7) 
         command = jax.random.uniform(k_command, (e,), minval=-0.8, maxval=0.8)
         reward = jnp.where(bad, 0.0, 1.0 - error)
         push = ~done & (clock % push_every == 0)
+        jumped = ~done & (clock % jump_every == 0) if jump_every else None
+        anew = done if jumped is None else done | jumped
         result = StepResult(
             reward=reward,
             terminated=terminated,
             truncated=truncated,
             final_obs={"actor_obs": obs, "critic_obs": obs},
-            reset=reset_for(k_reset, done, push, sim.root_ang_vel),
+            reset=reset_for(k_reset, anew, push, sim.root_ang_vel),
             episode_return=state.total + reward,
             episode_length=clock,
             metrics={
@@ -269,11 +274,12 @@ def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7) 
                 "Episode/rew_track": (jnp.where(done, reward, 0.0).sum(), done.sum(dtype=jnp.float32)),
             },
             nonfinite=bad,
+            jumped=jumped,
         )
         state = state.replace(
             clock=jnp.where(done, 0, clock),
-            command=jnp.where(done, command, state.command),
-            last_action=jnp.where(done[:, None], 0.0, state.last_action),
+            command=jnp.where(anew, command, state.command),
+            last_action=jnp.where(anew[:, None], 0.0, state.last_action),
             total=jnp.where(done, 0.0, state.total + reward),
             key=key,
             difficulty=state.difficulty + 0.01 * done.sum(dtype=jnp.float32),
@@ -361,12 +367,14 @@ def _training(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in changes.items() if k in TrainingConfig.__dataclass_fields__}
 
 
-def setup(cfg: Config | None = None, *, robot: str = "toy", poison_at: int | None = None) -> Setup:
+def setup(
+    cfg: Config | None = None, *, robot: str = "toy", poison_at: int | None = None, jump_every: int = 0
+) -> Setup:
     """The parts of a toy run; each call makes a fresh simulator."""
     cfg = cfg or config()
     num_envs = processes.local_share(cfg.training.num_envs, cfg.training.devices)
     bridge = ToyBridge(num_envs, poison_at=poison_at)
-    env = make_env(num_envs // cfg.training.devices)
+    env = make_env(num_envs // cfg.training.devices, jump_every=jump_every)
     named = toy_robot(robot)
     ground = cast("Terrain", SimpleNamespace(ground=Ground()))
     learner = load_learner(cfg)

@@ -115,6 +115,10 @@ class Command(Record):
     place: Callable[..., tuple[jax.Array, Any]] | None = None
     """view, mask, pose, state[, draws] -> mask, pose: where robots are put. It may add environments to those
     that start an episode ([E] bool), which are then put there within their episode"""
+    jump: Callable[[State], jax.Array] | None = None
+    """state after `update` -> [E] bool: of the robots that `place` puts elsewhere within their episode, those that
+    carry nothing over. Their actions and histories are cleared, what other terms remember of the way there is
+    reset, and learners do not look across. The episode, its clock and its sums go on"""
     ranges: Mapping[str, Range] | None = None
     """axis -> limits of what it draws: exported with the policy, offered by the viewer"""
     steer: Callable[[State, jax.Array], State] | None = None

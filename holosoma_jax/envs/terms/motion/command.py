@@ -158,6 +158,7 @@ def motion_command(*, motion_config: MotionConfig) -> Command:
         update=update,
         refresh=refresh,
         place=place,
+        jump=(lambda state: state.replaced) if cfg.clip_end == "soft" else None,
         metrics=metrics,
     )
 

@@ -81,9 +81,11 @@ class MotionConfig:
     """folders and patterns, separated by commas; given, it is read instead of `motion_file`"""
     clip_weights: dict[str, NonNegativeFloat] = field(default_factory=dict)
     """clip -> how often it is started, relative to the others; 1 where it is not listed"""
-    clip_end: Literal["resample", "timeout"] = "resample"
+    clip_end: Literal["resample", "timeout", "soft"] = "resample"
     """resample: the robot is placed at another frame within its episode, as in holosoma. timeout: the
-    episode ends and its last state's value is bootstrapped"""
+    episode ends and its last state's value is bootstrapped. soft: the robot is placed as with resample and the
+    episode goes on, but actions and histories are cleared, and the value of the last state before it is
+    bootstrapped, not that of the place it is put"""
     use_adaptive_timesteps_sampler: bool = False
     """start where earlier episodes failed; False: anywhere"""
     sampler: SamplerConfig = SamplerConfig()
