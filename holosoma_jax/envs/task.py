@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -76,8 +76,11 @@ class Task:
     """what an evaluation's environments are divided into, to be reported apart: environment e runs case e mod n"""
     explain: Callable[[Config, Mapping[str, float]], str | None] = lambda *_: None
     """config, averages of an iteration's metrics -> what is plainly wrong, in one line"""
-    tables: Callable[[Env], Mapping[str, np.ndarray]] = lambda env: {}
-    """what a policy file holds beside the policy: output -> rows [F, n], one for each frame"""
+    tables: Callable[[Env, str], Mapping[str, np.ndarray]] = lambda env, signature: {}
+    """environment, `export --signature` -> what a policy file holds beside the policy: output -> rows [F, ...], one
+    for each frame"""
+    facts: Callable[[Env], Mapping[str, Any]] = lambda env: {}
+    """what a policy file's metadata says beside what every task's says"""
     reference_term: str | None = None
     """the function of the observation term that begins with the joint angles [J] rad which the robot is to take"""
     perturb: Callable[[Config, Perturbations], Config] = apply_perturbations

@@ -1,4 +1,4 @@
-"""What holosoma's deployment program asks of a locomotion policy file, as a check.
+"""What holosoma's deployment program asks of a policy file, as a check; of tracking, with `tracking_deployment`.
 
 The file may still be a good policy where this finds something: the program has the gains and rates of
 its two robots built in.
@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from holosoma_jax.motion.formats.policy_graph import TIME_STEP
+from holosoma_jax.policy import tracking_deployment
 
 INPUT_NAME = "actor_obs"
 ACTION_SCALE = 0.25
@@ -37,9 +41,9 @@ SCALES = {"g1": {"base_ang_vel": 0.25, "dof_vel": 0.05}, "t1": {"dof_vel": 0.1}}
 def problems(path: str | os.PathLike[str]) -> list[str]:
     """Why the deployment program would refuse the file, or run it wrongly; one sentence each.
 
-    Checked: one float32 input ``actor_obs`` [1, n]; a first output [1, A]; every metadata value a JSON
-    document; ``kp``, ``kd`` and ``dof_names`` with A entries; an action scale of 0.25 for every joint,
-    50 Hz, and the terms that it observes and their scales, where the file states these.
+    Checked: inputs and outputs by name and shape; every metadata value a JSON document; ``kp``, ``kd`` and
+    ``dof_names`` with one entry an action; 50 Hz, the terms that it observes and their scales, where the file states
+    these. Of locomotion also an action scale of 0.25 for every joint; of tracking the URDF, the anchor, the clip's end.
 
     Raises:
       OSError: the file cannot be read.
@@ -47,7 +51,9 @@ def problems(path: str | os.PathLike[str]) -> list[str]:
     import onnx
 
     model = onnx.load_model_from_string(Path(path).read_bytes())
-    found = _graph(model)
+    tracking = any(item.name == TIME_STEP for item in model.graph.input)
+    found = [] if not tracking else tracking_deployment.graph_problems(model.graph)
+    found += _graph(model, () if tracking else (INPUT_NAME,))
     meta: dict[str, Any] = {}
     for item in model.metadata_props:
         try:
@@ -60,13 +66,22 @@ def problems(path: str | os.PathLike[str]) -> list[str]:
         if not isinstance(value, list) or len(value) != joints:
             held = f"{len(value)} entries" if isinstance(value, list) else "none"
             found.append(f"metadata '{key}' has {held}, wanted {joints}, one per action")
-    return found + _conventions(meta)
+    if tracking:
+        found += tracking_deployment.conventions(meta, tracking_deployment.last_joint_vel(model.graph))
+        return found + _rates(meta) + _observed(meta, tracking_deployment.TERMS, {})
+    scale = meta.get("action_scale")
+    if scale is not None and not np.allclose(scale, ACTION_SCALE):
+        found.append(
+            f"it moves joints by {ACTION_SCALE} rad per unit of action; this policy was trained otherwise"
+        )
+    return found + _rates(meta) + _observed(meta, TERMS, SCALES.get(str(meta.get("robot"))))
 
 
-def _graph(model: Any) -> list[str]:
+def _graph(model: Any, names: tuple[str, ...]) -> list[str]:
+    """What is wrong with the first input and output, and with the inputs' `names`, where there are some."""
     found = []
     inputs, output = list(model.graph.input), model.graph.output[0]
-    if [i.name for i in inputs] != [INPUT_NAME]:
+    if names and tuple(i.name for i in inputs) != names:
         found.append(f"the inputs are {[i.name for i in inputs]}, wanted '{INPUT_NAME}' alone")
     for kind, value in (("input", inputs[0]), ("output", output)):
         shape = _shape(value)
@@ -76,28 +91,30 @@ def _graph(model: Any) -> list[str]:
     return found
 
 
-def _conventions(meta: dict[str, Any]) -> list[str]:
-    found = []
-    scale = meta.get("action_scale")
-    if scale is not None and not np.allclose(scale, ACTION_SCALE):
-        found.append(
-            f"it moves joints by {ACTION_SCALE} rad per unit of action; this policy was trained otherwise"
-        )
+def _rates(meta: dict[str, Any]) -> list[str]:
     dt = meta.get("control_dt")
     if dt is not None and abs(dt - CONTROL_DT) > 1e-9:
-        found.append(f"it acts every {CONTROL_DT} s; this policy was trained for {dt} s")
-    layout = meta.get("observation_layout")
+        return [f"it acts every {CONTROL_DT} s; this policy was trained for {dt} s"]
+    return []
+
+
+def _observed(
+    meta: dict[str, Any], wanted_terms: tuple[tuple[str, int], ...], scales: Mapping[str, float] | None
+) -> list[str]:
+    """What is observed otherwise than `wanted_terms`; scales other than `scales`, 1 for the rest, None for any."""
+    layout, found = meta.get("observation_layout"), list[str]()
     if layout is None:
         return found
     terms = tuple((term["name"], term["dim"]) for term in layout)
-    if terms != TERMS:
-        odd = sorted(set(terms) ^ set(TERMS))
+    if terms != wanted_terms:
+        odd = sorted(set(terms) ^ set(wanted_terms))
         found.append(
             f"it observes other terms than this policy; they differ in {odd[0][0]} ({odd[0][1]} entries)"
+            if odd
+            else f"it observes the terms in another order; wanted {', '.join(name for name, _ in wanted_terms)}"
         )
-    scales = SCALES.get(str(meta.get("robot")), {})
-    for term in layout if scales else ():
-        wanted = scales.get(term["name"], 1.0)
+    for term in layout if scales is not None else ():
+        wanted = (scales or {}).get(term["name"], 1.0)
         if not np.isclose(term.get("scale", wanted), wanted):
             found.append(
                 f"it multiplies '{term['name']}' by {wanted}; this policy was trained with {term['scale']}"

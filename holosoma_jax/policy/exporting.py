@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from bridges.protocol import Array
 from holosoma_jax.config import compose
@@ -19,6 +19,7 @@ from holosoma_jax.policy.loaded import INPUT_NAME
 from holosoma_jax.policy.policies import GROUP, PolicySource
 from holosoma_jax.robots.urdf import urdf
 
+Signature: TypeAlias = Literal["holosoma", "mjlab"]
 FOLDER = "exported"
 """Below the run's folder: what was exported on request."""
 
@@ -32,6 +33,7 @@ def write(
     batch: Literal[1] | None = 1,
     include_config: bool = True,
     wandb_run_path: str | None = None,
+    signature: Signature = "holosoma",
 ) -> Path:
     """Write the policy `act` as `path`, after comparing the graph with JAX.
 
@@ -43,6 +45,7 @@ def write(
       batch: 1 as holosoma's files; None for any number of rows.
       include_config: False leaves the config out of the file.
       wandb_run_path: see `onnx_metadata.policy_metadata`.
+      signature: of a policy that tracks motions: whose names outputs and metadata have.
 
     Raises:
       OnnxParityError: the graph does not compute what JAX does.
@@ -58,7 +61,10 @@ def write(
         urdf=urdf(setup.robot),
         wandb_run_path=wandb_run_path,
     )
-    tables = setup.env.task.tables(setup.env) if setup.env.task is not None else {}
+    task = setup.env.task
+    tables = {} if task is None else task.tables(setup.env, signature)
+    if task is not None:
+        metadata |= task.facts(setup.env)
     return onnx.export_policy(
         path,
         act,
@@ -67,6 +73,7 @@ def write(
         metadata,
         batch=batch,
         tables=tables,
+        encode=onnx_metadata.encode_mjlab if tables and signature == "mjlab" else onnx_metadata.encode,
         input_name=motion_graph.INPUT_NAME if tables else INPUT_NAME,
         output_name=motion_graph.OUTPUT_NAME if tables else "action",
     )
@@ -79,6 +86,7 @@ def from_checkpoint(
     batch: Literal[1] | None = 1,
     include_config: bool = True,
     allow_code: Iterable[str] = (),
+    signature: Signature = "holosoma",
 ) -> Path:
     """Export the policy of a checkpoint, under the config that it was trained with.
 
@@ -91,9 +99,11 @@ def from_checkpoint(
       batch: see `write`.
       include_config: see `write`.
       allow_code: packages that the checkpoint's config may name functions of.
+      signature: see `write`.
 
     Raises:
-      ConfigError: the source is an ONNX file already, or `target` cannot be written.
+      ConfigError: the source is an ONNX file already, `target` cannot be written, or the policy tracks no motion
+        and so has one signature only.
     """
     if policies.is_file(source.path):
         raise ConfigError(
@@ -107,6 +117,10 @@ def from_checkpoint(
         raise _unwritten(target, error) from None
     setup = build(_bench(trained), evaluation=True, adapt=source.adapt)
     try:
+        if signature != "holosoma" and not setup.env.task.facts(setup.env):
+            raise ConfigError(
+                f"--signature {signature}: {source.path} tracks no motion, so its file has one signature; leave it out."
+            )
         policy = source.policy(setup)
         return write(
             replace(setup, cfg=trained),
@@ -116,6 +130,7 @@ def from_checkpoint(
             batch=batch,
             include_config=include_config,
             wandb_run_path=wandb_sink.run_path(source.folder),
+            signature=signature,
         )
     except OSError as error:
         raise _unwritten(target, error) from None

@@ -67,6 +67,20 @@ _FOREIGN: Mapping[str, tuple[Part, ...]] = {
 }
 
 
+_OF_MJLAB: Mapping[str, str] = {
+    "dof_pos": "joint_pos",
+    "dof_vel": "joint_vel",
+    "motion_command": "command",
+    "motion_ref_ori_b": "motion_anchor_ori_b",
+    "motion_ref_pos_b": "motion_anchor_pos_b",
+}
+
+
+def of_mjlab(name: str) -> str:
+    """What mjlab and BeyondMimic call our term `name`; the same where they have none."""
+    return _OF_MJLAB.get(name, name)
+
+
 def parts(name: str) -> tuple[Part, ...]:
     """The parts of our terms that make the term `name`; a name that is not in the table is ours."""
     return _FOREIGN.get(name, (Part(name),))

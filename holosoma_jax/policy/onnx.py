@@ -54,6 +54,7 @@ def export_policy(
     observations: np.ndarray | None = None,
     tolerance: float = PARITY_TOLERANCE,
     tables: Mapping[str, np.ndarray] | None = None,
+    encode: Callable[[Mapping[str, Any]], Mapping[str, str]] = onnx_metadata.encode,
 ) -> Path:
     """Write `policy` to `path`, atomically, after comparing the graph with JAX.
 
@@ -69,8 +70,9 @@ def export_policy(
       observations: [M, obs_dim] to compare on; default: random ones (`parity_observations`).
       tolerance: largest accepted `parity_error`, unless the policy's own rounding is larger: then
         `ROUNDING_FACTOR` times `rounding_error` (steep policies amplify the last bit of any sum).
-      tables: further outputs, rows [F, n] of which a second input, ``time_step`` [1, 1], selects one; it is
+      tables: further outputs, rows [F, ...] of which a second input, ``time_step`` [1, 1], selects one; it is
         held within [0, F - 1].
+      encode: decoded metadata -> its text.
 
     Returns:
       The path written.
@@ -91,7 +93,7 @@ def export_policy(
     model = _convert(policy, obs_dim, batch, input_name, output_name)
     if tables:
         motion_graph.add_tables(model.graph, tables)
-    for key, text in onnx_metadata.encode(metadata).items():
+    for key, text in encode(metadata).items():
         model.metadata_props.add(key=key, value=text)
     model.model_version = onnx_metadata.DIGESTED
     model.metadata_props.add(key=onnx_metadata.DIGEST, value=json.dumps(onnx_metadata.digest(model)))

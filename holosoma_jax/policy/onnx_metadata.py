@@ -19,6 +19,7 @@ import numpy as np
 from holosoma_jax import __version__
 from holosoma_jax.config.values import MAX_FLOAT
 from holosoma_jax.envs.env import EnvSpec
+from holosoma_jax.policy import observation_names
 from holosoma_jax.robots.robot import Robot
 
 if TYPE_CHECKING:
@@ -130,6 +131,27 @@ def encode(meta: Mapping[str, Any]) -> dict[str, str]:
         except (TypeError, ValueError) as error:
             raise ValueError(f"metadata '{key}' cannot be written as JSON: {error}.") from None
     return encoded
+
+
+def encode_mjlab(meta: Mapping[str, Any]) -> dict[str, str]:
+    """`encode`, and mjlab's and BeyondMimic's keys, whose lists are text with commas between.
+
+    What both name alike (default pose, action scale, bodies) is written as they write it.
+    """
+    layout = meta["observation_layout"]
+    theirs = {
+        "joint_names": meta["dof_names"],
+        "joint_stiffness": meta["kp"],
+        "joint_damping": meta["kd"],
+        "default_joint_pos": meta["default_joint_pos"],
+        "action_scale": meta["action_scale"],
+        "command_names": ["motion"],
+        "observation_names": [observation_names.of_mjlab(term["name"]) for term in layout],
+        "observation_history_lengths": [term["history_length"] for term in layout],
+        "body_names": meta["body_names"],
+    }
+    text = {"anchor_body_name": meta["anchor_body_name"], "run_path": meta.get("wandb_run_path", "none")}
+    return encode(meta) | {key: ",".join(map(str, value)) for key, value in theirs.items()} | text
 
 
 def digest(model: onnx.ModelProto) -> str:

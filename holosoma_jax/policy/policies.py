@@ -157,8 +157,10 @@ def _with_metadata(file: LoadedPolicy, robot: Robot) -> Robot:
     for key in PER_JOINT:
         # one number in the file is for every joint
         value = _action_scale(file, robot, joints) if key == "action_scale" else file.metadata.get(key)
-        if value is None and file.clip and key != "torque_limit":
-            log.info("%s: does not state %s; the robot's own are taken.", file.path, key)
+        if value is None and file.clip and key in ("kp", "kd"):
+            log.warning(
+                "%s: does not state %s, taken from the robot; --policy.%s sets it.", file.path, key, key
+            )
         if value is not None:
             changed[key] = np.array(getattr(robot, key), np.float32)
             changed[key][joints] = value

@@ -13,7 +13,7 @@ import pytest
 
 from bridges.protocol import SimState
 from holosoma_jax import experiment
-from holosoma_jax.envs.env import StepResult
+from holosoma_jax.envs.env import ActuatorCommand, StepResult
 from holosoma_jax.envs.state import TaskState
 from holosoma_jax.envs.terms.motion.reference import ASSET, MOTION
 from holosoma_jax.learn import returns
@@ -118,7 +118,9 @@ def test_ppo_bootstraps_from_the_state_before_the_jump(soft: Any) -> None:
         lambda x: jnp.zeros(x.shape, x.dtype),
         jax.eval_shape(lambda state: on_policy.init_buffer(learner, 1, state, spec), state),
     )
-    buffer, _ = on_policy.process(learner, None, buffer, EnvStep(before, sim, None, result))
+    buffer, _ = on_policy.process(
+        learner, None, buffer, EnvStep(before, sim, ActuatorCommand(before.action, None), result)
+    )
     row = {name: x[0] for name, x in buffer.columns.items()}
     np.testing.assert_array_equal(row["final_value"], np.where(AT_END, worth, 0.0))
     values, last = jnp.ones((1, ENVS)), jnp.full(ENVS, 100.0)  # 100: of the place after the jump
@@ -140,7 +142,9 @@ def test_fast_sac_bootstraps_from_the_state_before_the_jump(soft: Any) -> None:
     """The next observation is the final one, at full discount; it is that of the clip's last frame."""
     setup, before, after, result, sim = soft
     last = off_policy.empty_transition(setup.env.spec)
-    last, _ = off_policy.process(None, last, EnvStep(before, sim, None, result))
+    last, _ = off_policy.process(
+        None, last, EnvStep(before, sim, ActuatorCommand(before.action, None), result)
+    )
     _, obs = setup.env.observe(after, sim)
     stored = off_policy.fill_next_obs(last, obs)
     np.testing.assert_array_equal(stored.truncated, AT_END)

@@ -21,6 +21,8 @@ class ExportArgs:
     """The .onnx file to write; default: exported/<step>.onnx in the run's folder."""
     batch: Literal["1", "any"] = "1"
     """Rows of the input: 1 as robots' programs want it, or any number."""
+    signature: Literal["holosoma", "mjlab"] = "holosoma"
+    """Of a policy that tracks motions: whose names and clip outputs the file has; mjlab's are also BeyondMimic's."""
     allow_code: str | None = None
     """Packages (a,b) that the checkpoint's config may name functions of, beside holosoma_jax; --import-file FILE.py
     allows a file of yours."""

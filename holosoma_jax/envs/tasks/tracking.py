@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from holosoma_jax.envs.terms.motion.terminations import EARLY
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.motion.batch import concatenate
 from holosoma_jax.motion.clip import Clip
+from holosoma_jax.motion.formats.policy_graph import CLIPS
 from holosoma_jax.motion.kinematics import Skeleton
 from holosoma_jax.motion.selection import Transitions, distinct, select
 from holosoma_jax.robots.robot import Robot
@@ -165,15 +167,36 @@ def cases(env: Env) -> tuple[str, ...]:
     return motion_of(env.mdp.scene).names
 
 
-def tables(env: Env) -> Mapping[str, np.ndarray]:
-    """The clips for a policy file, under holosoma's names: all of them, one behind the other."""
+def tables(env: Env, signature: str = "holosoma") -> Mapping[str, np.ndarray]:
+    """The clips for a policy file, all of them, one behind the other.
+
+    Args:
+      env: of the task.
+      signature: 'holosoma': the anchor's pose, x y z w; 'mjlab': the tracked bodies, w x y z.
+    """
     motion = motion_of(env.mdp.scene)
     frames, anchor = jax.device_get(motion.clips.frames), motion.anchor
-    return {
-        "joint_pos": frames.joint_pos,
-        "joint_vel": frames.joint_vel,
+    joints = {"joint_pos": frames.joint_pos, "joint_vel": frames.joint_vel}
+    if signature == "mjlab":
+        return joints | {
+            "body_pos_w": frames.body_pos,
+            "body_quat_w": frames.body_quat,
+            "body_lin_vel_w": frames.body_lin_vel,
+            "body_ang_vel_w": frames.body_ang_vel,
+        }
+    return joints | {
         "ref_pos_xyz": frames.body_pos[:, anchor],
         "ref_quat_xyzw": np.roll(frames.body_quat[:, anchor], -1, axis=-1),
+    }
+
+
+def facts(env: Env) -> Mapping[str, Any]:
+    """Anchor and tracked bodies under mjlab's names, and where each clip's frames lie in the tables."""
+    motion = motion_of(env.mdp.scene)
+    return {
+        "anchor_body_name": motion.bodies[motion.anchor],
+        "body_names": list(motion.bodies),
+        CLIPS: [[name, int(n)] for name, n in zip(motion.names, motion.clips.length, strict=True)],
     }
 
 
@@ -184,6 +207,7 @@ TASK = Task(
     measure=tracking_metrics.measure,
     explain=explain,
     tables=tables,
+    facts=facts,
     cases=cases,
     reference_term="motion_command",
 )
