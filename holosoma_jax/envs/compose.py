@@ -10,9 +10,10 @@ import numpy as np
 
 from bridges.protocol import BridgeSpec
 from holosoma_jax.config.schema import Config
-from holosoma_jax.envs import step
+from holosoma_jax.envs import stages, step
 from holosoma_jax.envs.bind import bind
 from holosoma_jax.envs.env import Env, EnvSpec, EnvState
+from holosoma_jax.envs.mdp import of
 from holosoma_jax.envs.scene import Scene
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.envs.view import VELOCITY
@@ -75,6 +76,11 @@ def compose(
     def velocity_command(state: EnvState) -> Any:
         return bound.values("commands", state.terms).get(VELOCITY)
 
+    def ghost(state: EnvState) -> Any:
+        view = stages.view_of(bound, state, bound.rest(state.terms).sim)
+        shown = (c.ghost(view, of(state.terms, "commands", n)) for n, c in bound.commands.items() if c.ghost)
+        return next(shown, None)
+
     return Env(
         spec=spec,
         init=partial(step.init, bound),
@@ -83,5 +89,6 @@ def compose(
         observe=partial(step.observe, bound, clip),
         randomize_clocks=partial(step.randomize_clocks, bound),
         velocity_command=velocity_command,
+        ghost=ghost,
         mdp=bound,
     )

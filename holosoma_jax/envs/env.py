@@ -124,6 +124,11 @@ def no_velocity_command(state: EnvState) -> None:
     del state
 
 
+def no_ghost(state: EnvState) -> None:
+    """What `Env.ghost` is for a task without a second pose to show."""
+    del state
+
+
 class Env(NamedTuple):
     """One task: pure functions, to be jitted by the loop that owns them.
 
@@ -149,6 +154,8 @@ class Env(NamedTuple):
     """state, key -> state with uniform random episode clocks (spreads the first time-outs)"""
     velocity_command: Callable[[EnvState], Array | None] = no_velocity_command
     """state -> [E, 3] m/s forward, m/s left, rad/s yaw rate, to be shown to people; None if there is none"""
+    ghost: Callable[[EnvState], Pose | None] = no_ghost
+    """state -> pose [E, ...] in which the robot is asked to be, to be shown to people; None if there is none"""
     task: Any = None
     """`envs.task.Task` that this is the environment of"""
     mdp: Any = None

@@ -8,7 +8,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
-from bridges.protocol import Array, SimState
+from bridges.protocol import Array, Pose, SimState
 from holosoma_jax import experiment
 from holosoma_jax.config.schema import Config
 from holosoma_jax.evaluation import evaluate
@@ -18,13 +18,15 @@ COMMAND = (0.5, 0.0, 0.0)
 """m/s forward, m/s left, rad/s"""
 
 
-def walk(cfg: Config, act: Callable[[Array], Array], show: Callable[[SimState, Array | None], None]) -> None:
+def walk(
+    cfg: Config, act: Callable[[Array], Array], show: Callable[[SimState, Array | None, Pose | None], None]
+) -> None:
     """Let a policy act in one environment, for the length of a video; told `COMMAND` if the task takes commands.
 
     Args:
       cfg: of the training.
       act: raw observations [1, obs_dim] -> actions [1, A].
-      show: gets the state and the command of each control step; they are borrowed.
+      show: gets state, command and ghost of each control step; they are borrowed.
     """
     parts = experiment.build(replace(cfg, training=replace(cfg.training, num_envs=1)), evaluation=True)
     try:
@@ -33,7 +35,12 @@ def walk(cfg: Config, act: Callable[[Array], Array], show: Callable[[SimState, A
         steps = min(round(cfg.logger.video.length_s / spec.control_dt), spec.max_episode_steps - 1)
         key = jax.random.key(0)
         evaluate.run(
-            parts, Policy("final", act), command, steps, key, lambda info: show(info.sim, info.command)
+            parts,
+            Policy("final", act),
+            command,
+            steps,
+            key,
+            lambda info: show(info.sim, info.command, info.ghost),
         )
     finally:
         parts.bridge.close()

@@ -63,7 +63,7 @@ class EvalRecorder:
     def __call__(self, info: StepInfo) -> None:
         """Copy what is wanted of one control step."""
         sim, command = info.sim, info.command
-        self._video.add(sim, command)
+        self._video.add(sim, command, info.ghost)
         if self._args.record:
             self._recorder.add(
                 sim,
@@ -71,6 +71,7 @@ class EvalRecorder:
                 info.pending.action,
                 info.targets,
                 episode_start=bool(info.pending.starts[0]),
+                ghost=info.ghost,
             )
         if not self._args.pictures:
             return
@@ -78,7 +79,7 @@ class EvalRecorder:
         self._measured.append(np.asarray(self._velocity(sim)))
         self._first.append(first)
         if first[0]:
-            self._frames.append(video_job.frame_of(sim, 0, self._host_command))
+            self._frames.append(video_job.frame_of(sim, 0, self._host_command, info.ghost))
 
     def finish(self, title: str, **facts: object) -> list[Path]:
         """Write everything, and wait for it.

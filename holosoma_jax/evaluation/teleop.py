@@ -49,7 +49,7 @@ class Teleop:
         """Show a control step, and wait until the user's clock lets the next one begin."""
 
         def show() -> None:
-            self._viewer.show(info.sim, info.command)
+            self._viewer.show(info.sim, info.command, ghost=info.ghost)
 
         show()
         self._pacer.wait(show, self.ended)

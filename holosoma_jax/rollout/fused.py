@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bridges.protocol import Bridge, Physics, SimState
+from bridges.protocol import Bridge, Physics, Pose, SimState
 from holosoma_jax.envs.env import Env, Reset, StepResult
 from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.rollout import control_step, metrics, nan_guard
@@ -41,6 +41,8 @@ class Env0Frame(NamedTuple):
     sim: SimState
     command: jax.Array | None
     """[1, 3] velocity command, if the task has one"""
+    ghost: Pose | None
+    """[1, ...] the pose that it was to reach, if the task has one"""
     reset: jax.Array
     """[1] bool, its episode ended"""
 
@@ -161,7 +163,7 @@ def traced_step(
         env, fns.act, learner, replay, pending, carry, sim, keys, axis_name
     )
     physics, sim = bridge.step(physics, *command)
-    seen = env.velocity_command(carry.env)
+    seen = env.velocity_command(carry.env), env.ghost(carry.env)
     pending, carry, history, result = control_step.process_env_step(
         env, fns.process, learner, pending, carry, history, sim, command
     )
@@ -218,10 +220,9 @@ def first_event(event: NonFiniteEvent, devices: Devices) -> NonFiniteEvent:
     return NonFiniteEvent(jnp.int32(t), jnp.asarray(nonfinite.reshape(-1)), history)
 
 
-def frame(command: jax.Array | None, sim: SimState, result: StepResult) -> Env0Frame:
-    """What a callback sees of environment 0."""
-    command = None if command is None else command[:1]
-    return Env0Frame(jax.tree.map(lambda x: x[:1], sim), command, result.reset.mask[:1])
+def frame(seen: tuple[jax.Array | None, Pose | None], sim: SimState, result: StepResult) -> Env0Frame:
+    """What a callback sees of environment 0; `seen` are velocity command and ghost."""
+    return Env0Frame(*jax.tree.map(lambda x: x[:1], (sim, *seen, result.reset.mask)))
 
 
 def replay_callbacks(frames: Env0Frame, event: NonFiniteEvent, steps: int, on_step: OnStep) -> None:
@@ -243,10 +244,11 @@ def replay_callbacks(frames: Env0Frame, event: NonFiniteEvent, steps: int, on_st
                 t == t_event,
                 event.history,
                 None,
+                now.ghost,
             )
         )
 
 
 def _frame_of(env: Env, state: Any, sim: SimState) -> Env0Frame:
     """A frame of these values; for its shape."""
-    return frame(env.velocity_command(state), sim, env.post_step(state, sim)[1])
+    return frame((env.velocity_command(state), env.ghost(state)), sim, env.post_step(state, sim)[1])

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import struct
 
-from bridges.protocol import Array, Physics, SimState
+from bridges.protocol import Array, Physics, Pose, SimState
 from holosoma_jax.envs.env import ActuatorCommand, EnvSpec, EnvState, StepResult
 from holosoma_jax.rollout import metrics, nan_guard
 
@@ -85,6 +85,8 @@ class StepInfo(NamedTuple):
     """with several devices gathered only where `any_nonfinite`"""
     pending: Any
     """`RunnerState.pending` after this step; None in a replayed callback"""
+    ghost: Pose | None = None
+    """[E, ...] the pose that the step was to reach, if the task has one (`Env.ghost`)"""
 
 
 class Keys(NamedTuple):

@@ -38,7 +38,7 @@ class Halves(NamedTuple):
     """learner, replay, pending, carry, sim, keys -> learner, replay, pending, carry, command"""
     process: Callable[..., tuple[Any, Any, Any, Any, Any, Any, Any]]
     """learner, pending, carry, history, sim, command -> pending, carry, history, reset, nonfinite [E],
-    the velocity command, [any reset, any push, any non-finite]"""
+    the velocity command and the ghost, [any reset, any push, any non-finite]"""
 
 
 class Seconds(NamedTuple):
@@ -215,7 +215,7 @@ def process_half(
     """`control_step.process_env_step`, compiled, as in `Halves`."""
 
     def process(learner, pending, carry, history, sim, command):
-        seen = env.velocity_command(carry.env)
+        seen = env.velocity_command(carry.env), env.ghost(carry.env)
         pending, carry, history, result = control_step.process_env_step(
             env, on_env_step, learner, pending, carry, history, sim, command
         )
@@ -268,8 +268,8 @@ def take_step(
     any_nonfinite = bool(any_nonfinite)
     own = (sim, seen, command.targets, reset.mask, nonfinite)
     past = nan_guard.gathered(history, devices) if any_nonfinite else history
-    rows, seen, asked, ended, failed = devices.gather(own)
-    on_step(StepInfo(t, rows, seen, asked, ended, failed, any_nonfinite, past, pending))
+    rows, (seen, ghost), asked, ended, failed = devices.gather(own)
+    on_step(StepInfo(t, rows, seen, asked, ended, failed, any_nonfinite, past, pending, ghost))
     resetting = time.perf_counter()
     physics, sim = apply_resets(bridge, physics, sim, reset, resets, pushes)
     seconds = Seconds(acted - began, stepped - acted + time.perf_counter() - resetting)

@@ -28,7 +28,7 @@ from holosoma_jax.training.callbacks import Callback
 log = logging.getLogger(__name__)
 
 Film: TypeAlias = Callable[[Config, Callable[[Any], Any], Callable[..., None]], None]
-"""config, policy (observations -> actions), what takes each control step's (simulator state, velocity command):
+"""config, policy (observations -> actions), what takes each control step's (simulator state, velocity command, ghost):
 lets the policy act for the video at the end of a run, such as `evaluation.film.walk`"""
 
 
@@ -72,7 +72,7 @@ class ArtifactWriter(Callback):
         """Record environment 0, from the start of an episode to its end."""
         if self._due is None and not self._recorder.recording:
             return
-        self._recorder.add(info.sim, info.command)
+        self._recorder.add(info.sim, info.command, info.ghost)
         if bool(info.reset[0]):
             self._recorder.finish()
             if self._due is not None:

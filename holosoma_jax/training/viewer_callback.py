@@ -41,7 +41,7 @@ class ViewerCallback(Callback):
 
     def _show(self, info: StepInfo) -> None:
         def show() -> None:
-            self._viewer.show(info.sim, info.command)
+            self._viewer.show(info.sim, info.command, ghost=info.ghost)
 
         show()
         if self._viewer.paused != self._paused:

@@ -86,7 +86,7 @@ def test_several_clips_with_weights() -> None:
     assert motion.names == ("g1_squat", "g1_arm_waves") == TASK.cases(env)
     np.testing.assert_array_equal(motion.weights, [3.0, 1.0])
     np.testing.assert_array_equal(motion.clips.length, [400, 600])
-    tables = TASK.tables(env)
+    tables = TASK.tables(env, "holosoma")
     assert {len(rows) for rows in tables.values()} == {1000}
 
 
@@ -105,6 +105,19 @@ def test_an_evaluation_lasts_for_the_longest_clip() -> None:
     assert training.spec.max_episode_steps == 500 and evaluation.spec.max_episode_steps == 1001
     assert "motion_ends" in evaluation.mdp.timeouts and "motion_ends" not in training.mdp.timeouts
     assert "motion_ends" in tracking.setup("clip-end=timeout").env.mdp.timeouts
+
+
+def test_the_ghost_is_where_the_clip_has_the_robot() -> None:
+    env = tracking.setup(evaluation=True).env
+    state, _ = jax.jit(env.init)(jax.random.key(0))
+    command = state.terms["commands"][MOTION].replace(frame=jnp.array([0, 7, 500, 999], jnp.int32))
+    state = state.replace(terms={**state.terms, "commands": {**state.terms["commands"], MOTION: command}})
+    motion: Motion = env.mdp.scene.assets[ASSET]
+    ghost, frames = env.ghost(state), motion.clips.at(command.frame)
+    assert ghost is not None
+    np.testing.assert_array_equal(ghost.joint_pos, frames.joint_pos)
+    origin = env.mdp.scene.terrain.origins(state.tile)
+    np.testing.assert_allclose(ghost.root_pos, frames.root_pos + origin, atol=1e-6)
 
 
 def test_early_ends_are_explained() -> None:

@@ -49,7 +49,8 @@ class Watch(Callback):
         self.seen: list[tuple[np.ndarray, bool]] = []
 
     def on_step(self, info: Any) -> None:
-        self.seen.append((np.array(info.sim.joint_pos[0]), bool(info.reset[0])))
+        shown = np.concatenate([info.sim.joint_pos[0], info.ghost.joint_pos[0]])
+        self.seen.append((shown, bool(info.reset[0])))
 
 
 PPO = pytest.param(toy.config, id="ppo")

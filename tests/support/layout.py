@@ -53,7 +53,7 @@ def biped_in_mjwarp(num_envs: int = NUM_ENVS, devices: int = 1, jump_every: int 
     with mock.patch.multiple(toy, **figures):
         bridge = make(config(), BIPED, Ground(), num_envs, devices=devices)
         ground = cast("Terrain", SimpleNamespace(ground=Ground()))
-        env = toy.make_env(num_envs // devices, jump_every=jump_every)
+        env = toy.make_env(num_envs // devices, jump_every=jump_every, ghost=True)
 
         def build(cfg: Config) -> Setup:
             learner = load_learner(cfg)

@@ -197,10 +197,18 @@ class ToyState(struct.PyTreeNode):
     difficulty: jax.Array  # [] grows with every finished episode
 
 
-def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7, jump_every: int = 0) -> Env:
+def make_env(
+    num_envs: int,
+    *,
+    max_steps: int = MAX_STEPS,
+    push_every: int = 7,
+    jump_every: int = 0,
+    ghost: bool = False,
+) -> Env:
     """The toy task: reward 1 - mean |q - command|, failure when the base touches the ground.
 
-    With `jump_every` it also places robots anew within their episodes, `StepResult.jumped`.
+    With `jump_every` it also places robots anew within their episodes, `StepResult.jumped`; with `ghost` it shows the
+    robot as it is asked to be.
     """
     e, dim = num_envs, 4 * JOINTS + 1
 
@@ -286,6 +294,12 @@ def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7, 
         )
         return state, result
 
+    def shown(state):
+        joints = jnp.broadcast_to(state.command[:, None], (e, JOINTS))
+        upright = jnp.tile(jnp.array([[1.0, 0.0, 0.0, 0.0]]), (e, 1))
+        still = jnp.zeros((e, 3))
+        return Pose(still, upright, still, still, joints, jnp.zeros((e, JOINTS)))
+
     def randomize_clocks(state, key):
         return state.replace(clock=jax.random.randint(key, (e,), 0, max_steps))
 
@@ -306,7 +320,8 @@ def make_env(num_envs: int, *, max_steps: int = MAX_STEPS, push_every: int = 7, 
         command_ranges=None,
         clip_observations=100.0,
     )
-    return Env(spec, init, pre_step, post_step, observe, randomize_clocks)
+    env = Env(spec, init, pre_step, post_step, observe, randomize_clocks)
+    return env._replace(ghost=shown) if ghost else env
 
 
 def config(**changes: Any) -> Config:

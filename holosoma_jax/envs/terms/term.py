@@ -119,6 +119,8 @@ class Command(Record):
     """state after `update` -> [E] bool: of the robots that `place` puts elsewhere within their episode, those that
     carry nothing over. Their actions and histories are cleared, what other terms remember of the way there is
     reset, and learners do not look across. The episode, its clock and its sums go on"""
+    ghost: Callable[[Any, State], Any] | None = None
+    """view, state -> `Pose` [E, ...] in which the robot is to be, for people to see; ``view.sim`` is at rest"""
     ranges: Mapping[str, Range] | None = None
     """axis -> limits of what it draws: exported with the policy, offered by the viewer"""
     steer: Callable[[State, jax.Array], State] | None = None

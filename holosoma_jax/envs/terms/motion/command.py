@@ -143,6 +143,10 @@ def motion_command(*, motion_config: MotionConfig) -> Command:
         target_pos, target_quat = _aligned(view, state, cfg)
         return state.replace(target_pos=target_pos, target_quat=target_quat)
 
+    def ghost(view: View, state: MotionState) -> Pose:
+        found = frames_at(view, state.frame)
+        return Pose(**{name: getattr(found, name) for name in Pose._fields})
+
     def metrics(view: View, state: MotionState) -> Mapping[str, Any]:
         reported = {f"motion/{name}": value for name, value in errors(view, state).items()}
         if not view.scene.evaluation and cfg.use_adaptive_timesteps_sampler:
@@ -159,6 +163,7 @@ def motion_command(*, motion_config: MotionConfig) -> Command:
         refresh=refresh,
         place=place,
         jump=(lambda state: state.replaced) if cfg.clip_end == "soft" else None,
+        ghost=ghost,
         metrics=metrics,
     )
 
