@@ -30,7 +30,7 @@ class Recorder:
         self.recording = True
         self.told.append(name)
 
-    def add(self, sim, command=None):
+    def add(self, sim, command=None, ghost=None):
         if self.recording:
             self.told.append(float(sim.joint_pos[0, 0]))
 
@@ -58,7 +58,7 @@ def writer(setup, run, **options):
 def step(number: int, ends: bool):
     """Environment 0 at joint angle `number`; its episode ends or not, environment 1's always does."""
     sim = SimpleNamespace(joint_pos=np.full((2, 1), float(number)))
-    return SimpleNamespace(sim=sim, reset=jnp.array([ends, True]), command=None)
+    return SimpleNamespace(sim=sim, reset=jnp.array([ends, True]), command=None, ghost=None)
 
 
 def test_video_shows_one_whole_episode_of_the_first_environment(run):

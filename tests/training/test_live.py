@@ -48,7 +48,7 @@ class FakeViewer:
     def take_rope(self) -> float | None:
         return None
 
-    def show(self, sim: Any, command: Any = None) -> None:
+    def show(self, sim: Any, command: Any = None, *, ghost: Any = None) -> None:
         self.shown.append((sim, command))
 
     def close(self) -> None:
@@ -63,8 +63,10 @@ def small(**training: Any) -> Config:
 def test_a_training_is_shown_and_continues_when_the_viewer_is_closed(messages):
     viewer = FakeViewer()
     callback = ViewerCallback(cast(Viewer, viewer), 0.02, Stop())
-    info = cast(StepInfo, SimpleNamespace(sim="sim", command="command"))
-    bare = cast(StepInfo, SimpleNamespace(sim="bare", command=None))  # a task without velocity commands
+    info = cast(StepInfo, SimpleNamespace(sim="sim", command="command", ghost=None))
+    bare = cast(
+        StepInfo, SimpleNamespace(sim="bare", command=None, ghost=None)
+    )  # a task without velocity commands
     callback.on_step(info)
     callback.on_step(bare)
     viewer.closed = True
@@ -80,7 +82,7 @@ def test_a_paused_training_waits_for_its_user(ends: str, messages) -> None:
     viewer, stop = FakeViewer(), Stop()
     viewer.paused, looks = True, 3
 
-    def show(sim: Any, command: Any = None) -> None:
+    def show(sim: Any, command: Any = None, *, ghost: Any = None) -> None:
         viewer.shown.append((sim, command))
         if len(viewer.shown) <= looks:
             return
@@ -95,7 +97,7 @@ def test_a_paused_training_waits_for_its_user(ends: str, messages) -> None:
 
     viewer.show = show  # type: ignore[method-assign]
     callback = ViewerCallback(cast(Viewer, viewer), 0.02, stop)
-    callback.on_step(cast(StepInfo, SimpleNamespace(sim="sim", command=None)))
+    callback.on_step(cast(StepInfo, SimpleNamespace(sim="sim", command=None, ghost=None)))
     assert len(viewer.shown) == looks + 1
     assert messages == ["Paused in the viewer."]
 
@@ -123,9 +125,9 @@ def test_teleop_tells_every_robot_once():
 def test_a_stopped_clock_shows_the_step_until_the_next_one_is_asked_for():
     viewer = FakeViewer()
     viewer.paused = True
-    info = cast(StepInfo, SimpleNamespace(sim="sim", command="command"))
+    info = cast(StepInfo, SimpleNamespace(sim="sim", command="command", ghost=None))
 
-    def show(sim: Any, command: Any = None) -> None:
+    def show(sim: Any, command: Any = None, *, ghost: Any = None) -> None:
         viewer.shown.append((sim, command))
         viewer.steps = int(len(viewer.shown) == 3)
 
