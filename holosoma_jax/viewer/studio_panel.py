@@ -142,12 +142,12 @@ class StudioPanel(plugin.ViewerPlugin):
         if controls.playback.pausable:
             self._draw_playback(frame)
         if controls.playback.rope is not None:
-            if imgui.Button("Let go" if controls.hangs else "Hold  "):
-                controls.press(user_controls.HANG_KEY)
-            imgui.SameLine()
-            imgui.TextUnformatted(
-                f"gantry: rope of {controls.rope:.1f} m" if controls.hangs else "gantry: off"
-            )
+            # Both at any time: the rope may have let go by itself, which nobody tells the viewer.
+            for label, length in (("Hold", controls.rope), ("Let go", None)):
+                if imgui.Button(label):
+                    controls.set_rope(length)
+                imgui.SameLine()
+            imgui.TextUnformatted(f"rope of {controls.rope:.1f} m")
         command = np.asarray(controls.command) if controls.limits is not None else frame.command
         measured = velocity_arrows.heading_velocity(frame.root_quat, frame.root_lin_vel, frame.root_ang_vel)
         for label, velocity, rgba in (

@@ -77,9 +77,9 @@ class Page:
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
     def press(self, key: str, seconds: float = 0.3) -> None:
-        """Hold a key for some time, as a slow page takes in what lasts: a letter, or one of `KEYS`."""
+        """Hold a key for some time, as a slow page takes in what lasts: a letter, a digit, or one of `KEYS`."""
         text, code = KEYS.get(key, (key, ord(key[0].upper())))
-        name = key if key in KEYS else f"Key{key.upper()}"
+        name = key if key in KEYS else f"{'Digit' if key.isdigit() else 'Key'}{key.upper()}"
         names = {"key": text or key, "code": name, "windowsVirtualKeyCode": code}
         self.call("Input.dispatchKeyEvent", type="rawKeyDown", **names)
         if text:

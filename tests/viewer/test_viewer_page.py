@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ def shown(home: Path) -> Iterator[Viewer]:
             3,
             "test",
             limits=limits,
-            playback=Playback(pausable=True),
+            playback=Playback(pausable=True, rope=0.0),
             print_line=lambda _: None,
         )
     ended = threading.Event()
@@ -132,6 +133,22 @@ def test_the_clock_is_stopped_stepped_and_slowed(shown: Viewer, page: Page):
     eventually(lambda: shown.speed < 1.0, lambda: page.press("Minus"))
     eventually(lambda: shown.speed == 1.0, lambda: page.press("Equal"))
     eventually(lambda: not shown.paused, lambda: page.press("Space"))
+
+
+def test_the_gantrys_rope_is_lengthened_and_let_go(shown: Viewer, page: Page):
+    def rope_after(key: str) -> float:
+        found: list[float] = []
+
+        def told() -> bool:
+            rope = shown.take_rope()
+            found.extend([] if rope is None else [rope])
+            return bool(found)
+
+        eventually(told, lambda: page.press(key, 0.05))
+        return found[-1]
+
+    assert 0.0 < rope_after("8") < 3.0
+    assert rope_after("9") in (math.inf, *np.round(np.arange(0.1, 3.0, 0.1), 6))  # let go, or held again
 
 
 def test_the_ghost_is_beside_the_robot(page: Page, home: Path):
