@@ -17,15 +17,19 @@ LOGGER = "holosoma_jax"
 def attached() -> Iterator[None]:
     """Within the context, log records of this package are printed, and a broken standard output is ignored."""
     logger, handler = logging.getLogger(LOGGER), _Lines(_print)
-    level, streams = logger.level, (sys.stdout, sys.stderr)
+    level, propagate, streams = logger.level, logger.propagate, (sys.stdout, sys.stderr)
     sys.stdout, sys.stderr = unbreakable(sys.stdout), unbreakable(sys.stderr)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    logger.propagate = (
+        False  # importing Orbax gives the root logger a handler, which would print every line again
+    )
     try:
         yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        logger.propagate = propagate
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
         sys.stdout, sys.stderr = streams

@@ -30,6 +30,15 @@ def test_records_of_this_package_are_printed(capsys):
     assert capsys.readouterr().out == "downloading a file\nWARNING: it is damaged\n"
 
 
+def test_a_handler_of_another_library_prints_nothing_again():
+    code = (
+        "import logging\nfrom holosoma_jax import terminal\nwith terminal.attached():\n"
+        "    logging.basicConfig()\n    logging.getLogger('holosoma_jax.somewhere').info('once')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True)
+    assert (done.stdout, done.stderr) == ("once\n", "")
+
+
 def test_a_reader_that_goes_away(tmp_path: Path):
     command = [sys.executable, "-c", LONG, str(tmp_path / "end")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
