@@ -128,7 +128,7 @@ def test_arrow_keys_choose_the_environment(shown: Viewer, page: Page):
 def test_the_clock_is_stopped_stepped_and_slowed(shown: Viewer, page: Page):
     eventually(lambda: shown.paused, lambda: page.press("Space"))
     shown.take_steps()
-    eventually(lambda: shown.take_steps() > 0, lambda: page.press("Period"))
+    eventually(lambda: shown.take_steps() > 0, lambda: page.press("Period", 1.0))
     assert shown.paused
     eventually(lambda: shown.speed < 1.0, lambda: page.press("Minus"))
     eventually(lambda: shown.speed == 1.0, lambda: page.press("Equal"))
@@ -144,7 +144,7 @@ def test_the_gantrys_rope_is_lengthened_and_let_go(shown: Viewer, page: Page):
             found.extend([] if rope is None else [rope])
             return bool(found)
 
-        eventually(told, lambda: page.press(key, 0.05))
+        eventually(told, lambda: page.press(key, 1.0))
         return found[-1]
 
     assert 0.0 < rope_after("8") < 3.0
