@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = {".yaml", ".xml", ".urdf", ".npz"}
+DATA = {".yaml", ".xml", ".urdf", ".usda", ".npz"}
 
 
 @pytest.fixture(scope="module")

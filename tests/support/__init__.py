@@ -16,5 +16,6 @@
 | `browser`, `wandb_runs`, `replay_files` | a headless browser; a stand-in of the Weights & Biases API; recordings |
 | `mistakes` | command lines with one mistake each |
 | `python38`, `isaacgym_python` | an old interpreter for the workers of remote bridges |
+| `usda` | a reader of the USD text that the robots are written as |
 | `doubles/` | packages that stand in for simulators |
 """
