@@ -18,6 +18,8 @@ PAIRS = 2_000_000
 """(triangle, grid point) pairs that are looked at together: bounds the memory"""
 STEEP = np.cos(np.radians(80.0))
 """vertical part of a unit normal, below which a face counts as a wall"""
+WORTH_SAYING = 1e-3
+"""share of a mesh that is lost, below which nobody is told"""
 APART = 0.02
 """m between two surfaces above each other that count as two"""
 EDGE = 1e-7
@@ -78,8 +80,8 @@ def surface(triangles: np.ndarray, cell: float, corner: np.ndarray, shape: tuple
       corner: [2] m, x and y of grid point (0, 0).
       shape: of the grid, along x and y.
     """
-    top = np.full(shape, -np.inf)
-    below = np.full(shape, np.inf)  # the lowest face that looks up: no bottom of a solid counts
+    top = np.full(shape, -np.inf, np.float32)
+    below = np.full(shape, np.inf, np.float32)  # the lowest face that looks up: no bottom of a solid counts
     a, b, c = np.swapaxes((triangles[..., :2] - corner) / cell, 0, 1)
     z = triangles[..., 2]
     twice_area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
@@ -100,7 +102,7 @@ def surface(triangles: np.ndarray, cell: float, corner: np.ndarray, shape: tuple
         u, v = (x * cy - y * cx) / twice_area[t], (y * bx - x * by) / twice_area[t]
         inside = (u >= -EDGE) & (v >= -EDGE) & (u + v <= 1.0 + EDGE)
         t, i, j, u, v = (array[inside] for array in (t, i, j, u, v))
-        height = z[t, 0] + u * (z[t, 1] - z[t, 0]) + v * (z[t, 2] - z[t, 0])
+        height = (z[t, 0] + u * (z[t, 1] - z[t, 0]) + v * (z[t, 2] - z[t, 0])).astype(np.float32)
         np.maximum.at(top, (i, j), height)
         np.minimum.at(below, (i[up[t]], j[up[t]]), height[up[t]])
     covered = np.isfinite(top)
@@ -109,24 +111,27 @@ def surface(triangles: np.ndarray, cell: float, corner: np.ndarray, shape: tuple
 
 
 def _filled(top: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """`top` as float32, holes with the height of the nearest covered point."""
+    """`top`, holes with the height of the nearest covered point."""
     if covered.all() or not covered.any():
-        return np.where(covered, top, 0.0).astype(np.float32)
+        return np.where(covered, top, np.float32(0.0))
     i, j = ndimage.distance_transform_edt(~covered, return_distances=False, return_indices=True)  # type: ignore[misc]
-    return top[i, j].astype(np.float32)
+    return top[i, j]
 
 
 def _spawn_points(
     seen: Surface, cell: float, corner: np.ndarray, low: np.ndarray, high: np.ndarray, rows: int, cols: int
 ) -> np.ndarray:
     """[rows, cols, 3] m: the middles of as many equal parts of the mesh, moved onto it where it has a hole."""
-    nearest = ndimage.distance_transform_edt(~seen.covered, return_distances=False, return_indices=True)
+    there: np.ndarray | None = None  # the points of the mesh, only if some middle is not one
     near = max(1, round(0.5 / cell))
     points = np.zeros((rows, cols, 3), np.float32)
     for i, j in np.ndindex(rows, cols):
         middle = low + (np.array([i, j]) + 0.5) / (rows, cols) * (high - low)
         at = np.clip(np.round((middle - corner) / cell).astype(int), 0, np.array(seen.covered.shape) - 1)
-        row, col = (int(indices[tuple(at)]) for indices in nearest)  # type: ignore[union-attr]
+        if not seen.covered[tuple(at)]:
+            there = np.argwhere(seen.covered) if there is None else there
+            at = there[np.argmin(np.square(there - at).sum(1))]
+        row, col = map(int, at)
         around = seen.heights[max(0, row - near) : row + near + 1, max(0, col - near) : col + near + 1]
         points[i, j] = (corner[0] + row * cell, corner[1] + col * cell, around.max())
     return points
@@ -143,9 +148,9 @@ def _report(name: str, triangles: np.ndarray, seen: Surface, cell: float) -> Non
         f"{seen.heights.shape[0]} x {seen.heights.shape[1]} points, {cell:g} m apart"
     )
     lost = []
-    if walls > 0.0:
+    if walls > WORTH_SAYING * areas.sum() / 2:
         lost.append(f"{walls:.3g} m^2 of walls become slopes one cell wide")
-    if seen.hidden > 0.0:
+    if seen.hidden > WORTH_SAYING:
         lost.append(f"at {seen.hidden:.1%} of the points only the highest of several surfaces is kept")
     if lost:
         log.warning("%s; a grid of heights has neither walls nor overhangs: %s.", facts, ", ".join(lost))
