@@ -70,6 +70,12 @@ def compose(
         reward_names=tuple(bound.rewards),
         command_ranges=ranges or None,
         clip_observations=clip,
+        pooled=frozenset(
+            f"terms/{kind}/{name}/{field}"
+            for kind, terms in bound.records.items()
+            for name, term in terms.items()
+            for field in term.pooled
+        ),
         action_clip=cfg.robot.control.action_clip_value,
     )
 

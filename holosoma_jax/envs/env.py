@@ -57,6 +57,9 @@ class EnvSpec:
     reward_names: tuple[str, ...]
     command_ranges: Mapping[str, tuple[float, float]] | None
     clip_observations: float
+    pooled: frozenset[str] = frozenset()
+    """paths in `EnvState`, a/b/c, of arrays that are one for all environments: they become the mean over devices, as
+    single floats do"""
     action_clip: float | None = None
     """actions are clipped to +- this before they become targets; None: not stated"""
 

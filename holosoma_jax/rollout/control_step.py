@@ -19,7 +19,7 @@ does in them is in `RolloutFns`. The drivers put the simulator in between: `step
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import jax
@@ -142,21 +142,24 @@ def reset_all(
     return state, physics, sim
 
 
-def flush_metrics(carry: EnvCarry, axis_name: str | None = None) -> tuple[EnvCarry, dict[str, metrics.Mean]]:
+def flush_metrics(
+    carry: EnvCarry, axis_name: str | None = None, pooled: Collection[str] = ()
+) -> tuple[EnvCarry, dict[str, metrics.Mean]]:
     """`carry` with an empty metrics buffer, and what was in it, summed over the devices of `axis_name`.
 
-    What an environment state holds as one float for all environments (the averages of a curriculum)
-    becomes the mean over the devices.
+    What an environment state holds as one float for all environments (the averages of a curriculum), or under a
+    path in `pooled`, becomes the mean over the devices.
     """
     measured = pooling.psum({**carry.metrics_buffer, **metrics.recent(carry.episodes)}, axis_name)
     carry = carry.replace(metrics_buffer=metrics.buffer(carry.metrics_buffer))
     if axis_name is None:
         return carry, measured
 
-    def shared(x: jax.Array) -> jax.Array:
-        return jax.lax.pmean(x, axis_name) if is_global_scalar(x) else x
+    def shared(path: Any, x: jax.Array) -> jax.Array:
+        one = is_global_scalar(x) or leaf_name(path) in pooled
+        return jax.lax.pmean(x, axis_name) if one else x
 
-    return carry.replace(env=jax.tree.map(shared, carry.env)), measured
+    return carry.replace(env=jax.tree_util.tree_map_with_path(shared, carry.env)), measured
 
 
 def end_rollout(
@@ -179,7 +182,7 @@ def end_rollout(
     # with the same noise.
     _, obs = env.observe(carry.env, sim)
     learner, pending, losses, finite = fns.update(learner, pending, obs, iteration, keys, axis_name)
-    carry, measured = flush_metrics(carry, axis_name)
+    carry, measured = flush_metrics(carry, axis_name, env.spec.pooled)
     return learner, pending, carry, measured, losses, finite
 
 

@@ -11,7 +11,10 @@ from holosoma_jax import experiment
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.tasks.tracking import TASK, explain
+from holosoma_jax.envs.terms.motion import sampler
+from holosoma_jax.envs.terms.motion.config import SamplerConfig
 from holosoma_jax.envs.terms.motion.reference import ASSET, MOTION, Motion
+from holosoma_jax.rollout import control_step
 from holosoma_jax.rollout.control_step import reset_all
 from tests.support import tracking
 
@@ -132,3 +135,29 @@ def test_early_ends_are_explained() -> None:
     assert explain(cfg, few) is None
     line = explain(cfg, many)
     assert line is not None and "bad_motion_body_pos" in line and "0.412" in line and "0.25" in line
+
+
+def test_devices_share_what_they_know_of_failures() -> None:
+    """Two devices with half of the environments each draw starts as one with all of them does."""
+    env = tracking.setup().env
+    path = f"terms/commands/{MOTION}/failures"
+    assert path in env.spec.pooled
+    state, _ = jax.jit(env.init)(jax.random.key(0))
+    bins = state.terms["commands"][MOTION].failures.shape[0]
+    cfg, where = SamplerConfig(alpha=0.5), sampler.bins(np.array([1000]), np.ones(1), SamplerConfig(), 0.02)
+    counted = jnp.asarray(np.random.default_rng(0).poisson(2.0, (2, bins)), jnp.float32)
+
+    def flushed(own: jax.Array) -> tuple[jax.Array, jax.Array]:
+        failures = sampler.fold(jnp.zeros(bins), own, cfg)
+        command = state.terms["commands"][MOTION].replace(failures=failures)
+        terms = {**state.terms, "commands": {**state.terms["commands"], MOTION: command}}
+        carry = control_step.empty_carry(env, state.replace(terms=terms), ())
+        carry, _ = control_step.flush_metrics(carry, "devices", env.spec.pooled)
+        return carry.env.terms["commands"][MOTION].failures, carry.env.episode_step
+
+    found, _ = jax.vmap(flushed, axis_name="devices")(counted)
+    np.testing.assert_array_equal(found[0], found[1])
+    whole = sampler.fold(jnp.zeros(bins), counted.sum(0), cfg)
+    np.testing.assert_allclose(
+        sampler.probabilities(found[0], where, cfg), sampler.probabilities(whole, where, cfg), atol=1e-6
+    )

@@ -15,7 +15,7 @@ keyword-only; a config sets them. All records share these functions:
   before the curricula's updates and the resets.
 
 States are checkpointed. A state that is one float for all environments, such as a running average, becomes
-the mean over devices.
+the mean over devices, and so do the fields that a record lists as `pooled`.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ class Record:
     draw: Callable[[jax.Array, Scene], Any] | None = None
     value: Callable[[State], Any] = lambda state: state
     metrics: Callable[[Any, State], Mapping[str, Any]] | None = None
+    pooled: tuple[str, ...] = ()
+    """fields of the state that are one for all environments and no single float, such as counts of bins"""
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a state without reset, and for a record without effect."""

@@ -165,6 +165,7 @@ def motion_command(*, motion_config: MotionConfig) -> Command:
         jump=(lambda state: state.replaced) if cfg.clip_end == "soft" else None,
         ghost=ghost,
         metrics=metrics,
+        pooled=("failures",),
     )
 
 

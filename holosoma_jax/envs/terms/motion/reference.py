@@ -53,7 +53,7 @@ class MotionState(struct.PyTreeNode):
     target_quat: jax.Array
     """[E, K, 4]"""
     failures: jax.Array
-    """[S] moving average of failures per control step"""
+    """[S] moving average of failures per control step; with several devices the mean of theirs, once an iteration"""
     counted: jax.Array
     """[S] failures of this control step"""
 
