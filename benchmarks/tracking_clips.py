@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -39,7 +40,7 @@ def write_clips(folder: Path, count: int, frames: int) -> None:
         writing.write(folder / f"{clip.name}.npz", clip, skeleton, "compact")
 
 
-def stepper(folder: Path, num_envs: int):
+def stepper(folder: Path, num_envs: int) -> Callable[[], float]:
     """A function that takes one control step and returns its seconds."""
     cfg = compose.load(
         ["exp:g1-29dof-wbt", f"--training.num-envs={num_envs}", f"{MOTION}motion-dir={folder}"]

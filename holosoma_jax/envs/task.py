@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from bridges.protocol import Array, BridgeSpec, SimState
+from bridges.protocol import Array, BridgeSpec, Pose, SimState
 from holosoma_jax.config.schema import Config
 from holosoma_jax.envs.env import Env, EnvState
 from holosoma_jax.envs.perturbations import Perturbations, apply_perturbations
@@ -61,6 +61,18 @@ class Steering:
 
 
 @dataclass(frozen=True)
+class Timeline:
+    """Where in something that is played, such as a motion clip, an environment is, and how it is put elsewhere."""
+
+    length: Callable[[Env], int]
+    """frames"""
+    frame: Callable[[Env, EnvState], jax.Array]
+    """environment, state -> [E] int32, the frame that the next control step plays"""
+    start_at: Callable[[Env, EnvState, int], tuple[EnvState, Pose]]
+    """environment, state, frame -> state that begins there, and where all robots are to be put"""
+
+
+@dataclass(frozen=True)
 class Task:
     """One task. Its environment carries what an export must contain (`EnvSpec`)."""
 
@@ -72,6 +84,8 @@ class Task:
     """environment, state before `post_step`, simulator state reached, joint targets [E, J] -> one measurement
     for every name in `measures`"""
     steering: Steering | None = None
+    timeline: Timeline | None = None
+    """for a person who looks at the task from a frame of their choice"""
     cases: Callable[[Env], tuple[str, ...]] = lambda env: ()
     """what an evaluation's environments are divided into, to be reported apart: environment e runs case e mod n"""
     explain: Callable[[Config, Mapping[str, float]], str | None] = lambda *_: None

@@ -14,7 +14,7 @@ from flax import struct
 from bridges.protocol import Array, Hanging
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import Env
-from holosoma_jax.envs.task import Steering
+from holosoma_jax.envs.task import Steering, Timeline
 from holosoma_jax.evaluation import scores
 from holosoma_jax.evaluation.scores import Scores
 from holosoma_jax.experiment import Setup
@@ -43,6 +43,10 @@ class LiveCommand(Protocol):
 
     def rope(self) -> float | None:
         """M of every gantry's rope at rest, from this step on, infinite to let go; None: as before."""
+        ...
+
+    def seek(self, frame: int) -> int | None:
+        """The frame to play next instead of `frame`, where the task has a timeline; None: as it comes."""
         ...
 
     def ended(self) -> bool:
@@ -103,6 +107,8 @@ def run(
             lengths = np.full(spec.num_envs, rope, np.float32)
             physics = bridge.hang(runner.rollout.physics, np.ones(spec.num_envs, bool), lengths)
             runner = runner._replace(rollout=runner.rollout._replace(physics=physics))
+        if live is not None and env.task.timeline is not None:
+            runner = _sought(setup, env.task.timeline, runner, live)
         runner, _ = take_step(bridge, halves, runner, Keys(key, key), done, on_step)
         done += 1
     state = runner.rollout.carry.env
@@ -116,6 +122,18 @@ def run(
         env.task.measures,
         groups,
     )
+
+
+def _sought(setup: Setup, timeline: Timeline, runner: RunnerState, live: LiveCommand) -> RunnerState:
+    """`runner` with all robots at the frame that `live` asks for, if it asks for one."""
+    env, rollout = setup.env, runner.rollout
+    wanted = live.seek(int(timeline.frame(env, rollout.carry.env)[0]))
+    if wanted is None:
+        return runner
+    state, pose = timeline.start_at(env, rollout.carry.env, wanted)
+    physics, sim = setup.bridge.reset(rollout.physics, jnp.ones(env.spec.num_envs, bool), pose)
+    carry = rollout.carry.replace(env=commit_to_device(state))
+    return runner._replace(rollout=rollout._replace(carry=carry, physics=physics, sim=sim))
 
 
 def _nothing_scored(env: Env) -> EvalPending:

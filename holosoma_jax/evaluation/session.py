@@ -31,7 +31,7 @@ from holosoma_jax.policy import exporting, policies
 from holosoma_jax.policy.policies import Policy
 from holosoma_jax.rollout.state import StepInfo
 from holosoma_jax.signals import on_signal
-from holosoma_jax.viewer.session import viewer_session
+from holosoma_jax.viewer.session import frames_of, viewer_session
 
 DEFAULT_ENVS = 64
 """Environments, unless the command line says otherwise: the training's number is for learning."""
@@ -113,7 +113,7 @@ def run(cfg: Config, args: EvalArgs, source: policies.PolicySource) -> dict[str,
                 scores = _scores(parts, policy, command, steps, recorder, groups)
             else:
                 with on_signal(lambda text: None) as stop:  # Ctrl-C ends it as closing the viewer does
-                    teleop = Teleop(viewer, spec.num_envs, spec.control_dt, stop)
+                    teleop = Teleop(viewer, spec.num_envs, spec.control_dt, stop, frames_of(parts))
                     scores = _with_live_command(parts, policy, command, steps, recorder, teleop)
     finally:
         parts.bridge.close()

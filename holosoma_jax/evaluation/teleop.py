@@ -16,7 +16,9 @@ from holosoma_jax.viewer.viewer import Viewer
 class Teleop:
     """Lets the user of a viewer steer an evaluation, stop its clock and slow it down."""
 
-    def __init__(self, viewer: Viewer, num_envs: int, control_dt: float, stop: Stop | None = None):
+    def __init__(
+        self, viewer: Viewer, num_envs: int, control_dt: float, stop: Stop | None = None, frames: int = 0
+    ):
         """Start the clock.
 
         Args:
@@ -24,8 +26,12 @@ class Teleop:
           num_envs: all of them get the command.
           control_dt: s; a control step takes no less, in real time.
           stop: ends the evaluation as closing the viewer does.
+          frames: of the task's timeline, of which the user may choose one to go on from; 0: it has none.
         """
-        self._viewer, self._envs, self._pacer = viewer, num_envs, Pacer(viewer, control_dt)
+        self._viewer, self._envs, self._frames = viewer, num_envs, frames
+        self._pacer = Pacer(self, control_dt)
+        self._frame = -1
+        self._chosen: int | None = None  # the frame that the user wants next
         self._stop = stop or Stop()
         self._applied: Command | None = None
 
@@ -41,6 +47,35 @@ class Teleop:
         """M of the gantry's rope at rest, if the user has changed it since the last call; infinite: let go."""
         return self._viewer.take_rope()
 
+    @property
+    def paused(self) -> bool:
+        """Whether the user has stopped the clock."""
+        return self._viewer.paused
+
+    @property
+    def speed(self) -> float:
+        """Of real time, as the user wants it."""
+        return self._viewer.speed
+
+    def take_steps(self) -> int:
+        """Control steps asked for since the last call; of a timeline, a step back chooses the frame before."""
+        steps = self._viewer.take_steps()
+        if steps < 0 and self._frames:
+            self._chosen = self._frame + steps
+        return max(0, steps)
+
+    def seek(self, frame: int) -> int | None:
+        """The frame that the user has chosen since the last call, instead of `frame`; None: none."""
+        wanted = self._wanted()
+        self._chosen = None
+        self._frame = frame if wanted is None else min(max(wanted, 0), self._frames - 1)
+        return None if wanted is None else self._frame
+
+    def _wanted(self) -> int | None:
+        if self._frames and (chosen := self._viewer.take_seek()) is not None:
+            self._chosen = chosen
+        return self._chosen
+
     def ended(self) -> bool:
         """Whether the user has closed the viewer, or asked to stop."""
         return self._viewer.closed or self._stop.requested
@@ -49,10 +84,11 @@ class Teleop:
         """Show a control step, and wait until the user's clock lets the next one begin."""
 
         def show() -> None:
-            self._viewer.show(info.sim, info.command, ghost=info.ghost)
+            frame = {"frame_index": self._frame} if self._frames else {}
+            self._viewer.show(info.sim, info.command, ghost=info.ghost, **frame)
 
         show()
-        self._pacer.wait(show, self.ended)
+        self._pacer.wait(show, lambda: self.ended() or self._wanted() is not None)
 
 
 def command_limits(parts: Setup) -> CommandLimits:

@@ -12,6 +12,12 @@ from holosoma_jax.viewer.controls import Command, CommandLimits, Playback, clamp
 from holosoma_jax.viewer.viewer import Viewer, ViewerUnavailable, open_viewer
 
 
+def frames_of(parts: Setup) -> int:
+    """Frames of the task's timeline, of which a user may choose one; 0: it has none."""
+    timeline = getattr(parts.env.task, "timeline", None)
+    return 0 if timeline is None else timeline.length(parts.env)
+
+
 @contextmanager
 def viewer_session(
     parts: Setup,
@@ -49,6 +55,7 @@ def viewer_session(
             command=(0.0, 0.0, 0.0) if command is None or limits is None else clamp(command, limits),
             playback=Playback(
                 pausable=command is not None or processes.size() == 1,
+                num_frames=0 if command is None else frames_of(parts),
                 rope=rope.length if rope.enabled and command is not None else None,
                 unpaced=command is None,
             ),

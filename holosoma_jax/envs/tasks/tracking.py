@@ -10,16 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bridges.protocol import BridgeSpec
+from bridges.protocol import BridgeSpec, Pose
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.schema import Config, TerminationTermConfig
 from holosoma_jax.envs.compose import compose
-from holosoma_jax.envs.env import Env
-from holosoma_jax.envs.task import Task
+from holosoma_jax.envs.env import Env, EnvState
+from holosoma_jax.envs.task import Task, Timeline
 from holosoma_jax.envs.tasks import tracking_metrics
 from holosoma_jax.envs.terms import registry
 from holosoma_jax.envs.terms.motion.config import MotionConfig
-from holosoma_jax.envs.terms.motion.reference import ASSET, MOTION, Motion, motion_of
+from holosoma_jax.envs.terms.motion.reference import ASSET, MOTION, Motion, MotionState, motion_of
 from holosoma_jax.envs.terms.motion.terminations import EARLY
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.motion.batch import concatenate
@@ -200,6 +200,28 @@ def facts(env: Env) -> Mapping[str, Any]:
     }
 
 
+def start_at(env: Env, state: EnvState, frame: int) -> tuple[EnvState, Pose]:
+    """Every environment at the beginning of an episode in `frame` of all clips, held within them, without noise."""
+    command: MotionState = env.mdp.values("commands", state.terms)[MOTION]
+    last = len(motion_of(env.mdp.scene).clips.clip) - 1
+    frames = jnp.full_like(command.frame, min(max(frame, 0), last))
+    command = command.replace(frame=frames, start=frames, replaced=jnp.zeros_like(command.replaced))
+    cleared = ("episode_step", "action", "prev_action", "history")
+    state = state.replace(
+        terms={**state.terms, "commands": {**state.terms["commands"], MOTION: command}},
+        **{name: jax.tree.map(jnp.zeros_like, getattr(state, name)) for name in cleared},
+    )
+    pose = env.ghost(state)
+    assert pose is not None
+    return state, pose
+
+
+TIMELINE = Timeline(
+    length=lambda env: len(motion_of(env.mdp.scene).clips.clip),
+    frame=lambda env, state: env.mdp.values("commands", state.terms)[MOTION].frame,
+    start_at=start_at,
+)
+
 TASK = Task(
     name="tracking",
     build=build,
@@ -208,6 +230,7 @@ TASK = Task(
     explain=explain,
     tables=tables,
     facts=facts,
+    timeline=TIMELINE,
     cases=cases,
     reference_term="motion_command",
 )
