@@ -57,3 +57,30 @@ def test_trained_resumed_exactly_evaluated_and_exported(exp: str, tmp_path: Path
     found = motion_graph.at_frame(session, 1e6, ("joint_pos", "ref_quat_xyzw"))
     assert found["joint_pos"].shape == (29,)
     np.testing.assert_allclose(np.linalg.norm(found["ref_quat_xyzw"]), 1.0, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exp", ["t1-29dof-wbt", "k1-22dof-wbt", "g1-29dof-wbt-cpu"])
+def test_five_iterations_of_the_other_presets(exp: str, tmp_path: Path) -> None:
+    """Every figure is finite, and the policy file, which is compared with JAX as it is written, is there."""
+    small = ["--training.num-envs=8", "--algo.config.num-steps-per-env=8", "--logger.video.enabled=False"]
+    train(f"exp:{exp}", *small, "--algo.config.num-learning-iterations=5", f"--training.output-dir={tmp_path}")
+    assert all(np.isfinite(v) for v in final(tmp_path).values() if v is not None)
+    (run,) = (tmp_path / "WholeBodyTracking").iterdir()
+    session = onnx_policy.make_session((run / "policies" / "latest.onnx").read_bytes())
+    width = 22 if exp.startswith("k1") else 29
+    assert motion_graph.at_frame(session, 3, ("actions",))["actions"].shape == (width,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exp", SMALL)
+def test_on_mujoco_warp(exp: str, tmp_path: Path) -> None:
+    pytest.importorskip("mujoco_warp")
+    few = ["--training.num-envs=8", "--logger.video.enabled=False", "--training.export-onnx=False"]
+    if exp == "g1-29dof-wbt":
+        few.append("--algo.config.num-steps-per-env=6")
+    count = f"--algo.config.num-learning-iterations={LENGTH[exp][0]}"
+    train(f"exp:{exp}", "simulator:mjwarp", *few, *SMALL[exp], count, f"--training.output-dir={tmp_path}")
+    last = final(tmp_path)
+    assert all(np.isfinite(v) for v in last.values() if v is not None)
+    assert last["Env/nonfinite"] == 0.0
