@@ -63,7 +63,7 @@ class Backend:
         self._nominal_inertia = data.body_inertia.torch.clone()
         com = data.body_com_pos_b if self._newton else data.body_com_pose_b
         self._nominal_com = com.torch.clone()
-        self._nominal_friction = self._friction().clone()
+        self._nominal_friction = self._friction().to(self._device, copy=True)
         if self._newton:
             self._watch_buffers()
         self._advance(self._tensor(np.zeros(shape, np.float32)))  # compiles kernels, which can take minutes
