@@ -15,6 +15,7 @@ from holosoma_jax import envs, experiment, robots
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import PolicyArgs
+from holosoma_jax.envs.terms.motion.reference import ASSET
 from holosoma_jax.evaluation import evaluate, perturbations
 from holosoma_jax.motion import edit, reading
 from holosoma_jax.motion.clip import Clip
@@ -119,14 +120,14 @@ def test_clip_layout_and_gains_are_the_files(kind: str, paths: dict[str, Path], 
     cfg = compose.load([], base=source.config)
     motion = cfg.command.setup_terms["motion_command"].params["motion_config"]
     assert cfg.task == "tracking" and motion["motion_file"] == str(paths[kind])
-    assert motion["body_name_ref"] == ("torso_link",)
     robot = source.adapt(G1)
     np.testing.assert_allclose(robot.kp, files.KP, atol=6e-4)
     np.testing.assert_allclose(robot.action_scale, files.SCALE, atol=6e-4)
 
     setup = built(source)
     try:
-        spec = setup.env.spec
+        spec, tracked = setup.env.spec, setup.env.mdp.scene.assets[ASSET]
+        assert tracked.bodies == files.BODIES and tracked.bodies[tracked.anchor] == "torso_link"
         place = next(t for t in spec.layout if t.group == "actor_obs" and t.name == "motion_command")
         obs = np.zeros((2, spec.obs_dims["actor_obs"]), np.float32)
         obs[:, place.start : place.start + 29] = clip.joint_pos[[10, 200]]
