@@ -119,7 +119,7 @@ def rewards(
     weighted = values * weights[None] * mdp.scene.control_dt
     total = jnp.sum(weighted, axis=-1)
     if mdp.only_positive:
-        total = jnp.maximum(total, 0.0)
+        total = jnp.where(jnp.isfinite(total), jnp.maximum(total, 0.0), total)  # -inf must not become 0
     state = state.replace(
         episode_return=state.episode_return + total,
         reward_sums=state.reward_sums + weighted,

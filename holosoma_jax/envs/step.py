@@ -120,7 +120,10 @@ def post_step_from_draws(
 
 
 def observe(mdp: Mdp, clip: float, state: TaskState, sim: SimState) -> tuple[TaskState, Observations]:
-    """Observations [E, dim] of every group, clipped to +-clip; appends to the histories."""
+    """Observations [E, dim] of every group, clipped to +-clip; appends to the histories.
+
+    An infinite one becomes NaN: clipped, it would hide the term that is wrong.
+    """
     sim, _ = stages.isolate(sim)
     view, refreshed = stages.view_of(mdp, state, sim), {}
     for name, command in mdp.commands.items():
@@ -132,7 +135,10 @@ def observe(mdp: Mdp, clip: float, state: TaskState, sim: SimState) -> tuple[Tas
     )
     for group, after in states.items():
         state = stages.with_states(state, group, after)
-    clipped = {name: jnp.clip(vector, -clip, clip) for name, vector in vectors.items()}
+    clipped = {
+        name: jnp.where(jnp.isfinite(vector), jnp.clip(vector, -clip, clip), jnp.nan)
+        for name, vector in vectors.items()
+    }
     return state.replace(history=history), clipped
 
 

@@ -143,6 +143,10 @@ class Fused:
         valid = scalars.pop(VALID, 1.0)
         return state, IterationStats(count, steps, scalars, valid, bool(finite))
 
+    def culprits(self, state: RunnerState) -> list[str]:
+        """As `Stepped.culprits`."""
+        return self._stepped.culprits(state)
+
     def report(self, pending: Any) -> dict[str, np.ndarray]:
         """As `Stepped.report`."""
         return report(self.fns, self.devices, pending)

@@ -21,6 +21,9 @@ DEPTH = 8
 MAX_ENVS = 16
 """Environments whose arrays one report holds."""
 
+MAX_TERMS = 6
+"""Terms that one message names."""
+
 
 class NonFiniteError(RuntimeError):
     """Parameters, losses, actions or most simulator states are NaN or infinite."""
@@ -43,6 +46,7 @@ class History(struct.PyTreeNode):
 
     frames: Frame
     count: jax.Array  # [] int32, frames ever written
+    nonfinite: jax.Array  # [E, 11] bool, the arrays of the newest `SimState` that were not finite
 
 
 def _frame(sim: SimState, targets: jax.Array) -> Frame:
@@ -52,7 +56,7 @@ def _frame(sim: SimState, targets: jax.Array) -> Frame:
 def history(sim: SimState, targets: jax.Array) -> History:
     """An empty history for states of this shape."""
     frames = jax.tree.map(lambda x: jnp.zeros((DEPTH, *x.shape), x.dtype), _frame(sim, targets))
-    return History(frames, jnp.zeros((), jnp.int32))
+    return History(frames, jnp.zeros((), jnp.int32), jnp.zeros((len(sim.root_pos), len(sim)), bool))
 
 
 def remember(state: History, sim: SimState, targets: jax.Array) -> History:
@@ -63,12 +67,14 @@ def remember(state: History, sim: SimState, targets: jax.Array) -> History:
         state.frames,
         _frame(sim, targets),
     )
-    return History(frames, state.count + 1)
+    finite = [jnp.isfinite(x).all(axis=tuple(range(1, x.ndim))) for x in sim]
+    return History(frames, state.count + 1, ~jnp.stack(finite, axis=1))
 
 
 def gathered(state: History, devices: Devices) -> History:
     """The history of the environments of all `devices` of this process."""
-    return History(devices.gather(state.frames, axis=1), devices.first(state.count))
+    frames, nonfinite = devices.gather(state.frames, axis=1), devices.gather(state.nonfinite)
+    return History(frames, devices.first(state.count), nonfinite)
 
 
 def finite(tree: Any) -> jax.Array:
@@ -84,6 +90,12 @@ def nonfinite_leaves(tree: Any) -> list[str]:
         for path, x in jax.tree_util.tree_leaves_with_path(tree)
         if jnp.issubdtype(x.dtype, jnp.floating) and not bool(jnp.isfinite(x).all())
     ]
+
+
+def nonfinite_arrays(state: History, rows: np.ndarray) -> list[str]:
+    """The arrays of the newest simulator state that were not finite in any of the environments `rows`."""
+    odd = np.asarray(state.nonfinite)[rows].any(0).tolist()
+    return [name for name, is_odd in zip(SimState._fields, odd, strict=True) if is_odd]
 
 
 def oldest_first(state: History, rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -117,8 +117,8 @@ class RolloutFns(NamedTuple):
     update: Callable[..., tuple[Any, Any, Mapping[str, jax.Array], jax.Array]]
     """learner, pending, next obs, iteration, keys, axis_name -> learner, pending, losses, whether all that is learnt
     is finite: at the end of a rollout"""
-    finite: Callable[[Any], jax.Array]
-    """learner -> [] bool, whether all that is learnt is finite"""
+    learned: Callable[[Any], Any]
+    """learner -> all of it that is learnt, which has to stay finite"""
     horizon: int
     """control steps of an iteration"""
     learns_in_act: bool

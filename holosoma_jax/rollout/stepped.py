@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridges.protocol import Bridge
+from holosoma_jax.envs import nonfinite
 from holosoma_jax.envs.env import ActuatorCommand, Env
 from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.rollout import control_step, metrics, nan_guard
@@ -96,6 +97,9 @@ class Stepped:
             process_half(env, fns.process, devices),
         )
         self.end_rollout = devices.program(end_rollout, (0, 1, 2), None if fns.learns_in_act else options)
+        self._observe = devices.program(
+            lambda state, sim: env.observe(nonfinite.without_bad_action(state), sim)[1]
+        )
         self.init_pending = devices.program(lambda learner: fns.init_pending(learner, env.spec))
 
     def start(
@@ -168,13 +172,18 @@ class Stepped:
             try:
                 state, seconds = take_step(self.bridge, self.halves, state, keys, t, on_step, devices)
             except NonFiniteActions as error:
-                if not self.fns.learns_in_act or self.fns.finite(devices.first(error.state.learner)):
-                    raise nan_guard.NonFiniteError(
-                        f"{error} The learner was finite before: an observation term gave NaN or infinity. Fix that "
-                        "term and resume from the last checkpoint."
-                    ) from error
-                state = error.state  # the caller sees from `IterationStats.finite` that it is the learner
-                break
+                leaves = nan_guard.nonfinite_leaves(self.fns.learned(devices.first(error.state.learner)))
+                if leaves and self.fns.learns_in_act:
+                    state = error.state  # the caller sees from `IterationStats.finite` that it is the learner
+                    break
+                terms = self.culprits(error.state)
+                observed = any(name.startswith(nonfinite.OBSERVATION) for name in terms)
+                named = terms[: nan_guard.MAX_TERMS] if observed else []  # else they hold the action
+                named += [f"the learner's {leaf}" for leaf in leaves[:3]] or ([] if named else ["nothing"])
+                raise nan_guard.NonFiniteError(
+                    f"{error} Not finite before that: {', '.join(named)}. Fix the first of these, and resume from the "
+                    "last checkpoint."
+                ) from error
             acting, physics, t = acting + seconds.act, physics + seconds.physics, t + 1
         collected = time.perf_counter()
         learner, replay, pending, (carry, physics_value, sim, history) = state
@@ -195,6 +204,13 @@ class Stepped:
             learning_s=learning,
             physics_s=physics,
         )
+
+    def culprits(self, state: RunnerState) -> list[str]:
+        """Terms of the environments that gave numbers that are not finite (`envs.nonfinite.culprits`)."""
+        (carry, _, sim, _), devices = state.rollout, self.devices
+        traces = devices.gather(nonfinite.traces(carry.env))
+        now = devices.gather(self._observe(carry.env, devices.commit(sim)))
+        return nonfinite.culprits(self.env.spec, traces, self.report(state.pending), now)
 
     def report(self, pending: Any) -> dict[str, np.ndarray]:
         """`RolloutFns.report` of all devices of this process: name -> [E, ...]."""
@@ -261,12 +277,12 @@ def take_step(
         rollout = RolloutState(carry, physics, sim, history)
         raise NonFiniteActions(rows, RunnerState(learner, replay, pending, rollout)) from error
     stepped = time.perf_counter()
-    pending, carry, history, reset, nonfinite, seen, due = halves.process(
+    pending, carry, history, reset, failing, seen, due = halves.process(
         learner, pending, carry, history, sim, command
     )
     resets, pushes, any_nonfinite = _any(due)  # the step's one transfer
     any_nonfinite = bool(any_nonfinite)
-    own = (sim, seen, command.targets, reset.mask, nonfinite)
+    own = (sim, seen, command.targets, reset.mask, failing)
     past = nan_guard.gathered(history, devices) if any_nonfinite else history
     rows, (seen, ghost), asked, ended, failed = devices.gather(own)
     on_step(StepInfo(t, rows, seen, asked, ended, failed, any_nonfinite, past, pending, ghost))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,15 @@ import jax
 import numpy as np
 
 from holosoma_jax.parallel import processes
-from holosoma_jax.rollout.nan_guard import MAX_ENVS, History, NonFiniteError, nonfinite_leaves, oldest_first
+from holosoma_jax.rollout.nan_guard import (
+    MAX_ENVS,
+    MAX_TERMS,
+    History,
+    NonFiniteError,
+    nonfinite_arrays,
+    nonfinite_leaves,
+    oldest_first,
+)
 
 MAX_REPORTS = 5
 """Reports a run writes about environments; after that they are only counted."""
@@ -33,17 +41,22 @@ class NonFiniteReporter:
         ids = np.flatnonzero(np.asarray(nonfinite))
         shown = ids[:MAX_ENVS]
         frames = oldest_first(state, shown)
-        names = [n for n, x in frames.items() if not np.isfinite(x[-1]).all()]
+        names = nonfinite_arrays(state, shown)
         path = self._save(f"{step}.npz", env_ids=shown, **frames)
         last = " Further ones are only counted (Env/nonfinite)." if self._reports == MAX_REPORTS else ""
         log.warning(
             f"{len(ids)} environment(s) became non-finite at control step {step} "
-            f"(environments {', '.join(map(str, shown))}; {', '.join(names) or 'body arrays'}) and were reset; "
+            f"(environments {', '.join(map(str, shown))}; {', '.join(names)}) and were reset; "
             f"their last {len(frames['targets'])} states are in {path}.{last}"
         )
 
     def learner(
-        self, losses: Mapping[str, float], state: Any, batch: Mapping[str, Any], iteration: int
+        self,
+        losses: Mapping[str, float],
+        state: Any,
+        batch: Mapping[str, Any],
+        iteration: int,
+        terms: Sequence[str] = (),
     ) -> None:
         """Report a learner that is no longer finite.
 
@@ -52,6 +65,7 @@ class NonFiniteReporter:
           state: all that is learnt.
           batch: what it last learned from, name -> [N, ...] with the environments first.
           iteration: iterations completed.
+          terms: terms of the environments that gave numbers that are not finite, as `envs.nonfinite` names them.
 
         Raises:
           NonFiniteError: always; names what is not finite, and the report.
@@ -72,7 +86,7 @@ class NonFiniteReporter:
         numbers = [name for name, value in losses.items() if not np.isfinite(value)]
         raise NonFiniteError(
             f"the learner is not finite after iteration {iteration} (first: {', '.join([*leaves, *numbers][:3])}); "
-            f"what it learned from last is in {path}. {_remedy(numbers, arrays)}, and resume from the last checkpoint."
+            f"what it learned from last is in {path}. {_remedy(terms, numbers, arrays)}, and resume from the last checkpoint."
         )
 
     def simulator(self, share: float) -> None:
@@ -97,12 +111,17 @@ class NonFiniteReporter:
         return path
 
 
-def _remedy(numbers: list[str], batch: Mapping[str, np.ndarray]) -> str:
-    """What to do, given the non-finite `numbers` of a log line and the `batch` learned from."""
-    terms = sorted({name.split("/rew_")[1] for name in numbers if "/rew_" in name})
+def _remedy(terms: Sequence[str], numbers: list[str], batch: Mapping[str, np.ndarray]) -> str:
+    """What to do, given `terms` at fault, the non-finite `numbers` of a log line and the `batch` learned from."""
     if terms:
-        return f"Reward term {', '.join(terms)} was not finite: fix it"
+        return f"Not finite: {', '.join(terms[:MAX_TERMS])}: fix that term"
     valid = np.asarray(batch.get("valid", True), bool)
+    rewards = sorted({name.split("/rew_")[1] for name in numbers if "/rew_" in name})
+    if rewards:
+        odd = ~np.isfinite(batch.get("reward", np.zeros(valid.shape)))
+        rows = np.flatnonzero(odd.reshape(len(odd), -1).any(1)) if odd.ndim else []
+        where = f" (environments {', '.join(map(str, rows[:MAX_ENVS]))})" if len(rows) else ""
+        return f"Reward term {', '.join(rewards)}{where} was not finite: fix it"
     replayed = {"Loss/env_rewards", "Loss/buffer_rewards"} & set(numbers)
     for name in ("reward", "actor_obs", "critic_obs"):
         seen = batch.get(name, np.zeros(valid.shape))[valid]

@@ -96,8 +96,12 @@ def test_the_term_that_was_not_finite_is_blamed_before_the_learning_rate(tmp_pat
         return str(error.value)
 
     bad, valid = np.full((3, 4), np.nan, np.float32), np.ones((3, 4), bool)
+    with pytest.raises(NonFiniteError, match=r"Not finite: reward 'pose' \(environment 1\)"):
+        NonFiniteReporter(tmp_path).learner(
+            {"Loss/KL": np.nan}, {"w": jnp.zeros(1)}, batch_of(3), 2, ["reward 'pose' (environment 1)"]
+        )
     named = {"Episode/rew_pose": np.nan, "PerSecond/rew_pose": np.nan, "Loss/KL": np.nan}
-    assert "Reward term pose was not finite: fix it, and resume" in said(named, reward=bad, valid=valid)
+    assert "Reward term pose (environments 0, 1, 2) was not finite" in said(named, reward=bad, valid=valid)
     assert "Some 'reward' of a sound simulator state was not" in said({}, reward=bad, valid=valid)
     assert "Lower the learning rate" in said({"Loss/KL": np.nan}, reward=bad, valid=~valid)  # placeholders
 

@@ -218,7 +218,7 @@ def test_an_observation_that_is_not_finite_is_named_before_it_reaches_the_simula
         return state, {name: jnp.where(state.clock[:, None] == 6, jnp.nan, x) for name, x in obs.items()}
 
     setup.bridge.step = lambda physics, targets, offset=None: step(physics, refused(targets), offset)
-    with pytest.raises(nan_guard.NonFiniteError, match=r"environment\(s\) got actions .* observation term"):
+    with pytest.raises(nan_guard.NonFiniteError, match=r"got actions .*observation 'obs' of actor_obs"):
         go(replace(setup, env=setup.env._replace(observe=spoilt)), tmp_path)
 
 

@@ -1,0 +1,105 @@
+"""Which terms gave numbers that are not finite: what a report says once something is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bridges.protocol import Array
+from holosoma_jax.envs.env import EnvSpec, EnvState
+
+MAX_ENVS = 8
+"""Environments that are listed of one term"""
+OBSERVATION = "observation"
+"""How the entry of an observation begins"""
+_SINGULAR = {"commands": "command", "rewards": "reward", "terminations": "termination"}
+
+
+def traces(state: EnvState) -> dict[str, Any]:
+    """The part of an environment state that `culprits` looks at; a task without terms has none."""
+    kept = {"terms": getattr(state, "terms", {}), "reward_sums": getattr(state, "reward_sums", None)}
+    return jax.tree.map(lambda x: x if jnp.issubdtype(x.dtype, jnp.floating) else None, kept)
+
+
+def without_bad_action(state: EnvState) -> EnvState:
+    """`state` with the previous action where the newest is not finite, which is a consequence; for `Env.observe`."""
+    if not (hasattr(state, "action") and hasattr(state, "prev_action")):
+        return state
+    return state.replace(action=jnp.where(jnp.isfinite(state.action), state.action, state.prev_action))
+
+
+def culprits(
+    spec: EnvSpec,
+    traces: Mapping[str, Any],
+    batch: Mapping[str, Array],
+    now: Mapping[str, Array] | None = None,
+) -> list[str]:
+    """Terms with a value that is not finite, causes first.
+
+    A command is observed, observations give the action, and states of randomisation may hold actions, so commands
+    and curricula come first, then observations, rewards, and all other states.
+
+    Args:
+      spec: of the environment.
+      traces: `traces` of its state, of all environments.
+      batch: what was collected last: observation group -> [N, dim] or [N, T, dim], ``reward`` [N] or [N, T];
+        ``valid`` of its shape, where rewards of some rows say nothing. Observations may be normalised there.
+      now: observation group -> [E, dim], as the environment gives them now: where they are not finite either, they
+        say in which environments.
+
+    Returns:
+      One entry a term, such as ``observation 'base_lin_vel' of actor_obs (environments 3, 7)``.
+    """
+    return [f"{name} ({_listed(rows)})" for name, rows in _found(spec, traces, batch, now or {})]
+
+
+def _found(
+    spec: EnvSpec, traces: Mapping[str, Any], batch: Mapping[str, Array], now: Mapping[str, Array]
+) -> Iterator[tuple[str, np.ndarray | None]]:
+    """Term, and the rows [n] at fault; None: all of them."""
+    first = [kind for kind in ("commands", "curriculum") if kind in traces["terms"]]
+    for kind in first:
+        yield from _states(spec, kind, traces["terms"][kind])
+    for term in spec.layout:
+        last = term.start + term.dim * term.history_length
+        for source in (now, batch):
+            if term.group not in source:
+                continue
+            odd = _rows(np.asarray(source[term.group])[..., term.start : last])
+            if odd.any():
+                yield f"{OBSERVATION} '{term.name}' of {term.group}", np.flatnonzero(odd)
+                break
+    if traces["reward_sums"] is not None:
+        odd = ~np.isfinite(np.asarray(traces["reward_sums"]))
+        for name, column in zip(spec.reward_names, odd.T, strict=True):
+            if column.any():
+                yield f"reward '{name}'", np.flatnonzero(column)
+    for kind, terms in traces["terms"].items():
+        if kind not in first:
+            yield from _states(spec, kind, terms)
+
+
+def _states(spec: EnvSpec, kind: str, terms: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray | None]]:
+    """Terms of a kind whose state is not finite."""
+    for name, leaves in terms.items():
+        odd = [x for x in map(np.asarray, jax.tree.leaves(leaves)) if not np.isfinite(x).all()]
+        per_env = [x for x in odd if x.ndim and len(x) % spec.num_envs == 0]
+        if odd:
+            rows = np.flatnonzero(_rows(per_env[0])) if per_env else None
+            yield f"{_SINGULAR.get(kind, kind)} '{name}'", rows
+
+
+def _rows(array: np.ndarray) -> np.ndarray:
+    """[N] bool: rows of `array` [N, ...] that hold a number that is not finite."""
+    return np.asarray(~np.isfinite(array).reshape(len(array), -1).all(1))
+
+
+def _listed(rows: np.ndarray | None) -> str:
+    if rows is None:
+        return "all environments"
+    more = f" and {len(rows) - MAX_ENVS} more" if len(rows) > MAX_ENVS else ""
+    return f"environment{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:MAX_ENVS]))}{more}"
