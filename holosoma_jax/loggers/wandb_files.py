@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 SCHEME = "wandb://"
 FORM = "wandb://ENTITY/PROJECT/RUN/FILE"
 TIMEOUT_S = 20
+_LONGEST = 250
+"""bytes of a part of an address; file systems take 255 in a name"""
 _CHECKPOINT = re.compile(r"checkpoints/(0|[1-9][0-9]{0,18})(\.tar)?")
 
 
@@ -59,6 +61,8 @@ def parse(uri: str) -> Address:
     parts = [part for part in uri.removeprefix(SCHEME).split("/") if part]
     if len(parts) > 2 and parts[2] == "runs":
         del parts[2]
+    if any(len(os.fsencode(part)) > _LONGEST or "\0" in part for part in parts):
+        raise ConfigError(f"{uri}: wanted {FORM}, each part at most {_LONGEST} letters.")
     if len(parts) < 3 or {".", ".."} & set(parts):
         raise ConfigError(f"{uri}: wanted {FORM}; FILE is one of the run's, such as checkpoints/300.tar.")
     return Address(*parts[:3], file="/".join(parts[3:]))

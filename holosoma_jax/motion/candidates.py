@@ -59,6 +59,10 @@ def joint_maps(raw: Raw, skeleton: Skeleton) -> tuple[dict[str, dict[str, int]],
     """Joint order -> (the robot's joint -> column), and what has to be said about missing ones."""
     robot, width = skeleton.robot, raw.joint_pos.shape[1]
     if raw.joint_names is not None:
+        if len(raw.joint_names) != width:
+            raise ConfigError(
+                f"{raw.file}: names {len(raw.joint_names)} joints, but has {width} joint columns."
+            )
         places = {normalised(n): i for i, n in enumerate(raw.joint_names)}
         columns = {n: places[normalised(n)] for n in robot.joint_names if normalised(n) in places}
         missing = [n for n in robot.joint_names if n not in columns]

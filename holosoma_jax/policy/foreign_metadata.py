@@ -74,6 +74,10 @@ def decode(raw: Mapping[str, str]) -> dict[str, Any]:
     """
     decoded = {}
     for key, text in raw.items():
+        if not isinstance(key, str) or not isinstance(
+            text, str
+        ):  # protobuf's bytes, where they are not UTF-8
+            raise ValueError(f"metadata {key!r:.40} is not UTF-8 text: the file is damaged.")
         try:
             decoded[key] = _value(text)
         except ValueError as error:
@@ -163,7 +167,8 @@ def _layout(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
       ValueError: there are not as many scales as names.
     """
     names = [str(name) for name in meta["observation_names"]]
-    motion = "motion" in (meta.get("command_names") or ())
+    commands = meta.get("command_names")
+    motion = isinstance(commands, (str, list, tuple)) and "motion" in commands
     names = ["motion_command" if motion and name == "command" else name for name in names]
     scales, history = meta.get("observation_scales"), meta.get("observation_history")
     lengths = meta.get("observation_history_lengths")  # BeyondMimic's, one for each name

@@ -208,7 +208,7 @@ def check_metadata(
     names = meta.get("dof_names")
     joints = action_dim
     if names is not None:
-        if not _is_list_of(names, str) or not names:
+        if not _is_list_of(names, str) or not all(names) or not names:
             problems.append(f"'dof_names' is {_shown(names)}, wanted a list of joint names")
         else:
             repeated = [name for i, name in enumerate(names) if name in names[:i]]
@@ -287,6 +287,8 @@ def _check_layout(layout: Any, obs_dim: int | None) -> list[str]:
         missing = [key for key in ("name", "dim", "history_length") if key not in term]
         if missing:
             return [f"'observation_layout[{i}]' lacks '{missing[0]}'"]
+        if not isinstance(term["name"], str) or not term["name"]:
+            return [f"'observation_layout[{i}].name' is {_shown(term['name'])}, wanted text"]
         frame, history = term["dim"], term["history_length"]
         if not (isinstance(frame, int) and isinstance(history, int) and frame > 0 and history > 0):
             return [f"'observation_layout[{i}]': dim {frame}, history_length {history}, wanted integers > 0"]

@@ -98,6 +98,8 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise PolicyFileError(f"{path}: no such file.")
     if path.is_dir():
         raise PolicyFileError(f"{path}: is a folder, wanted an .onnx file in it.")
+    if not path.is_file():  # a pipe or a device may have no end
+        raise PolicyFileError(f"{path}: is no regular file, wanted an .onnx file.")
     try:
         model = onnx.load_model_from_string(path.read_bytes())
     except DecodeError:
@@ -138,7 +140,8 @@ def _input_size(path: Path, model: onnx.ModelProto) -> int:
     if len(shape) != 2 or not isinstance(shape[1], int) or not (isinstance(shape[0], str) or shape[0] == 1):
         raise PolicyFileError(f"{path}: input '{inputs[0].name}' is {shape}, wanted [1, n] or [batch, n].")
     if tensor.elem_type != onnx.TensorProto.FLOAT:
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        names = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
+        kind = names.get(tensor.elem_type, f"of unknown type {tensor.elem_type}")
         raise PolicyFileError(f"{path}: input '{inputs[0].name}' is {kind}, wanted float (32 bit).")
     return shape[1]
 

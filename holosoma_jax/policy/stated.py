@@ -21,6 +21,8 @@ from holosoma_jax.robots import joint_order
 DEPLOY = "deploy.yaml"
 _ALL = (None, [None, None, None])  # slice(None), too
 _FREE = 10.0  # rad: a limit of the joint target beyond this one limits nothing
+LARGEST = 1_000_000
+"""bytes of a YAML file"""
 
 
 class _Loader(yaml.SafeLoader):
@@ -61,8 +63,10 @@ def gather(path: Path, args: PolicyArgs | None = None, asset: str | None = None)
 
 def _read(file: Path, asset: str | None) -> dict[str, Any]:
     try:
+        if file.stat().st_size > LARGEST:
+            raise ValueError(f"it holds {file.stat().st_size / 1e6:.0f} MB")
         content = yaml.load(file.read_text(), _Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except Exception as error:  # an explicit tag (!!bool maybe) or deep brackets may fail in any way
         raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, Mapping):
         raise ConfigError(f"{file}: got {type(content).__name__}, wanted lines like `kp: 40.0`.")
@@ -147,7 +151,9 @@ def _unitree(content: Mapping[str, Any], file: Path, asset: str | None) -> dict[
         ranges = ((content.get("commands") or {}).get("base_velocity") or {}).get("ranges") or {}
         axes = {"lin_vel_x": "lin_vel_x", "lin_vel_y": "lin_vel_y", "ang_vel_z": "ang_vel_yaw"}
         stated = {ours: list(ranges[theirs]) for theirs, ours in axes.items() if ranges.get(theirs)}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except ConfigError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ConfigError(
             f"{file}: not a deploy.yaml of unitree_rl_lab: {type(error).__name__} {error}."
         ) from None

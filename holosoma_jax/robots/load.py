@@ -129,7 +129,9 @@ def _read(path: Path) -> Mapping[str, Any]:
     """The record: all of `FIELDS`, and perhaps the optional ones (``model`` is docs/scripts/build_robot.py's)."""
     try:
         record = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    except Exception as error:  # an explicit tag (!!bool maybe) or deep brackets may fail in any way
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(record, dict):
         raise ConfigError(f"{path}: expected a mapping of fields, got {type(record).__name__}.")
@@ -309,7 +311,9 @@ def _vector(path: Path, record: Mapping[str, Any], key: str, size: int) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= robot_model.LARGEST
+    )
 
 
 def _name(model: mujoco.MjModel, kind: mujoco.mjtObj, index: int) -> str:

@@ -18,6 +18,8 @@ import mujoco
 from holosoma_jax.config.errors import ConfigError
 
 SUFFIXES = (".xml", ".mjcf", ".urdf")
+LARGEST = 3.4028234663852886e38
+"""the largest float32"""
 UNLIMITED = math.pi
 """rad either side of zero: what soft limits and action bounds take for a hinge without a range"""
 MARKER_MASS = 0.005

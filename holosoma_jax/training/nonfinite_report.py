@@ -86,7 +86,8 @@ class NonFiniteReporter:
         numbers = [name for name, value in losses.items() if not np.isfinite(value)]
         raise NonFiniteError(
             f"the learner is not finite after iteration {iteration} (first: {', '.join([*leaves, *numbers][:3])}); "
-            f"what it learned from last is in {path}. {_remedy(terms, numbers, arrays)}, and resume from the last checkpoint."
+            f"what it learned from last is in {path}. {_remedy(terms, numbers, arrays)}, "
+            "and resume from the last checkpoint."
         )
 
     def simulator(self, share: float) -> None:

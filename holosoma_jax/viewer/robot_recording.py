@@ -54,6 +54,8 @@ def load(path: str, robot: str | None = None) -> RobotRecording:
 def _is_recording(path: Path) -> bool:
     """Whether the file is one of ``eval --record``; what is wrong with another, `motion.read` reports."""
     try:
+        if not path.is_file():  # a pipe or a device may have no end
+            return False
         with zipfile.ZipFile(path) as file:
             return f"{METADATA}.npy" in file.namelist()
     except (OSError, zipfile.BadZipFile):

@@ -49,7 +49,16 @@ def test_the_parts_of_an_address():
 
 @pytest.mark.parametrize(
     "uri",
-    ["wandb://", "wandb://me/walks", "wandb://me/walks/run/../../x", "wandb://me/./walks/run", f"{RUN}/./x"],
+    [
+        "wandb://",
+        "wandb://me/walks",
+        "wandb://me/walks/run/../../x",
+        "wandb://me/./walks/run",
+        f"{RUN}/./x",
+        f"wandb://{'a' * 300}/walks/run",
+        f"{RUN}/{'é' * 200}",
+        f"{RUN}/a\0b",
+    ],
 )
 def test_an_address_that_lacks_a_part(uri: str):
     with pytest.raises(ConfigError, match="wanted wandb://ENTITY/PROJECT/RUN/FILE"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion import Clip, Skeleton, read
+from holosoma_jax.viewer import robot_recording
 from tests.support import motion_files
 
 Arrays = dict[str, np.ndarray]
@@ -167,3 +170,56 @@ def refusal(path: Path) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
+
+
+def test_a_file_that_unpacks_to_many_times_its_size(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "bomb.npz", joint_pos=np.zeros((1_000_000, 36)))
+    assert re.search(r"bomb\.npz: would unpack to 288 MB", refusal(tmp_path / "bomb.npz"))
+    (tmp_path / "bomb.pkl").write_bytes(gzip.compress(bytes(100_000_000), 1))
+    assert re.search(
+        r"bomb\.pkl: .* grows from \d+ bytes to more than 52428800", refusal(tmp_path / "bomb.pkl")
+    )
+
+
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
+def test_a_pipe_or_a_device_is_no_clip(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "pipe":
+        os.mkfifo(path)
+    for load in (read, robot_recording.load):
+        with pytest.raises(ConfigError, match="no regular file"):
+            load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("write", "spoil", "said"),
+    [
+        ("isaac_amp", drop("body_names"), "lacks 'body_names'"),
+        (
+            "loco_mujoco_old",
+            put("q_pelvis_tilt", np.zeros(7)),
+            r"q_pelvis_tilt has shape \[7\], expected \[200\]",
+        ),
+        (
+            "loco_mujoco_new",
+            put("joint_names", np.array(["root", "left_knee_joint"])),
+            "names 2 joints, but has 29",
+        ),
+        (
+            "omni_retarget",
+            put("joint_names", np.array([f"j{i}" for i in range(30)])),
+            "names 30 joints|are of no robot",
+        ),
+        ("isaac_amp", put("dof_names", np.array([b"\xff", b"a"])), r"dof_positions"),
+    ],
+)
+def test_names_and_columns_of_other_formats(
+    write: str, spoil: Callable[[Arrays], object], said: str, tmp_path: Path, walk: Clip, g1: Skeleton
+) -> None:
+    path = getattr(motion_files, write)(tmp_path / "clip.npz", walk, g1)
+    with np.load(path) as file:
+        arrays = {key: np.array(file[key]) for key in file.files}
+    spoil(arrays)
+    np.savez(path, **arrays)
+    with pytest.raises(ConfigError, match=said):
+        read(path, g1)

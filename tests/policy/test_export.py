@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,11 @@ def changed(source: Path, target: Path, **metadata: str | None) -> Path:
     return target
 
 
+def layout(terms: Sequence[tuple[str, int]]) -> str:
+    """Metadata that lists these terms."""
+    return json.dumps([{"name": name, "dim": dim, "history_length": 1} for name, dim in terms])
+
+
 @pytest.mark.parametrize(
     ("metadata", "expected"),
     [
@@ -148,6 +154,8 @@ def changed(source: Path, target: Path, **metadata: str | None) -> Path:
         ({"action_scale": "0.5"}, "0.25 rad per unit of action"),
         ({"control_dt": "0.01"}, "it acts every 0.02 s"),
         ({"observation_layout": '[{"name": "actions", "dim": 29, "history_length": 1}]'}, "other terms"),
+        ({"observation_layout": layout(deployment.TERMS[::-1])}, "another order"),
+        ({"observation_layout": layout((*deployment.TERMS, deployment.TERMS[0]))}, "another order"),
     ],
 )
 def test_what_the_deployment_program_would_not_take(

@@ -324,11 +324,17 @@ def test_flags_state_what_a_file_of_isaac_lab_leaves_out(picking: Write) -> None
         ({"joint_order": "mjcf", "kp": -1.0}, "'kp' has the entry -1.0"),
         ({"joint_order": "mjcf", "control_dt": 0.013}, "0.013 s"),
         ({"joint_ids_map": [0, 1]}, "deploy.yaml"),
+        ({"joint_ids_map": [float("inf")]}, "deploy.yaml"),
+        ("kp: !!bool maybe", "cannot be read"),
+        ("kp: !!int x", "cannot be read"),
+        ("[" * 5000, "cannot be read"),
+        ("#" * 2_000_000, "2 MB"),
     ],
 )
 def test_what_is_wrong_beside_a_file_is_one_line(picking: Write, content: Any, expected: str) -> None:
     file = picking(29, list(range(29)))
-    file.with_suffix(".yaml").write_text(yaml.safe_dump(content))
+    text = content if isinstance(content, str) else yaml.safe_dump(content)
+    file.with_suffix(".yaml").write_text(text)
     with pytest.raises(ConfigError) as caught:
         policies.find(str(file))
     assert expected in str(caught.value) and "\n" not in str(caught.value)

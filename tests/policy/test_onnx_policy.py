@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -239,3 +240,44 @@ def test_every_metadata_value_is_decoded(tmp_path: Path):
     policy = onnx_policy.load(_save(tmp_path, files.shipped_metadata() | extra))
     assert {key: policy.metadata[key] for key in extra} == extra
     assert json.dumps(dict(policy.metadata))
+
+
+def test_damage_that_only_text_or_types_show(tmp_path: Path):
+    def refused(change, meta=None) -> str:
+        path = _save(tmp_path, meta or files.shipped_metadata())
+        model = onnx.load(str(path))
+        change(model)
+        path.write_bytes(model.SerializeToString())
+        with pytest.raises(PolicyFileError) as caught:
+            onnx_policy.load(path)
+        assert str(caught.value).isprintable()
+        return str(caught.value)
+
+    def of_type(number: int):
+        return lambda model: setattr(model.graph.input[0].type.tensor_type, "elem_type", number)
+
+    assert "unknown type 29" in refused(of_type(29))
+    names = ["", *files.joint_names()[1:]]
+    assert "'dof_names'" in refused(lambda model: None, files.shipped_metadata() | {"dof_names": names})
+    assert "name' is 3" in refused(
+        lambda model: None, files.shipped_metadata() | {"observation_layout": [_term(name=3)]}
+    )
+
+
+def test_bytes_that_are_no_text_in_the_metadata(tmp_path: Path):
+    path = _save(tmp_path, files.shipped_metadata())
+    path.write_bytes(path.read_bytes().replace(b'joint_1"', b'joint_\xff"'))
+    with pytest.raises(PolicyFileError, match="not UTF-8"):
+        onnx_policy.load(path)
+
+
+def test_commands_that_are_no_list_matter_to_nobody(tmp_path: Path):
+    meta = files.shipped_metadata() | {"observation_names": ["joint_pos"], "command_names": 3}
+    with pytest.raises(PolicyFileError, match="'observation_layout' adds up to"):
+        onnx_policy.load(_save(tmp_path, meta))
+
+
+def test_a_pipe_is_no_policy(tmp_path: Path):
+    os.mkfifo(tmp_path / "p.onnx")
+    with pytest.raises(PolicyFileError, match="no regular file"):
+        onnx_policy.load(tmp_path / "p.onnx")

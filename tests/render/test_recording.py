@@ -37,6 +37,9 @@ def state(g1, t: int) -> SimState:
 
     def of(name: str) -> np.ndarray:
         tail = (shapes[name],) if name in shapes else (bodies, 4 if name == "body_quat" else 3)
+        if name.endswith("_quat"):  # a turn about x by that many radians
+            half = np.stack([np.cos(value / 2), np.sin(value / 2), 0 * value, 0 * value], -1)
+            return np.broadcast_to(half.reshape(ENVS, *[1] * (len(tail) - 1), 4), (ENVS, *tail))
         return np.broadcast_to(value.reshape(-1, *[1] * len(tail)), (ENVS, *tail))
 
     return SimState(**{name: of(name) for name in SimState._fields})
@@ -95,6 +98,11 @@ def test_reading_gives_states_and_trajectories(file: Path, g1):
     assert part.command is not None and part.command.shape == (2, 3)
 
 
+def document(**changes: Any) -> np.ndarray:
+    """The metadata of a recording of one joint and one body."""
+    return np.array(json.dumps({"joint_names": ["a"], "body_names": ["b"], "dt": 0.02} | changes))
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -106,8 +114,20 @@ def test_reading_gives_states_and_trajectories(file: Path, g1):
         ({"root_pos": np.zeros((0, 3))}, "root_pos is float64 of shape"),
         ({"root_pos": np.float64(1.0)}, "root_pos is float64 of shape"),
         ({"root_quat": None}, "lacks 'root_quat'"),
-        ({METADATA: np.array('{"joint_names": [], "body_names": [], "dt": 0}')}, "dt is 0"),
-        ({METADATA: np.array('{"joint_names": [], "body_names": [], "dt": NaN}')}, "dt is nan"),
+        ({"joint_pos": np.full((STEPS, 29), np.inf)}, "joint_pos, frame 0, entry \\[0\\] is inf"),
+        ({"root_quat": np.zeros((STEPS, 4))}, "root_quat, frame 0: .* length 0"),
+        ({"ghost_root_pos": np.zeros((STEPS, 3))}, "lacks 'ghost_root_quat'"),
+        ({METADATA: document(dt=0)}, "dt is 0"),
+        ({METADATA: document(dt=float("nan"))}, "dt is nan"),
+        ({METADATA: document(dt=1e-320)}, "dt is 1e-320"),
+        ({METADATA: document(dt=True)}, "dt is True"),
+        ({METADATA: document(dt="0.02")}, "dt is '0.02'"),
+        ({METADATA: document(joint_names="knee")}, "joint_names is 'knee'"),
+        ({METADATA: document(joint_names=["a", "a"])}, "joint_names names 'a' twice"),
+        ({METADATA: document(body_names=[])}, "body_names is empty"),
+        ({METADATA: document(robot=["g1"])}, "joint_pos is|robot is"),
+        ({METADATA: np.array("[" * 100_000)}, "not JSON"),
+        ({METADATA: np.array("3")}, "holds 3"),
     ],
 )
 def test_a_recording_that_is_wrong(file: Path, tmp_path: Path, changes: dict[str, Any], expected: str):
@@ -136,5 +156,5 @@ def test_what_is_no_recording(tmp_path: Path):
     with pytest.raises(ConfigError, match="has no _metadata_json"):
         read(tmp_path / "clip.npz")
     np.savez(tmp_path / "y.npz", **{METADATA: np.array("{}")})
-    with pytest.raises(ConfigError, match="lacks what a recording states"):
+    with pytest.raises(ConfigError, match="joint_names is None"):
         read(tmp_path / "y.npz")

@@ -86,6 +86,8 @@ BAD_RECORDS: list[tuple[str, Edit, tuple[str, ...]]] = [
         lambda r: r.update(init_quat=[0, 0, 0, 0]),
         ("init_quat", "length 1", "[0.0, 0.0, 0.0, 0.0]"),
     ),
+    ("beyond float32", lambda r: knee(r).update(kp=10**400), ("left_knee_joint.kp", "number")),
+    ("beyond float32 by little", lambda r: r.update(action_scale=1e39), ("action_scale", "above 0")),
     ("no scale", lambda r: r.update(action_scale=0), ("action_scale", "above 0")),
     ("joints as list", lambda r: r.update(joints=[1]), ("joints", "mapping")),
 ]

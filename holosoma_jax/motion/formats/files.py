@@ -30,6 +30,10 @@ def parse(path: Path) -> list[Raw]:
     if path.is_dir():
         return tables.sonic(path)
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{file}: is no regular file; expected a clip in one.")
+        if path.stat().st_size > unpickle.MAX_BYTES:
+            raise ConfigError(f"{file}: holds {path.stat().st_size / 1e9:.1f} GB; expected a clip.")
         data = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file.") from None
@@ -54,6 +58,14 @@ def _npz(file: str, data: bytes) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.namelist()
+            size, limit = (
+                sum(item.file_size for item in archive.infolist()),
+                unpickle.unpacked_limit(len(data)),
+            )
+            if size > limit:
+                raise ConfigError(
+                    f"{file}: would unpack to {size / 1e6:.0f} MB, at most {limit / 1e6:.0f} are read."
+                )
             if any(name.endswith("data.pkl") for name in members):
                 raise ConfigError(
                     f"{file}: is a PyTorch file (ProtoMotions .motion or .pt), whose pickle may run code. "

@@ -60,8 +60,8 @@ def loco_mujoco_old(fields: Fields, name: str) -> Raw:
 
     loco-mujoco's G1 counts the height from where its model's pelvis is at zero, `ZERO_HEIGHT`.
     """
-    root = {k: fields.array(f"q_pelvis_{k}", None) for k in ("tx", "tz", "ty", "tilt", "list", "rotation")}
-    frames = len(root["tx"])
+    frames = len(fields.array("q_pelvis_tx", None))
+    root = {k: fields.array(f"q_pelvis_{k}", frames) for k in ("tx", "tz", "ty", "tilt", "list", "rotation")}
     height, notes = root["ty"], ()
     if np.median(height) < 0.5 * ZERO_HEIGHT:
         height, notes = (

@@ -106,10 +106,15 @@ class Fields:
         Raises:
           ConfigError: it is no list of text, or names one thing twice.
         """
-        values = np.asarray(self.values[key])
+        if key not in self:
+            raise ConfigError(f"{self.file}: lacks '{key}'.{nearest(key, map(str, self.values))}")
+        try:
+            values = np.asarray(self.values[key])
+        except ValueError:  # lists of different lengths
+            values = np.zeros((0, 0))
         if values.ndim != 1 or values.dtype.kind not in "US":
             raise ConfigError(f"{self.file}: {key}: expected a list of names, got {_described(values)}.")
-        names = tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist())
+        names = tuple(v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values.tolist())
         if twice := next((n for n in names if names.count(n) > 1), None):
             raise ConfigError(f"{self.file}: {key}: names '{twice}' twice.")
         return names

@@ -24,6 +24,8 @@ MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "xz", b"]\x00\x00": "l
 """First bytes -> how joblib has compressed the file."""
 MAX_BYTES = 4 << 30
 """limit of what a compressed file may grow to"""
+MAX_RATIO, FREE_BYTES = 100, 50 << 20
+"""... and of how many times its size that may be, above so many bytes; joint angles shrink to a half or a third"""
 
 
 _NDARRAY = "numpy.ndarray"
@@ -51,6 +53,11 @@ def loads(data: bytes) -> Any:
         raise Refused(f"it is damaged or cut short ({type(error).__name__})") from None
 
 
+def unpacked_limit(packed: int) -> int:
+    """Bytes that a compressed file of `packed` bytes may grow to."""
+    return min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * packed))
+
+
 def _plain(value: Any) -> Any:
     """`value` with arrays in place of what stands for them."""
     if isinstance(value, _Array):
@@ -66,22 +73,24 @@ def _plain(value: Any) -> Any:
 
 def _decompressed(data: bytes) -> bytes:
     kind = next((name for magic, name in MAGIC.items() if data.startswith(magic)), None)
+    limit, out = unpacked_limit(len(data)), None
     try:
         if kind == "gzip":
-            return gzip.GzipFile(fileobj=io.BytesIO(data)).read(MAX_BYTES)
+            out = gzip.GzipFile(fileobj=io.BytesIO(data)).read(limit + 1)  # noqa: SIM115
         if kind == "bz2":
-            return bz2.BZ2File(io.BytesIO(data)).read(MAX_BYTES)
+            out = bz2.BZ2File(io.BytesIO(data)).read(limit + 1)
         if kind in ("xz", "lzma"):
-            return lzma.LZMAFile(io.BytesIO(data)).read(MAX_BYTES)
+            out = lzma.LZMAFile(io.BytesIO(data)).read(limit + 1)
         if kind == "zlib":
             stream = zlib.decompressobj()
-            out = stream.decompress(data, MAX_BYTES)
-            if not stream.eof:
+            out = stream.decompress(data, limit + 1)
+            if not stream.eof and len(out) <= limit:
                 raise Refused("its zlib compression is cut short")
-            return out
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise Refused(f"its {kind} compression is damaged ({error})") from None
-    return data
+    if out is not None and len(out) > limit:
+        raise Refused(f"it grows from {len(data)} bytes to more than {limit}")
+    return data if out is None else out
 
 
 class _Dtype:
