@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holosoma_jax import __version__
-from holosoma_jax.config.values import MAX_FLOAT
+from holosoma_jax.config.values import MAX_FLOAT, MIN_FLOAT
 from holosoma_jax.envs.env import EnvSpec
 from holosoma_jax.policy import observation_names
 from holosoma_jax.robots.robot import Robot
@@ -252,14 +252,14 @@ def strip_paths(value: Any) -> Any:
 
 def _check_per_joint(key: str, value: Any, joints: int | None) -> list[str]:
     if key == "action_scale" and _is_number(value):  # one scale for every joint
-        return [] if value > 0 else [f"'action_scale' is {value}, wanted > 0"]
+        return [] if value >= MIN_FLOAT else [f"'action_scale' is {value}, wanted > 0"]
     if not isinstance(value, list) or not all(_is_number(item) for item in value):
         return [f"'{key}' is {_shown(value)}, wanted one finite number per joint"]
     if joints is not None and len(value) != joints:
         return [f"'{key}' has {len(value)} entries, wanted {joints}, one per joint"]
-    if key in ("kp", "kd", "torque_limit") and min(value, default=1) <= 0:
+    if key in ("kp", "kd", "torque_limit") and min(value, default=1) < MIN_FLOAT:
         return [f"'{key}' has the entry {min(value)}, wanted > 0"]
-    if key == "action_scale" and min(value, default=1) <= 0:
+    if key == "action_scale" and min(value, default=1) < MIN_FLOAT:  # below, float32 holds 0
         return [f"'action_scale' has the entry {min(value)}, wanted > 0"]
     return []
 

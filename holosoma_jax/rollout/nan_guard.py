@@ -94,8 +94,8 @@ def nonfinite_leaves(tree: Any) -> list[str]:
 
 def nonfinite_arrays(state: History, rows: np.ndarray) -> list[str]:
     """The arrays of the newest simulator state that were not finite in any of the environments `rows`."""
-    odd = np.asarray(state.nonfinite)[rows].any(0).tolist()
-    return [name for name, is_odd in zip(SimState._fields, odd, strict=True) if is_odd]
+    odd = np.any(np.asarray(state.nonfinite)[rows], axis=0)
+    return [name for i, name in enumerate(SimState._fields) if odd[i]]
 
 
 def oldest_first(state: History, rows: np.ndarray) -> dict[str, np.ndarray]:

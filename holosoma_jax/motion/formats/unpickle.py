@@ -76,11 +76,11 @@ def _decompressed(data: bytes) -> bytes:
     limit, out = unpacked_limit(len(data)), None
     try:
         if kind == "gzip":
-            out = gzip.GzipFile(fileobj=io.BytesIO(data)).read(limit + 1)  # noqa: SIM115
+            out = gzip.GzipFile(fileobj=io.BytesIO(data)).read(limit + 1)
         if kind == "bz2":
             out = bz2.BZ2File(io.BytesIO(data)).read(limit + 1)
         if kind in ("xz", "lzma"):
-            out = lzma.LZMAFile(io.BytesIO(data)).read(limit + 1)
+            out = lzma.LZMAFile(io.BytesIO(data)).read(limit + 1)  # noqa: SIM115
         if kind == "zlib":
             stream = zlib.decompressobj()
             out = stream.decompress(data, limit + 1)
