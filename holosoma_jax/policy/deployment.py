@@ -105,21 +105,21 @@ def _observed(
     layout, found = meta.get("observation_layout"), list[str]()
     if layout is None:
         return found
-    terms = tuple((term["name"], term["dim"]) for term in layout)
+    terms = tuple((term.get("name"), term.get("dim")) for term in layout)
     if terms != wanted_terms:
-        odd = sorted(set(terms) ^ set(wanted_terms))
+        odd = sorted(set(terms) ^ set(wanted_terms), key=str)
         found.append(
             f"it observes other terms than this policy; they differ in {odd[0][0]} ({odd[0][1]} entries)"
             if odd
             else f"it observes the terms in another order; wanted {', '.join(name for name, _ in wanted_terms)}"
         )
     for term in layout if scales is not None else ():
-        wanted = (scales or {}).get(term["name"], 1.0)
+        wanted = (scales or {}).get(term.get("name"), 1.0)
         if not np.isclose(term.get("scale", wanted), wanted):
             found.append(
-                f"it multiplies '{term['name']}' by {wanted}; this policy was trained with {term['scale']}"
+                f"it multiplies '{term.get('name')}' by {wanted}; this policy was trained with {term['scale']}"
             )
-    frames = {term["history_length"] for term in layout}
+    frames = {term.get("history_length", 1) for term in layout}
     if frames != {1}:
         found.append(f"its observation history has to be set to {max(frames)} frames there, too")
         if any(term.get("history_fill") == "first" for term in layout):

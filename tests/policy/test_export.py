@@ -154,6 +154,7 @@ def layout(terms: Sequence[tuple[str, int]]) -> str:
         ({"action_scale": "0.5"}, "0.25 rad per unit of action"),
         ({"control_dt": "0.01"}, "it acts every 0.02 s"),
         ({"observation_layout": '[{"name": "actions", "dim": 29, "history_length": 1}]'}, "other terms"),
+        ({"observation_layout": '[{"name": "actions"}]'}, "other terms"),
         ({"observation_layout": layout(deployment.TERMS[::-1])}, "another order"),
         ({"observation_layout": layout((*deployment.TERMS, deployment.TERMS[0]))}, "another order"),
     ],
