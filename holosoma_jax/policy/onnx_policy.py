@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 _PROBE_ROWS = 7
+_WIDEST = 1_000_000  # entries of an observation
 _REBATCH_TOLERANCE = 1e-5
 
 log = logging.getLogger(__name__)
@@ -139,6 +140,8 @@ def _input_size(path: Path, model: onnx.ModelProto) -> int:
     shape = [d.dim_value if d.HasField("dim_value") else (d.dim_param or "?") for d in tensor.shape.dim]
     if len(shape) != 2 or not isinstance(shape[1], int) or not (isinstance(shape[0], str) or shape[0] == 1):
         raise PolicyFileError(f"{path}: input '{inputs[0].name}' is {shape}, wanted [1, n] or [batch, n].")
+    if not 1 <= shape[1] <= _WIDEST:
+        raise PolicyFileError(f"{path}: input '{inputs[0].name}' is {shape}, wanted 1 to {_WIDEST} entries.")
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         names = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
         kind = names.get(tensor.elem_type, f"of unknown type {tensor.elem_type}")

@@ -257,6 +257,12 @@ def test_damage_that_only_text_or_types_show(tmp_path: Path):
         return lambda model: setattr(model.graph.input[0].type.tensor_type, "elem_type", number)
 
     assert "unknown type 29" in refused(of_type(29))
+
+    def of_size(size: int):
+        return lambda model: setattr(model.graph.input[0].type.tensor_type.shape.dim[1], "dim_value", size)
+
+    for size in (-1, 0, 10**9):
+        assert "wanted" in refused(of_size(size))
     names = ["", *files.joint_names()[1:]]
     assert "'dof_names'" in refused(lambda model: None, files.shipped_metadata() | {"dof_names": names})
     assert "name' is 3" in refused(
