@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from holosoma_jax import runtime
-from holosoma_jax.config import flags
+from holosoma_jax.config.command_line import flags
 from holosoma_jax.config.schema.commands import DoctorArgs
 
 PROG = "python -m holosoma_jax.doctor"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holosoma_jax import runtime
-from holosoma_jax.config import compose, own_files, tokens
+from holosoma_jax.config import compose, own_files
+from holosoma_jax.config.command_line import tokens
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.config.trust import Saved

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from holosoma_jax import runtime
-from holosoma_jax.config import flags
+from holosoma_jax.config.command_line import flags
 from holosoma_jax.config.schema.commands import ExportArgs
 
 PROG = "python -m holosoma_jax.export"

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from holosoma_jax import runtime
-from holosoma_jax.config import compose, flags
+from holosoma_jax.config import compose
+from holosoma_jax.config.command_line import flags
+from holosoma_jax.config.command_line.tokens import wants_help
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.commands import ReplayArgs
-from holosoma_jax.config.tokens import wants_help
 
 PROG = "python -m holosoma_jax.replay"
 ABOUT = (

@@ -16,7 +16,8 @@ import sys
 from collections.abc import Sequence
 
 from holosoma_jax import runtime
-from holosoma_jax.config import compose, tokens
+from holosoma_jax.config import compose
+from holosoma_jax.config.command_line import tokens
 from holosoma_jax.config.schema import Config
 from holosoma_jax.config.trust import Saved
 from holosoma_jax.parallel import distributed, launch

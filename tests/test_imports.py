@@ -59,7 +59,7 @@ SIMULATORS = frozenset({"mujoco_warp", "warp", "torch", "isaacgym", "isaacsim", 
 """Vendor packages; design: the bridges are the only place that imports them."""
 OPTIONAL = SIMULATORS | {"wandb", "tensorboardX"}
 """Packages of extras: imported inside functions, so that their absence costs only their feature."""
-POLICY_RUNTIMES = {("holosoma_jax.policy.torchscript", "torch")}
+POLICY_RUNTIMES = {("holosoma_jax.policy.foreign.torchscript", "torch")}
 """Module, package: what runs a policy file is no simulator."""
 PHYSICS_FREE = ("holosoma_jax.learn", "holosoma_jax.envs", "holosoma_jax.config")
 """Pure functions, which no simulator may enter at all."""
@@ -160,7 +160,7 @@ def test_module_keeps_the_rules(module: str, path: Path) -> None:
         ("holosoma_jax.rollout.metrics", "from holosoma_jax.runs import checkpoint"),
         ("holosoma_jax.training.loop", "import torch"),
         ("holosoma_jax.loggers.sinks", "import wandb"),
-        ("holosoma_jax.config.validate", "from holosoma_jax.envs.terms import registry"),
+        ("holosoma_jax.config.validation.validate", "from holosoma_jax.envs.terms import registry"),
     ],
 )
 def test_rules_catch(module: str, source: str) -> None:
@@ -182,7 +182,10 @@ def test_rules_catch(module: str, source: str) -> None:
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import wandb",
         ),
         ("bridges.mjwarp", "import warp"),
-        ("holosoma_jax.config.validate", "def f():\n    from holosoma_jax.envs.terms import registry"),
+        (
+            "holosoma_jax.config.validation.validate",
+            "def f():\n    from holosoma_jax.envs.terms import registry",
+        ),
     ],
 )
 def test_rules_allow(module: str, source: str) -> None:

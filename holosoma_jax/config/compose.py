@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast, overload
 
-from holosoma_jax.config import checks, files, keys, layers, overrides, own_files, trust, validate
+from holosoma_jax.config import files, keys, layers, own_files, trust
+from holosoma_jax.config.command_line import overrides
+from holosoma_jax.config.command_line.tokens import Tokens, parse, wants_help
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.keys import Source
 from holosoma_jax.config.layers import Base
 from holosoma_jax.config.schema import Config
-from holosoma_jax.config.tokens import Tokens, parse, wants_help
 from holosoma_jax.config.trust import Saved
+from holosoma_jax.config.validation import checks, validate
 from holosoma_jax.config.yaml12 import dump
 
 Extra = TypeVar("Extra")
@@ -147,7 +149,7 @@ def parse_or_exit(
 
 def _help(argv: Sequence[str], prog: str, description: str, extra: Any, base: Any) -> NoReturn:
     """Print the page, with the values of the preset that `argv` chooses, as far as it is right."""
-    from holosoma_jax.config import help as page
+    from holosoma_jax.config.command_line import help as page
 
     config, args = Config(), None
     try:

@@ -12,12 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from holosoma_jax.config import files, holosoma, keys, overrides, own_files, trust, validate
+from holosoma_jax.config import files, holosoma, keys, own_files, trust
+from holosoma_jax.config.command_line import overrides
+from holosoma_jax.config.command_line.tokens import Choice, Tokens
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.keys import Source
 from holosoma_jax.config.schema import Config
-from holosoma_jax.config.tokens import Choice, Tokens
 from holosoma_jax.config.trust import Saved
+from holosoma_jax.config.validation import validate
 from holosoma_jax.config.yaml12 import show
 
 _LOG = logging.getLogger(__name__)

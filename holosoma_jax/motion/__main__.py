@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holosoma_jax import runtime
-from holosoma_jax.config import flags
+from holosoma_jax.config.command_line import flags
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.motion.clip import Clip
-from holosoma_jax.motion.flags import ConvertArgs, GenerateArgs, InspectArgs
+from holosoma_jax.motion.command_line.flags import ConvertArgs, GenerateArgs, InspectArgs
 
 PROG = "python -m holosoma_jax.motion"
 SUBCOMMANDS = {
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         record, about = SUBCOMMANDS[name]
         files, options = split(rest, record)
         args = flags.parse_or_exit(options, f"{PROG} {name} FILE ...", about, record)
-        from holosoma_jax.motion import command  # imports MuJoCo: not for --help
+        from holosoma_jax.motion.command_line import command  # imports MuJoCo: not for --help
 
         if isinstance(args, InspectArgs):
             return command.run_inspect(args, files, draw)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from holosoma_jax.motion import rotations
-from holosoma_jax.motion.candidates import Reading, orientation
 from holosoma_jax.motion.clip import Clip
 from holosoma_jax.motion.formats.raw import Raw
+from holosoma_jax.motion.readings.candidates import Reading, orientation
 
 
 def agreement(raw: Raw, reading: Reading, clip: Clip) -> dict[str, float]:

@@ -13,11 +13,11 @@ from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.motion import clip as clips
 from holosoma_jax.motion import library
 from holosoma_jax.motion.agreement import agreement
-from holosoma_jax.motion.candidates import normalised, orientation
 from holosoma_jax.motion.clip import Clip, Provenance
 from holosoma_jax.motion.formats import Raw, parse
 from holosoma_jax.motion.kinematics import Bodies, Skeleton
-from holosoma_jax.motion.recognition import Recognised, recognise
+from holosoma_jax.motion.readings.candidates import normalised, orientation
+from holosoma_jax.motion.readings.recognition import Recognised, recognise
 from holosoma_jax.robots.robot import Robot
 
 KNOWN_ROBOTS = ("g1", "t1", "k1")

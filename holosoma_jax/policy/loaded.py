@@ -12,7 +12,8 @@ import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import PolicyArgs
-from holosoma_jax.policy import foreign_metadata, onnx_metadata
+from holosoma_jax.policy import onnx_metadata
+from holosoma_jax.policy.foreign import metadata as foreign_metadata
 
 INPUT_NAME = "actor_obs"
 """holosoma's name of a policy's input, and of the observation group that it reads."""

@@ -19,7 +19,7 @@ import numpy as np
 from holosoma_jax import __version__
 from holosoma_jax.config.values import MAX_FLOAT, MIN_FLOAT
 from holosoma_jax.envs.env import EnvSpec
-from holosoma_jax.policy import observation_names
+from holosoma_jax.policy.foreign import observation_names
 from holosoma_jax.robots.robot import Robot
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ import numpy as np
 
 from holosoma_jax.motion.formats import policy_graph
 from holosoma_jax.motion.formats.policy_graph import TIME_STEP
-from holosoma_jax.policy import foreign_metadata, loaded, onnx_metadata
+from holosoma_jax.policy import loaded, onnx_metadata
+from holosoma_jax.policy.foreign import metadata as foreign_metadata
 from holosoma_jax.policy.loaded import INPUT_NAME, LoadedPolicy, PolicyFileError
 
 if TYPE_CHECKING:

@@ -23,8 +23,9 @@ from holosoma_jax.config.trust import Saved
 from holosoma_jax.envs.env import EnvSpec
 from holosoma_jax.experiment import Setup
 from holosoma_jax.loggers import wandb_files
-from holosoma_jax.policy import adapter, file_config, onnx_policy, stated, torchscript
-from holosoma_jax.policy.foreign_metadata import PER_JOINT
+from holosoma_jax.policy import onnx_policy
+from holosoma_jax.policy.foreign import adapter, file_config, stated, torchscript
+from holosoma_jax.policy.foreign.metadata import PER_JOINT
 from holosoma_jax.policy.loaded import LoadedPolicy
 from holosoma_jax.robots.robot import Robot
 from holosoma_jax.runs import checkpoint, open_run, run_dir

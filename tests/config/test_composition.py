@@ -127,9 +127,9 @@ def test_presets_are_found_in_a_checkout_and_in_an_installed_package(tmp_path):
     assert files.root(tmp_path / "holosoma_jax") == tmp_path / "holosoma_jax" / "configs"
     assert files.root() == REPOSITORY / "configs"
     script = (
-        "from holosoma_jax.config import compose, files, layers, validate\n"
+        "from holosoma_jax.config import compose, files, layers; from holosoma_jax.config.validation import validate\n"
         "from holosoma_jax.config.schema import Config\n"
-        "from holosoma_jax.config.tokens import parse\n"
+        "from holosoma_jax.config.command_line.tokens import parse\n"
         "config = validate.build(Config, *layers.compose(parse(['exp:g1-29dof']), None))\n"
         "print(files.root(), config.exp, config.training.num_envs)\n"
     )

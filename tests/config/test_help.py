@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from holosoma_jax.config import compose, files, help, keys
+from holosoma_jax.config import compose, files, keys
+from holosoma_jax.config.command_line import help
 from holosoma_jax.config.schema import Config, PpoConfig
 from holosoma_jax.config.schema import learner as learner_schema
 

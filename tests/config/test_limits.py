@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from holosoma_jax.config import compose, limits
+from holosoma_jax.config import compose
 from holosoma_jax.config.errors import LONGEST, ConfigError
+from holosoma_jax.config.validation import limits
 
 PPO, SAC = "exp:g1-29dof", "exp:g1-29dof-fast-sac"
 GROUND = "--terrain.terrain-term."

@@ -7,7 +7,7 @@ from functools import reduce
 import pytest
 
 from holosoma_jax.config import compose
-from holosoma_jax.config.tokens import parse
+from holosoma_jax.config.command_line.tokens import parse
 
 
 def at(config, dotted: str):

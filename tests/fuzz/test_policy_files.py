@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from holosoma_jax import robots
 from holosoma_jax.config import compose
-from holosoma_jax.policy import deployment, onnx_metadata, onnx_policy, policies, stated
+from holosoma_jax.policy import deployment, onnx_metadata, onnx_policy, policies
+from holosoma_jax.policy.foreign import stated
 from holosoma_jax.policy.loaded import LoadedPolicy, PolicyFileError
 from tests.support.fuzzing import TEXTS, damaged, fuzz, mutated, read_or_refused
 from tests.support.onnx_files import Graph

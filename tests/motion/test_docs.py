@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holosoma_jax.config import flags
+from holosoma_jax.config.command_line import flags
 from tests.support.motion_files import FORMATS
 
 PAGE = Path(__file__).parents[2] / "docs" / "motions.md"

@@ -10,7 +10,7 @@ import pytest
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion import Clip, Skeleton, read, read_all, rotations
 from holosoma_jax.motion.formats import parse
-from holosoma_jax.motion.recognition import recognise
+from holosoma_jax.motion.readings.recognition import recognise
 from tests.support import motion_files
 from tests.support.motion_files import FORMATS
 from tests.support.shared import shared_path

@@ -16,7 +16,8 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import PolicyArgs
 from holosoma_jax.envs.env import EnvSpec, ObservationTerm
-from holosoma_jax.policy import adapter, policies
+from holosoma_jax.policy import policies
+from holosoma_jax.policy.foreign import adapter
 from holosoma_jax.robots import joint_order
 from tests.support.onnx_files import Graph
 

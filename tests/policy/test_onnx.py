@@ -16,7 +16,7 @@ from holosoma_jax import __version__
 from holosoma_jax.envs.env import EnvSpec, ObservationTerm
 from holosoma_jax.policy import onnx as export
 from holosoma_jax.policy import onnx_policy
-from holosoma_jax.policy.foreign_metadata import decode
+from holosoma_jax.policy.foreign.metadata import decode
 from holosoma_jax.policy.loaded import PolicyFileError
 from holosoma_jax.policy.onnx import OnnxParityError, export_policy, parity_error, parity_observations
 from holosoma_jax.policy.onnx_metadata import check_metadata, encode, policy_metadata, strip_paths

@@ -13,7 +13,8 @@ import pytest
 from holosoma_jax import robots
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.policy import file_config, policies
+from holosoma_jax.policy import policies
+from holosoma_jax.policy.foreign import file_config
 from holosoma_jax.runs import checkpoint
 from holosoma_jax.runs.open_run import open_run, saved_config
 from tests.runs.test_robot_files import folder  # noqa: F401

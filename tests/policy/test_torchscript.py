@@ -13,7 +13,8 @@ from holosoma_jax import robots
 from holosoma_jax.config import extras
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import PolicyArgs
-from holosoma_jax.policy import policies, torchscript
+from holosoma_jax.policy import policies
+from holosoma_jax.policy.foreign import torchscript
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 

@@ -64,7 +64,9 @@ def test_trained_resumed_exactly_evaluated_and_exported(exp: str, tmp_path: Path
 def test_five_iterations_of_the_other_presets(exp: str, tmp_path: Path) -> None:
     """Every figure is finite, and the policy file, which is compared with JAX as it is written, is there."""
     small = ["--training.num-envs=8", "--algo.config.num-steps-per-env=8", "--logger.video.enabled=False"]
-    train(f"exp:{exp}", *small, "--algo.config.num-learning-iterations=5", f"--training.output-dir={tmp_path}")
+    train(
+        f"exp:{exp}", *small, "--algo.config.num-learning-iterations=5", f"--training.output-dir={tmp_path}"
+    )
     assert all(np.isfinite(v) for v in final(tmp_path).values() if v is not None)
     (run,) = (tmp_path / "WholeBodyTracking").iterdir()
     session = onnx_policy.make_session((run / "policies" / "latest.onnx").read_bytes())

@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from bridges.protocol import Ground
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.limits import CELLS
 from holosoma_jax.config.schema import TerrainTermConfig
+from holosoma_jax.config.validation.limits import CELLS
 from holosoma_jax.envs.terrain import mesh_file
 
 PAIRS = 2_000_000

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holosoma_jax.config import holosoma, keys, values
+from holosoma_jax.config.command_line.tokens import Override, unexpected
 from holosoma_jax.config.errors import ConfigError, closest
 from holosoma_jax.config.files import GROUPS
 from holosoma_jax.config.keys import Path, Source
-from holosoma_jax.config.tokens import Override, unexpected
 
 
 def layer(

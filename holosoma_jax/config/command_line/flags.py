@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import TypeVar
 
-from holosoma_jax.config import compose, keys, tokens
+from holosoma_jax.config import compose, keys
+from holosoma_jax.config.command_line import tokens
+from holosoma_jax.config.command_line.tokens import wants_help
 from holosoma_jax.config.errors import ConfigError, closest
-from holosoma_jax.config.tokens import wants_help
 
 Args = TypeVar("Args")
 
@@ -23,7 +24,7 @@ def parse_or_exit(argv: Sequence[str], prog: str, description: str, args: type[A
       args: a frozen dataclass, documented as the schema is.
     """
     if wants_help(argv):
-        from holosoma_jax.config import help as page
+        from holosoma_jax.config.command_line import help as page
 
         page.show_flags(prog, description, args)
         raise SystemExit(0)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from holosoma_jax.config import extensions, limits
+from holosoma_jax.config import extensions
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.keys import Path, Sources
-from holosoma_jax.config.limits import Refuse
 from holosoma_jax.config.schema import Config, TrainingConfig
-from holosoma_jax.config.validate import label, refused
+from holosoma_jax.config.validation import limits
+from holosoma_jax.config.validation.limits import Refuse
+from holosoma_jax.config.validation.validate import label, refused
 
 
 def check(config: Config, sources: Sources) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from holosoma_jax.policy import observation_names
+from holosoma_jax.policy.foreign import observation_names
 
 READ = (
     "dof_names",

@@ -11,7 +11,7 @@ from holosoma_jax import robots
 from holosoma_jax.config import compose, keys
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion.formats import policy_graph
-from holosoma_jax.policy import adapter, observation_names
+from holosoma_jax.policy.foreign import adapter, observation_names
 from holosoma_jax.policy.loaded import INPUT_NAME, LoadedPolicy
 from holosoma_jax.robots.robot import Robot
 

@@ -15,7 +15,7 @@ from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion import edit, inspection, library, writing
 from holosoma_jax.motion.clip import Clip
-from holosoma_jax.motion.flags import ConvertArgs, GenerateArgs, InspectArgs, ReadArgs
+from holosoma_jax.motion.command_line.flags import ConvertArgs, GenerateArgs, InspectArgs, ReadArgs
 from holosoma_jax.motion.generation import CLIPS, generate
 from holosoma_jax.motion.kinematics import Skeleton
 from holosoma_jax.motion.library import Found

@@ -13,9 +13,16 @@ import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion import rotations
-from holosoma_jax.motion.candidates import Labels, Reading, all_labels, body_rows, coordinates, joint_maps
 from holosoma_jax.motion.formats.raw import Raw, StoredBodies
 from holosoma_jax.motion.kinematics import Skeleton
+from holosoma_jax.motion.readings.candidates import (
+    Labels,
+    Reading,
+    all_labels,
+    body_rows,
+    coordinates,
+    joint_maps,
+)
 
 SAMPLED_PAIRS = 100
 """pairs of neighbouring frames that a reading is measured on, spread over the clip"""

@@ -10,9 +10,9 @@ import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import EnvSpec, ObservationTerm
-from holosoma_jax.policy import observation_names
+from holosoma_jax.policy.foreign import observation_names
+from holosoma_jax.policy.foreign.observation_names import JOINT_TERMS, TWICE_JOINTS
 from holosoma_jax.policy.loaded import LoadedPolicy
-from holosoma_jax.policy.observation_names import JOINT_TERMS, TWICE_JOINTS
 from holosoma_jax.robots.robot import Robot
 
 

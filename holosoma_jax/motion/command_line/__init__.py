@@ -1,0 +1,1 @@
+"""`python -m holosoma_jax.motion`: its flags and what its subcommands do."""
