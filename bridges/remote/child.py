@@ -20,6 +20,8 @@ _LOG = logging.getLogger(__name__)
 _KEPT_LINES = 50
 SLICE_S = 1.0
 """s between two looks at whether a silent worker is alive"""
+ENDING_S = 5.0
+"""for a process that closed its connection to be gone; a busy machine takes its time"""
 
 
 class Child:
@@ -59,7 +61,7 @@ class Child:
     def ending(self) -> str:
         """How the process ended, in words; it is waited for briefly."""
         try:
-            code = self.process.wait(SLICE_S)
+            code = self.process.wait(ENDING_S)
         except subprocess.TimeoutExpired:
             return "closed its connection"
         if code >= 0:
