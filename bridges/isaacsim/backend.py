@@ -80,9 +80,8 @@ class Backend:
         self._set_gains({name: given[name] for name in GAINS if name in given}, ids)
         if not len(ids):
             return
-        robot, where = self._robot, self._tensor(ids.astype(np.int32))
+        robot, where, bodies = self._robot, self._tensor(ids.astype(np.int32)), self._cfg["bodies"]
         rows = {name: self._tensor(given[name][ids]) for name in given}
-        bodies = self._cfg["bodies"]
         if "mass_ratio" in rows:
             ratio = torch.nan_to_num(rows["mass_ratio"][:, bodies], nan=1.0)
             mass, inertia = self._nominal_mass[where.long()], self._nominal_inertia[where.long()]
@@ -114,8 +113,7 @@ class Backend:
             if offset is not None:
                 torque = torque + offset[:, k]
             torque = torch.minimum(torch.maximum(torque, -self._limit), self._limit) - self._damping * vel
-            torque = torch.nan_to_num(torque, nan=0.0)  # of an environment that has diverged
-            self._advance(torque)
+            self._advance(torch.nan_to_num(torque, nan=0.0))  # NaN: an environment has diverged
         self._read()
 
     def body_positions(self, flags: int, message: Any) -> dict[str, Any]:
@@ -232,10 +230,11 @@ class Backend:
         self._sensed = self._tensor(np.array([sensed.index(name) for name in cfg["body_names"]]))
         if self._newton:
             from isaaclab_newton.physics import NewtonManager
+            from newton import GeoType
 
             model = NewtonManager.get_model()
             static = int((model.shape_body.numpy() < 0).sum())
-            fields = int((model.shape_type.numpy() == _height_field_type()).sum())
+            fields = int((model.shape_type.numpy() == int(GeoType.HFIELD)).sum())
             if static < 1 or (fields < 1 and "ground_vertices" in cfg):
                 raise RuntimeError(
                     f"Newton has {static} static shapes, of them {fields} height fields: no ground"
@@ -247,9 +246,8 @@ class Backend:
         from isaaclab_newton.physics import NewtonManager
 
         solver = NewtonManager._solver  # there is no public way to it
-        buffers = solver.mjw_data
-        views = (warp.to_torch(array) for array in (buffers.nacon, buffers.nefc, buffers.overflow))
-        self._contacts, self._rows, self._overflow = views
+        arrays = (solver.mjw_data.nacon, solver.mjw_data.nefc, solver.mjw_data.overflow)
+        self._contacts, self._rows, self._overflow = map(warp.to_torch, arrays)
         self._most_contacts, self._most_rows = (
             torch.zeros_like(x.max()) for x in (self._contacts, self._rows)
         )
@@ -299,9 +297,8 @@ class Backend:
 
     def _read(self) -> None:
         """The simulator's state into shared memory."""
-        shared, data = self._shared, self._robot.data
+        shared, data, root = self._shared, self._robot.data, self._shared["state/root"]
         pose = self._host(data.root_link_pose_w.torch)
-        root = shared["state/root"]
         root[:, :3] = pose[:, :3] - self._host(self._origins)
         root[:, 3], root[:, 4:7] = pose[:, 6], pose[:, 3:6]
         root[:, 7:] = self._host(data.root_link_vel_w.torch)
@@ -333,9 +330,8 @@ class Backend:
         import warp
 
         if not self._newton:  # PhysX takes materials from host memory only
-            view = self._robot.root_view
+            view, where = self._robot.root_view, ids.cpu()
             materials = warp.to_torch(view.get_material_properties())
-            where = ids.cpu()
             materials[where.long(), :, :2] = values.to(materials.device)
             view.set_material_properties(warp.from_torch(materials), warp.from_torch(where))
             return
@@ -364,8 +360,7 @@ def _ground(cfg: dict[str, Any], newton: bool) -> Any:
         top = UsdGeom.Xform.Define(stage, prim_path).GetPrim()  # only what is below it is imported
         vertices = cfg.get("ground_vertices")
         if vertices is None:
-            shape = UsdGeom.Plane.Define(stage, path)
-            shape.CreateAxisAttr("Z")
+            shape = UsdGeom.Plane.Define(stage, path)  # its axis is z
         else:
             triangles = cfg["ground_triangles"]
             shape = UsdGeom.Mesh.Define(stage, path)
@@ -375,8 +370,8 @@ def _ground(cfg: dict[str, Any], newton: bool) -> Any:
             shape.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(indices))
             UsdPhysics.MeshCollisionAPI.Apply(shape.GetPrim()).CreateApproximationAttr("none")
             if newton:
-                cell = shape.GetPrim().CreateAttribute(HEIGHT_FIELD, Sdf.ValueTypeNames.Float)
-                cell.Set(float(cfg["ground_cell"]))
+                field = shape.GetPrim().CreateAttribute(HEIGHT_FIELD, Sdf.ValueTypeNames.Float)
+                field.Set(float(cfg["ground_cell"]))
         prim = shape.GetPrim()
         UsdPhysics.CollisionAPI.Apply(prim)
         material = UsdShade.Material.Define(stage, prim_path + "/material")
@@ -394,12 +389,6 @@ def _ground(cfg: dict[str, Any], newton: bool) -> Any:
         return top
 
     return spawn
-
-
-def _height_field_type() -> int:
-    from newton import GeoType
-
-    return int(GeoType.HFIELD)
 
 
 def _start_isaac_sim(settings: dict[str, Any]) -> Any:
