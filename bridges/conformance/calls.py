@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bridges import exchange
+from bridges import exchange, specs
 from bridges.conformance.result import Result, Subject, numpy
 from bridges.protocol import Physics, PhysicsParams, Pose, SimState
 
@@ -186,11 +186,13 @@ def _underway(subject: Subject) -> tuple[Physics, np.ndarray, SimState]:
 def _parameters(subject: Subject) -> PhysicsParams:
     """Values of all parameters that the simulator can change, other ones in every environment."""
     rng, e, robot = np.random.default_rng(10), subject.num_envs, subject.robot
-    shapes = {"mass_ratio": (e, robot.num_bodies), "com_offset": (e, robot.num_bodies, 3), "friction": (e,)}
+    shapes = specs.param_shapes(e, robot.num_joints, robot.num_bodies)
     given = {}
-    for name in subject.bridge.spec.randomizes:
+    for name in sorted(
+        subject.bridge.spec.randomizes
+    ):  # a set's order, and so the numbers, would differ by process
         low, high = (-0.02, 0.02) if name == "com_offset" else (0.5, 1.5)
-        given[name] = rng.uniform(low, high, shapes.get(name, (e, robot.num_joints))).astype(np.float32)
+        given[name] = rng.uniform(low, high, shapes[name]).astype(np.float32)
     return PhysicsParams(**given)
 
 
