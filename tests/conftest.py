@@ -14,7 +14,12 @@ from importlib.metadata import version
 
 # Read by JAX when it is imported, so set before; the processes that tests start inherit them.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-_FLAGS = ["--xla_force_host_platform_device_count=4"]
+_FLAGS = [
+    "--xla_force_host_platform_device_count=4",
+    # On a busy machine four devices on two cores may wait longer for each other than the 40 s after which XLA
+    # ends the process.
+    "--xla_cpu_collective_call_terminate_timeout_seconds=300",
+]
 if os.environ["JAX_PLATFORMS"] == "cpu":
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     # Emitters of fused loops that compile in half the time. Later versions of XLA have others only, and

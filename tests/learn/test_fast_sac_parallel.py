@@ -12,10 +12,10 @@ import numpy as np
 from holosoma_jax.learn import fast_sac
 from holosoma_jax.learn.fast_sac import optimize
 from tests.support import small_sac
+from tests.support.collectives import AXIS, pmapped
 
 KEY = jax.random.key(5)
 DEVICES = 4
-AXIS = "devices"
 TINY = {"num_updates": 2, "policy_frequency": 2}
 
 
@@ -59,7 +59,7 @@ def test_four_devices_equal_one_that_holds_all_rows() -> None:
     state, batch = small_sac.learner(**TINY), small_sac.batch(2, rows=32)
     batch = batch._replace(valid=batch.valid.at[:, :5].set(False))
     one, metrics = small_sac.update(state, batch, KEY)
-    update = jax.pmap(partial(fast_sac.update, axis_name=AXIS), axis_name=AXIS, in_axes=(None, 0, None))
+    update = pmapped(partial(fast_sac.update, axis_name=AXIS), in_axes=(None, 0, None))
     many, pooled = update(state, dealt(batch), KEY)
     for device in range(DEVICES):
         chex.assert_trees_all_close(
@@ -77,7 +77,7 @@ def test_devices_draw_what_one_device_would_draw() -> None:
     noise = partial(optimize._noise, static=state.static)
     one = noise(KEY, rows=rows, axis_name=None).reshape(2, DEVICES, 8, 2)
     part = jax.tree.map(lambda x: x[: len(x) // DEVICES], rows)
-    many = jax.pmap(lambda _: noise(KEY, rows=part, axis_name=AXIS), axis_name=AXIS)(jnp.arange(DEVICES))
+    many = pmapped(lambda _: noise(KEY, rows=part, axis_name=AXIS))(jnp.arange(DEVICES))
     for device in range(DEVICES):
         # two programs: the last bit is the compiler's
         np.testing.assert_allclose(many[device].reshape(2, 8, 2), one[:, device], rtol=1e-6)

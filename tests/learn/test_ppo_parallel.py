@@ -13,10 +13,10 @@ from jax.sharding import PartitionSpec as P
 
 from holosoma_jax.learn import ppo
 from tests.support import small
+from tests.support.collectives import AXIS, pmapped
 
 KEY = jax.random.key(5)
 DEVICES = 4
-AXIS = "devices"
 
 
 def test_vmap_over_seeds_equals_single_runs() -> None:
@@ -77,7 +77,7 @@ def pooled() -> tuple[ppo.PpoState, ppo.PpoBatch]:
 
 def test_pmap_equals_one_device_on_the_pooled_batch(pooled: tuple[ppo.PpoState, ppo.PpoBatch]) -> None:
     state, batch = pooled
-    update = jax.pmap(partial(ppo.update, axis_name=AXIS), axis_name=AXIS)
+    update = pmapped(partial(ppo.update, axis_name=AXIS))
     found = update(_stack([state] * DEVICES), _parts(batch), jax.random.split(KEY, DEVICES))
     expected = small.update(state, batch, KEY)
     _each_equals(found, expected)
@@ -88,7 +88,7 @@ def test_mini_batches_of_the_devices_join() -> None:
     state = small.learner(schedule="fixed")
     batch = small.rollout(state, num_envs=16)
     keys = jax.random.split(KEY, DEVICES)
-    update = jax.pmap(partial(ppo.update, axis_name=AXIS), axis_name=AXIS)
+    update = pmapped(partial(ppo.update, axis_name=AXIS))
     found, _ = update(_stack([state] * DEVICES), _parts(batch), keys)
 
     index = np.arange(6 * 16).reshape(6, 16)  # rows are time-major; device d holds four environments
@@ -113,7 +113,7 @@ def test_observe_pools_the_statistics() -> None:
         "actor_obs": jax.random.normal(KEY, (16, 3)) + 3.0,
         "critic_obs": jax.random.normal(KEY, (16, 4)),
     }
-    observe = jax.pmap(partial(ppo.observe, axis_name=AXIS), axis_name=AXIS)
+    observe = pmapped(partial(ppo.observe, axis_name=AXIS))
     parts = jax.tree.map(lambda x: x.reshape(DEVICES, 4, -1), obs)
     _each_equals(observe(_stack([state] * DEVICES), parts), ppo.observe(state, obs))
 
@@ -129,7 +129,7 @@ def test_shard_map_runs_the_same_function(pooled: tuple[ppo.PpoState, ppo.PpoBat
         out_specs=P(),
         check_vma=False,
     )
-    found = jax.jit(update)(state, batch, KEY)
+    found = jax.block_until_ready(jax.jit(update)(state, batch, KEY))
     chex.assert_trees_all_close(found, small.update(state, batch, KEY), rtol=1e-5, atol=1e-6)
 
 

@@ -12,6 +12,7 @@
 | `terms`, `tracking`, `tracking_traces` | environments of few terms; the tracking task, small, and recorded |
 | `motion_files`, `pages` | a motion file of each format; code blocks of the docs, written to files |
 | `messages` | log messages of a run |
+| `collectives` | `jax.pmap` on virtual devices, waited for |
 | `dynamics` | rigid-body dynamics in NumPy, independent of MuJoCo |
 | `browser`, `wandb_runs`, `replay_files` | a headless browser; a stand-in of the Weights & Biases API; recordings |
 | `mistakes` | command lines with one mistake each |
