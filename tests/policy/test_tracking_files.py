@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from holosoma_jax import envs, experiment, robots
 from holosoma_jax.config import compose
@@ -19,6 +20,7 @@ from holosoma_jax.envs.terms.motion.reference import ASSET
 from holosoma_jax.evaluation import evaluate, perturbations
 from holosoma_jax.motion import edit, reading
 from holosoma_jax.motion.clip import Clip
+from holosoma_jax.motion.formats import policy_graph
 from holosoma_jax.motion.kinematics import Skeleton
 from holosoma_jax.policy import policies
 from holosoma_jax.robots import joint_order
@@ -111,6 +113,45 @@ def test_a_graph_without_table_ends_where_larger_numbers_change_nothing(tmp_path
     found = reading.read(path)
     assert found.num_frames == 5
     np.testing.assert_allclose(found.joint_pos[-1], 0.04, atol=1e-6)
+
+
+def _small(path: Path, table: np.ndarray, axis: int) -> Path:
+    """A file of holosoma's signature whose `joint_pos` is gathered from `table` along `axis`."""
+    graph = Graph()
+    graph.add(
+        "Gemm", "obs", graph.const(np.zeros((29, 2))), graph.const(np.zeros(29)), output="actions", transB=1
+    )
+    frame = graph.add("Cast", "time_step", to=TensorProto.INT64)
+    frame = graph.add("Squeeze", frame, graph.const([-1], np.int64))
+    frame = graph.add("Min", frame, graph.const(table.shape[axis] - 1, np.int64))
+    rows = graph.add("Gather", graph.const(table), frame, axis=axis)
+    lead = [graph.const([0], np.int64)] if axis else []
+    graph.add("Unsqueeze" if axis else "Identity", rows, *lead, output="joint_pos")
+    for name, width in (("joint_vel", 29), ("ref_pos_xyz", 3), ("ref_quat_xyzw", 4)):
+        graph.add("Identity", graph.const(np.eye(1, width)), output=name)
+    shapes = {"joint_pos": table.shape[1 - axis], "joint_vel": 29, "ref_pos_xyz": 3, "ref_quat_xyzw": 4}
+    return files.save(graph, path, 2, shapes, {})
+
+
+@pytest.mark.parametrize(
+    ("table", "axis", "named"), [(np.zeros((0, 5)), 1, "joint_vel"), (np.zeros((1_000_001, 1)), 0, "1000001")]
+)
+def test_a_table_without_an_end_is_refused_at_once(
+    tmp_path: Path, table: np.ndarray, axis: int, named: str
+) -> None:
+    """An empty table, and one of more frames than a clip may have."""
+    with pytest.raises(ConfigError, match=named):
+        reading.read(_small(tmp_path / "p.onnx", table, axis))
+
+
+@pytest.mark.parametrize(
+    "stated", ["[5]", '[["a"]]', '[["a", null]]', '[["a", 5], ["b", -1], ["c", 246]]', "[" * 100_000]
+)
+def test_damaged_names_of_clips_leave_one_clip(tmp_path: Path, clip: Clip, stated: str) -> None:
+    path = files.beyond_mimic_file(tmp_path / "p.onnx", clip, G1, G1.joint_names, motion_clips=stated)
+    assert reading.read(path, "g1").num_frames == 250
+    (whole,) = policy_graph.parse(path)
+    assert whole.name == "p" and len(whole.root_pos) == 250
 
 
 @pytest.mark.parametrize("kind", KINDS)

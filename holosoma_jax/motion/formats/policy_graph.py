@@ -115,7 +115,9 @@ def feed_frame(session: onnxruntime.InferenceSession, frame: float) -> dict[str,
 
 def _rows(file: str, session: onnxruntime.InferenceSession, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Every frame of the outputs, [F, ...]."""
-    count = _table_rows(Path(file), names[0])
+    count = _table_rows(Path(file), names[0]) or None  # an empty table says nothing of the frames
+    if count is not None and count > _MOST:
+        raise ConfigError(f"{file}: its table has {count} frames; wanted at most {_MOST}.")
     try:
         end = at_frame(session, _BEYOND, names)
     except Exception:  # a graph that does not hold the number within the clip
@@ -243,8 +245,12 @@ def _parts(meta: Mapping[str, Any], stem: str, frames: int) -> list[tuple[str, i
     stated, at = meta.get(CLIPS), 0
     parts = []
     for item in stated if isinstance(stated, list) else ():
-        parts.append((str(item[0]), at, at + int(item[1])))
-        at += int(item[1])
+        match item:
+            case [str(name), int(count)] if count > 0 and not isinstance(count, bool):
+                parts.append((name, at, at + count))
+                at += count
+            case _:
+                return [(stem, 0, frames)]
     return parts if at == frames else [(stem, 0, frames)]
 
 
@@ -264,5 +270,5 @@ def _list(value: Any) -> list[str]:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
