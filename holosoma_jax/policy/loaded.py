@@ -92,6 +92,10 @@ def describe(
     for ours, others in (("dof_names", ("joint_names",)), ("observation_layout", ("observation_names",))):
         if ours in stated or any(name in stated for name in others):
             meta = {key: value for key, value in meta.items() if key not in (ours, *others)}
+    if {**meta, **stated}.get(
+        "observation_layout"
+    ) is not None:  # it says these; only stated ones replace them
+        meta = {key: value for key, value in meta.items() if key not in foreign_metadata.RESTATED}
     meta |= stated
     if clip:
         meta = foreign_metadata.of_tracking(meta, clip, obs_dim, action_dim)

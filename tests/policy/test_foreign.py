@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -269,6 +270,45 @@ def test_joints_that_the_policy_does_not_move_get_no_action() -> None:
     layout = [{"name": "dof_pos", "dim": 2, "history_length": 1}]
     made = adapter.make("p", layout, spec, "g", np.array([2, 0]), 3)
     assert made.action(np.array([[5.0, 7.0]])).tolist() == [[7.0, 0.0, 5.0]]
+
+
+def test_flags_replace_what_a_layout_of_the_files_own_says(picking: Write) -> None:
+    layout = [{"name": "dof_vel", "scale": 1.0}, {"name": "base_ang_vel", "scale": 0.2, "history_length": 1}]
+    stated = {"dof_names": json.dumps(G1.joint_names), "observation_layout": json.dumps(layout)}
+    file = picking(64, list(range(29)), **stated, observation_scales="any", observation_history="[7]")
+    args = PolicyArgs(
+        observation_history=2, observation_history_fill="first", observation_scales=(0.05, 0.5)
+    )  # fmt: skip
+    group = compose.load([], base=policies.find(str(file), args).config).observation.groups["actor_obs"]
+    assert (group.history_length, group.history_fill) == (2, "first")
+    assert [group.terms[name].scale for name in ("dof_vel", "base_ang_vel")] == [0.05, 0.5]
+    with pytest.raises(ConfigError, match=r"1 entries.* 2 terms"):
+        policies.find(str(file), PolicyArgs(observation_scales=(1.0,)))
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        {"observation_history": "[2]"},
+        {"observation_history": '{"joint_pos": []}'},
+        {"observation_history_lengths": "inf"},
+        {"observation_history_lengths": "[[1]]"},
+    ],
+)
+def test_a_history_that_is_no_number_of_frames_is_one_line(picking: Write, history: dict[str, str]) -> None:
+    stated = mjlab_metadata(list(G1.joint_names)) | {"observation_names": "joint_pos"} | history
+    with pytest.raises(ConfigError, match=r"policy\.onnx.*'joint_pos'") as caught:
+        policies.find(str(picking(29, list(range(29)), **stated)))
+    assert "\n" not in str(caught.value)
+
+
+def test_deep_metadata_is_an_error_only_where_it_matters(picking: Write) -> None:
+    stated = mjlab_metadata(list(G1.joint_names)) | {"observation_names": "joint_pos"}
+    deep = "[" * 100_000
+    file = picking(29, list(range(29)), **stated, notes=deep, observation_history='{"joint_pos": null}')
+    assert policies.find(str(file)).adapt(G1).kp.shape == (29,)
+    with pytest.raises(ConfigError, match="'kp'"):
+        policies.find(str(picking(29, list(range(29)), **stated, kp=deep)))
 
 
 def test_flags_state_what_a_file_of_isaac_lab_leaves_out(picking: Write) -> None:

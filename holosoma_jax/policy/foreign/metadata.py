@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,8 @@ _BEYOND_MIMIC = (
 """What policies of BeyondMimic and mjlab observe"""
 _ESTIMATES = ("motion_anchor_pos_b", "base_lin_vel")
 """... but for those without state estimation"""
+RESTATED = ("observation_scales", "observation_history", "observation_history_fill")
+"""Keys that replace what a layout says of its terms."""
 _USUAL_CLIP = 100.0  # of holosoma's presets, as of ours
 PER_JOINT = ("kp", "kd", "action_scale", "default_joint_pos", "torque_limit")
 """Keys with one number a joint."""
@@ -98,15 +100,17 @@ def normalize(meta: Mapping[str, Any], group: str) -> dict[str, Any]:
 
     - other projects' keys -> ours (`ALIASES`), ``observation_names`` -> ``observation_layout``;
     - per-joint numbers given by name, or one for all -> in the order of ``dof_names``;
-    - ``observation_layout``: the terms of `group` alone, where terms say which group they are of; a missing
-      history is one frame, no scale (null) is 1, a scale repeated for every entry is that scale; a term's
-      clip that is as wide as the whole observation's is none;
+    - ``observation_layout``: the terms of `group` alone, where terms say which group they are of, with
+      ``observation_scales``, ``observation_history`` and ``observation_history_fill`` in place of their own; a
+      missing history is one frame, no scale (null) is 1, a scale repeated for every entry is that scale; a
+      term's clip that is as wide as the whole observation's is none;
     - an ``iteration`` that is whole but not an integer -> an integer.
 
     What cannot be rewritten is left for `onnx_metadata.check_metadata` to name.
 
     Raises:
-      ValueError: a term is clipped, which cannot be observed here, or has a scale for each of other entries.
+      ValueError: a term is clipped, which cannot be observed here, or has a scale for each of other entries; there
+        are not as many scales as terms; a history is no number of frames.
     """
     result = dict(meta)
     for theirs, ours in ALIASES.items():
@@ -131,9 +135,8 @@ def normalize(meta: Mapping[str, Any], group: str) -> dict[str, Any]:
         clip = meta.get("observation_clip")
         widest = float(clip) if isinstance(clip, (int, float)) else _USUAL_CLIP
         joints = len(names) or None
-        result["observation_layout"] = [
-            _term(term, widest, joints) for term in layout if term.get("group", group) == group
-        ]
+        terms = [term for term in layout if term.get("group", group) == group]
+        result["observation_layout"] = [_term(term, widest, joints) for term in _restated(terms, meta)]
     return result
 
 
@@ -161,44 +164,66 @@ def of_tracking(
 
 
 def _layout(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The layout that ``observation_names`` gives, with ``observation_scales`` and ``observation_history``.
+    """The layout that ``observation_names`` gives, with BeyondMimic's ``observation_history_lengths``.
 
     Raises:
-      ValueError: there are not as many scales as names.
+      ValueError: a history is no number of frames.
     """
     names = [str(name) for name in meta["observation_names"]]
     commands = meta.get("command_names")
     motion = isinstance(commands, (str, list, tuple)) and "motion" in commands
     names = ["motion_command" if motion and name == "command" else name for name in names]
-    scales, history = meta.get("observation_scales"), meta.get("observation_history")
-    lengths = meta.get("observation_history_lengths")  # BeyondMimic's, one for each name
-    if history is None and isinstance(lengths, (int, float, list, tuple)):
-        history = lengths if isinstance(lengths, (int, float)) else dict(zip(names, lengths, strict=False))
+    lengths: Any = None
+    if meta.get("observation_history") is None:
+        lengths = meta.get("observation_history_lengths")  # one for each name, or for all
+    if isinstance(lengths, (int, float)):
+        lengths = [lengths] * len(names)
+    frames = dict(zip(names, lengths if isinstance(lengths, (list, tuple)) else (), strict=False))
+    return [{"name": name, "scale": 1.0, "history_length": _frames(frames.get(name), name)} for name in names]
+
+
+def _restated(terms: Sequence[Mapping[str, Any]], meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`terms` with ``observation_scales``, ``observation_history`` and ``observation_history_fill`` laid over.
+
+    Raises:
+      ValueError: there are not as many scales as terms, or a history is no number of frames.
+    """
+    scales, history, fill = (meta.get(key) for key in RESTATED)
     if isinstance(scales, (int, float)):
-        scales = [scales] * len(names)
+        scales = [scales] * len(terms)
     if scales is not None and not isinstance(scales, (list, tuple, Mapping)):
+        raise ValueError(f"'observation_scales' is {scales!r}, wanted one number for each term.")
+    if isinstance(scales, (list, tuple)) and len(scales) != len(terms):
         raise ValueError(
-            f"'observation_scales' is {scales!r}, wanted one number for each of 'observation_names'."
+            f"'observation_scales' has {len(scales)} entries, the observation {len(terms)} terms."
         )
-    if isinstance(scales, (list, tuple)) and len(scales) != len(names):
-        raise ValueError(
-            f"'observation_scales' has {len(scales)} entries, 'observation_names' has {len(names)}."
-        )
-    layout = []
-    for index, name in enumerate(names):
-        scale = scales.get(name, 1.0) if isinstance(scales, Mapping) else scales[index] if scales else 1.0
-        frames = history.get(name, 1) if isinstance(history, Mapping) else history or 1
-        term = {"name": name, "scale": scale, "history_length": max(1, int(frames))}
-        fill = meta.get("observation_history_fill")
-        layout.append(term if fill is None else term | {"history_fill": fill})
-    return layout
+    result = []
+    for index, term in enumerate(terms):
+        changed, name = dict(term), str(term.get("name"))
+        if isinstance(scales, Mapping):
+            changed |= {"scale": scales[name]} if name in scales else {}
+        elif scales is not None:
+            changed["scale"] = scales[index]
+        frames = history.get(name) if isinstance(history, Mapping) else history
+        if frames is not None:
+            changed["history_length"] = _frames(frames, name)
+        result.append(changed if fill is None else changed | {"history_fill": fill})
+    return result
+
+
+def _frames(value: Any, name: str) -> int:
+    """Frames of the term `name`, of which there is one at least; raises ValueError where `value` is no number."""
+    try:
+        return max(1, int(1 if value is None else value))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"the history of '{name}' is {value!r:.40}, wanted a number of frames.") from None
 
 
 def _value(text: str) -> Any:
     """The JSON document or Python literal that `text` is; raises ValueError where it is neither."""
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         try:
             return ast.literal_eval(text.strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
