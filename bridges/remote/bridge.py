@@ -25,6 +25,7 @@ from bridges.remote.process import Worker
 from bridges.remote.program import Program
 from bridges.remote.unpack import unpacker
 from bridges.stateful import Stateful, Token
+from holosoma_jax.config import own_files
 
 if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
@@ -195,8 +196,15 @@ def adapter_program(
         arrays=arrays,
         settings=settings_of(cfg, robot, ground, num_envs, self_collisions=self_collisions),
         python=remote.python or sys.executable,
-        path=(str(Path(__file__).resolve().parents[2]), *([os.getcwd()] if ":" in cfg.name else [])),
+        path=(str(Path(__file__).resolve().parents[2]), *_folders(cfg.name)),
         environment={} if cfg.name == "mjwarp" else {"JAX_PLATFORMS": "cpu"},  # leaves a GPU to this process
         start_timeout_s=remote.start_timeout_s,
         timeout_s=remote.timeout_s,
     )
+
+
+def _folders(name: str) -> list[str]:
+    """Where the module of a simulator MODULE:NAME lies: beside a file of `--import-file`, or where one starts."""
+    module, colon, _ = name.partition(":")
+    file = own_files.FILES.get(module)
+    return [*([str(file.parent)] if file else []), os.getcwd()] if colon else []

@@ -58,7 +58,7 @@ def require(saved: Saved, allowed: Iterable[str], source: str) -> None:
                 f"that package, add --allow-code {top or 'PACKAGE'}"
                 f"{f', or --import-file {top}.py for a file of your own' if module.isidentifier() else ''}."
             )
-        if saved.folder is not None and _inside(module, saved.folder):
+        if saved.folder is not None and module not in FILES and _inside(module, saved.folder):
             raise ConfigError(
                 f"{source}: {key} names code inside of {saved.folder}: '{target}'. That is never imported; "
                 "copy the module to a place of your own if you trust it."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import bridges
 from bridges import remote
 from bridges.protocol import Bridge, Ground
 from holosoma_jax import train
-from holosoma_jax.config import compose, trust
+from holosoma_jax.config import compose, own_files, trust
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import RemoteConfig, SimulatorConfig
 from holosoma_jax.runs import checkpoint
 from tests.extensions.test_outside import flags
 from tests.support.biped import BIPED, config, everyone, numpy, pose
+from tests.support.pages import write_files
 
 FALL_S = 0.2
 
@@ -45,6 +47,19 @@ def test_it_runs_in_a_worker_too(outside: Path, monkeypatch: pytest.MonkeyPatch)
     cfg = own()
     cfg = replace(cfg, config=replace(cfg.config, remote=RemoteConfig(start_timeout_s=120)))
     np.testing.assert_allclose(fall(remote.make(cfg, BIPED, Ground(), 2)), -1.62 * FALL_S, rtol=1e-3)
+
+
+def test_it_runs_in_a_worker_that_finds_no_module_of_that_name(tmp_path: Path):
+    """One of `--import-file`, in a folder that neither process looks into."""
+    write_files("extending.md", tmp_path)
+    file = (tmp_path / "moon.py").rename(tmp_path / "moon_elsewhere.py")
+    own_files.load([str(file)])
+    try:
+        cfg = own("moon_elsewhere:make")
+        cfg = replace(cfg, config=replace(cfg.config, remote=RemoteConfig(start_timeout_s=120)))
+        np.testing.assert_allclose(fall(remote.make(cfg, BIPED, Ground(), 2)), -1.62 * FALL_S, rtol=1e-3)
+    finally:
+        del own_files.FILES["moon_elsewhere"], sys.modules["moon_elsewhere"]
 
 
 @pytest.mark.parametrize(
