@@ -27,8 +27,6 @@ _LOG = logging.getLogger(__name__)
 Base: TypeAlias = Mapping[str, Any] | Saved | None
 """A saved config, or None where an experiment has to be chosen. A bare mapping came with an artifact."""
 Layer: TypeAlias = tuple[dict[str, Any], dict[keys.Path, Source]]
-OPEN = ("algo", "simulator")
-"""Groups whose preset may be a package.module:NAME: that one, with its defaults."""
 SAVED = "saved config"
 """What messages call a base config."""
 
@@ -149,7 +147,7 @@ def _group(choice: Choice, beside: Path | None) -> tuple[dict[str, Any], str]:
     if own := own_files.preset(choice.group, choice.name):
         name = f"{choice.group}:{choice.name}"
         return keys.conform(keys.hints(Config)[choice.group], own[0], name), name
-    if choice.group in OPEN and ":" in choice.name:
+    if choice.group in own_files.OPEN and ":" in choice.name:
         return {"name": choice.name}, f"{choice.group}:{choice.name}"
     path, name = files.locate(choice.group, choice.name, beside=beside)
     return keys.conform(keys.hints(Config)[choice.group], files.read(path, name), name), name

@@ -21,6 +21,8 @@ from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.yaml12 import show, spell
 
 FLAG = "--import-file"
+OPEN = ("algo", "simulator")
+"""Groups whose preset may be package.module:NAME: that one, with its defaults."""
 FILES: dict[str, Path] = {}
 """Name -> file of what this process has imported so; as `sys.modules`, which holds the modules."""
 
@@ -40,7 +42,9 @@ def load(paths: Iterable[str]) -> None:
 
 
 def preset(group: str, name: str) -> tuple[Mapping[str, Any], Path] | None:
-    """The mapping that `group:FILE:NAME` means, and the file's folder; None if no imported file has that name.
+    """The mapping that `group:FILE:NAME` means, and the file's folder.
+
+    None if no imported file has that name, or if it means the file's own learner or simulator.
 
     Raises:
       ConfigError: the file has no such preset.
@@ -51,8 +55,8 @@ def preset(group: str, name: str) -> tuple[Mapping[str, Any], Path] | None:
     known = _presets(stem).get(group, {})
     meant = {spell(k): k for k in known}.get(spell(key))
     if meant is None:
-        if hasattr(sys.modules[stem], key):
-            return None  # a learner or simulator
+        if group in OPEN and hasattr(sys.modules[stem], key):
+            return None
         raise ConfigError(
             f"{group}:{name}: PRESETS of {FILES[stem].name} has no '{key}' under '{group}'.{nearest(key, known)} "
             f"Known: {', '.join(known) or 'none'}."
@@ -126,14 +130,22 @@ def _line(error: BaseException, path: Path) -> str:
 
 
 def _presets(stem: str) -> Mapping[str, Mapping[str, Any]]:
-    """The file's `PRESETS`; raises ConfigError unless it is group -> name -> anything."""
+    """The file's `PRESETS`; raises ConfigError unless it is group -> name -> mapping."""
     module: ModuleType = sys.modules[stem]
     found = getattr(module, "PRESETS", {})
-    groups = found.values() if isinstance(found, Mapping) else [None]
-    if not all(isinstance(group, Mapping) for group in groups):
-        raise ConfigError(
-            f'{FILES[stem].name}: PRESETS: got {show(found)}; wanted {{"group": {{"name": {{...}}}}}}.'
-        )
+
+    def require(fits: bool, where: str, value: Any) -> None:
+        if not fits:
+            raise ConfigError(
+                f'{FILES[stem].name}: PRESETS{where}: got {show(value)}; wanted {{"group": {{"name": {{...}}}}}}.'
+            )
+
+    require(isinstance(found, Mapping), "", found)
+    for group, presets in found.items():
+        require(isinstance(presets, Mapping), f": {group}", presets)
+        for name, preset in presets.items():
+            require(isinstance(name, str), f": {group}: names", name)
+            require(isinstance(preset, Mapping), f": {group}: {name}", preset)
     return found
 
 

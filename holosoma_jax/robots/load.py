@@ -16,6 +16,7 @@ import mujoco
 import numpy as np
 import yaml
 
+from holosoma_jax.config import own_files
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.robots import model as robot_model
 from holosoma_jax.robots.robot import Robot
@@ -45,8 +46,8 @@ def load(asset: str, *, report: bool = True) -> Robot:
     """The robot called ``asset``.
 
     Args:
-      asset: a folder beside this file ('g1', 't1', 'k1'), or a path to a folder with ``robot.yaml``
-        and the MJCF it names.
+      asset: a folder beside this file ('g1', 't1', 'k1'), a path to a folder with ``robot.yaml`` and the
+        MJCF it names, or FILE:NAME of an imported file (`own_files`).
       report: say what of somebody's model file is left out.
 
     Raises:
@@ -116,6 +117,7 @@ def configure(robot: Robot, cfg: RobotConfig) -> Robot:
 
 def _folder(asset: str) -> Path:
     known = sorted(p.parent.name for p in ROBOTS.glob("*/robot.yaml"))
+    asset = own_files.robot(asset)
     folder = ROBOTS / asset if asset in known else Path(asset).expanduser()
     if not (folder / "robot.yaml").is_file():
         hint = nearest(asset, known)

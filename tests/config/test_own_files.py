@@ -12,6 +12,8 @@ from holosoma_jax import robots
 from holosoma_jax.config import compose, own_files, trust
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.trust import Saved
+from holosoma_jax.motion.__main__ import main as motion_main
+from holosoma_jax.viewer import robot_recording
 
 FILE = """
 from pathlib import Path
@@ -53,6 +55,18 @@ def file(tmp_path: Path) -> Iterator[Path]:
         del own_files.FILES[name], sys.modules[name]
 
 
+def test_a_robot_of_the_file_is_known_to_commands_without_a_config(file: Path) -> None:
+    (file.parent / "bots").mkdir()
+    (file.parent / "bots" / "g1").symlink_to(Path(robots.__file__).parent / "g1")
+    clip, flags = file.parent / "clips", ["--robot", f"{NAME}:mine", "--import-file", str(file)]
+    assert motion_main(["generate", "squat", *flags, "--output", str(clip)]) == 0
+    assert motion_main(["inspect", *map(str, clip.iterdir()), *flags]) == 0
+    found = robot_recording.load(str(next(clip.iterdir())), f"{NAME}:mine")
+    assert found.robot.mjcf == robots.load("g1").mjcf
+    with pytest.raises(ConfigError, match="Did you mean 'mine'"):
+        robots.load(f"{NAME}:mne")
+
+
 def test_presets_functions_and_robots_of_a_file(file: Path) -> None:
     (file.parent / "bots").mkdir()
     (file.parent / "bots" / "g1").symlink_to(Path(robots.__file__).parent / "g1")
@@ -80,6 +94,18 @@ def test_an_artifact_that_names_the_file_needs_the_flag(file: Path) -> None:
     assert again.reward.terms["spin"].func == f"{NAME}:spin"
 
 
+def test_the_file_itself_may_lie_inside_of_the_artifact(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(file.parent)  # as where the run's folder is the working directory
+    saved = compose.to_mapping(
+        compose.load(["exp:g1-29dof", f"reward:{NAME}:still", "--import-file", str(file)])
+    )
+    again = compose.load([f"--import-file={file}"], Saved(saved, file.parent))
+    assert again.reward.terms["spin"].func == f"{NAME}:spin"
+    del own_files.FILES[NAME], sys.modules[NAME]
+    with pytest.raises(ConfigError, match="inside of"):
+        compose.load([f"--allow-code={NAME}"], Saved(saved, file.parent))
+
+
 def test_values_in_the_file_are_not_altered(file: Path) -> None:
     for _ in range(2):
         compose.load([f"exp:{NAME}:slow-walk", "--import-file", str(file), "--reward.terms.spin.weight=-9"])
@@ -93,6 +119,8 @@ def test_values_in_the_file_are_not_altered(file: Path) -> None:
         (["exp:g1-29dof", "termination:{}:still"], "termination"),
         (["exp:g1-29dof", "--robot.asset={}:mne"], "mine"),
         (["exp:{}:odd"], "PRESETS: exp: odd"),
+        (["exp:{}:spin"], "no 'spin' under 'exp'"),
+        (["exp:g1-29dof", "reward:{}:spin"], "no 'spin' under 'reward'"),
         (["exp:g1-29dof", "reward:other_file:still"], "--import-file PATH/other_file.py"),
         (["exp:g1-29dof", "--reward.terms.alive.func={}:spinn"], "spin"),
     ],
@@ -132,9 +160,19 @@ def test_a_file_that_cannot_be_imported_is_one_line(
     assert path.stem not in own_files.FILES
 
 
-def test_presets_have_to_be_a_table(file: Path) -> None:
-    file.write_text("PRESETS = [1]\n")
-    with pytest.raises(ConfigError, match="PRESETS"):
+@pytest.mark.parametrize(
+    "presets, named",
+    [
+        ("[1]", "PRESETS"),
+        ("{'exp': 1}", "PRESETS: exp"),
+        ("{'exp': {'walk': None}}", "PRESETS: exp: walk: got null"),
+        ("{'exp': {'walk': 3}}", "PRESETS: exp: walk: got 3"),
+        ("{'exp': {3: {}}}", "PRESETS: exp: .*got 3"),
+    ],
+)
+def test_presets_have_to_be_a_table(file: Path, presets: str, named: str) -> None:
+    file.write_text(f"PRESETS = {presets}\n")
+    with pytest.raises(ConfigError, match=f"{NAME}.py: {named}"):
         compose.load([f"exp:{NAME}:walk", "--import-file", str(file)])
 
 
