@@ -7,13 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from holosoma_jax import experiment
+from holosoma_jax import experiment, robots
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.envs.tasks.tracking import TASK, explain
+from holosoma_jax.envs.tasks.tracking import TASK, explain, motion_from
 from holosoma_jax.envs.terms.motion import sampler
-from holosoma_jax.envs.terms.motion.config import SamplerConfig
+from holosoma_jax.envs.terms.motion.config import MotionConfig, SamplerConfig
 from holosoma_jax.envs.terms.motion.reference import ASSET, MOTION, Motion
+from holosoma_jax.motion import edit
+from holosoma_jax.motion.kinematics import Skeleton
+from holosoma_jax.motion.reading import read
 from holosoma_jax.rollout import control_step
 from holosoma_jax.rollout.control_step import reset_all
 from tests.support import tracking
@@ -62,6 +65,20 @@ def test_what_does_not_fit_is_one_line_that_names_it(flags: tuple[str, ...], nam
     text = str(caught.value)
     assert "\n" not in text
     assert all(name in text.replace("-", "_") for name in named), text
+
+
+def test_what_is_wrong_with_clip_or_bodies_names_the_whole_key() -> None:
+    skeleton = Skeleton(robots.load("g1"))
+    short = edit.cut(skeleton, read("g1_squat", skeleton), 0, 2)
+    for settings, key, named in (
+        (MotionConfig(motion_file="a.npz"), "motion_file", "2 frames"),
+        (MotionConfig(motion_dir="clips"), "motion_dir", "2 frames"),
+        (MotionConfig(body_names_to_track=("head",)), "body_names_to_track", "'head'"),
+        (MotionConfig(body_name_ref=("head",)), "body_name_ref", "head"),
+    ):
+        where = rf"^command\.setup_terms\.motion_command\.params\.motion_config\.{key}: .*{named}"
+        with pytest.raises(ConfigError, match=where):
+            motion_from([short], skeleton, settings, 50.0)
 
 
 def test_a_silent_policy_asks_for_the_reference() -> None:

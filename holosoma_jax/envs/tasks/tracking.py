@@ -31,7 +31,8 @@ from holosoma_jax.robots.robot import Robot
 
 ENDS = "motion_ends"
 """The termination that ``clip_end: timeout`` adds."""
-_KEY = f"command.setup_terms.{MOTION}.params.motion_config"
+_PARAMS = f"command.setup_terms.{MOTION}.params"
+_KEY = f"{_PARAMS}.motion_config"
 
 
 def build(
@@ -109,9 +110,16 @@ def motion_from(clips: list[Clip], skeleton: Skeleton, settings: MotionConfig, f
       ConfigError: as of `load`.
     """
     robot = skeleton.robot
-    tracked, anchor = settings.bodies_of(robot)
+    try:
+        tracked, anchor = settings.bodies_of(robot)
+    except ConfigError as error:
+        raise ConfigError(f"{_PARAMS}.{error}") from error
     names = distinct([clip.name for clip in clips])
-    batch = concatenate(clips, skeleton, tracked, fps)
+    try:
+        batch = concatenate(clips, skeleton, tracked, fps)
+    except ConfigError as error:
+        key = "motion_dir" if settings.motion_dir else "motion_file"
+        raise ConfigError(f"{_KEY}.{key}: {error}") from error
     for name in settings.clip_weights:
         if name not in names:
             raise ConfigError(
