@@ -15,6 +15,7 @@ from holosoma_jax.config.validation import limits
 
 PPO, SAC = "exp:g1-29dof", "exp:g1-29dof-fast-sac"
 GROUND = "--terrain.terrain-term."
+MESH = "terrain:terrain-load-obj"
 REWARD = "--reward.terms.tracking-lin-vel.params."
 CURRICULUM = "--curriculum.setup-terms.penalty-curriculum.params."
 
@@ -135,3 +136,16 @@ def test_help_that_cannot_be_written_is_no_traceback(target: str, encoding: str)
             check=False,
         )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("flag", [f"{GROUND}obj-file-path=hill.obj", f"{GROUND}up-axis=y"])
+@pytest.mark.parametrize("ground", ["terrain-locomotion-plane", "terrain-locomotion-mix"])
+def test_a_mesh_asks_for_the_ground_that_loads_it(flag: str, ground: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{flag.partition('=')[0]}: got .*{MESH}"):
+        compose.load([PPO, f"terrain:{ground}", flag])
+
+
+def test_another_ground_may_be_chosen_over_a_saved_mesh() -> None:
+    saved = compose.to_mapping(compose.load([PPO, MESH, f"{GROUND}obj-file-path=hill.obj"]))
+    flat = compose.load(["terrain:terrain-plane"], base=saved).terrain.terrain_term
+    assert (flat.mesh_type, flat.obj_file_path) == ("plane", "hill.obj")

@@ -8,7 +8,7 @@ from typing import Any
 from holosoma_jax.config import extensions
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.keys import Path, Sources
-from holosoma_jax.config.schema import Config, TrainingConfig
+from holosoma_jax.config.schema import Config, TerrainTermConfig, TrainingConfig
 from holosoma_jax.config.validation import limits
 from holosoma_jax.config.validation.limits import Refuse
 from holosoma_jax.config.validation.validate import label, refused
@@ -25,6 +25,7 @@ def check(config: Config, sources: Sources) -> None:
         raise refused(tuple(path.split(".")), value, f"wanted {wanted}.", sources)
 
     _check_relations(config, refuse)
+    _check_mesh(config.terrain.terrain_term, sources, refuse)
     limits.check(config, refuse)
     _check_terms(config, sources, refuse)
 
@@ -53,6 +54,14 @@ def _check_relations(config: Config, refuse: Refuse) -> None:
         low, high = getattr(ground, name)
         if not 0 <= low <= high:
             refuse(f"terrain.terrain_term.{name}", [low, high], "[low, high] with 0 <= low <= high")
+
+
+def _check_mesh(ground: TerrainTermConfig, sources: Sources, refuse: Refuse) -> None:
+    """A mesh that a flag names is loaded; one in a file stays there when another ground is chosen over it."""
+    for name in ("obj_file_path", "up_axis"):
+        path, value = ("terrain", "terrain_term", name), getattr(ground, name)
+        if ground.mesh_type != "load_obj" and value and label(path, sources).startswith("--"):
+            refuse(".".join(path), value, f"terrain:terrain-load-obj beside it, not {ground.mesh_type}")
 
 
 def _check_processes(training: TrainingConfig, refuse: Refuse) -> None:
