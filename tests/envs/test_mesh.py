@@ -211,6 +211,14 @@ def test_the_file_has_to_be_given() -> None:
         compose.load(["exp:g1-29dof", "terrain:terrain-load-obj"])
 
 
+def test_a_file_that_no_terrain_reads_is_refused() -> None:
+    for more in ([], ["terrain:terrain-locomotion-mix"]):
+        with pytest.raises(
+            ConfigError, match=r"terrain-term\.obj-file-path.*hills.obj.*terrain:terrain-load-obj"
+        ):
+            compose.load(["exp:g1-29dof", *more, "--terrain.terrain-term.obj-file-path=hills.obj"])
+
+
 @pytest.mark.parametrize("simulator", ["mujoco", pytest.param("mjwarp", marks=pytest.mark.slow)])
 def test_a_robot_that_is_dropped_stands_on_it(tmp_path: Path, simulator: str) -> None:
     """After a second it is as high above the mesh as above a plane, and its feet carry its weight."""
