@@ -133,6 +133,17 @@ def test_the_order_of_corners_does_not_matter() -> None:
     assert one.hidden == other.hidden == 0.0
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_closed_solid_only_the_top_looks_up(seed: int) -> None:
+    """Its faces cancel, seen from above; a convex one has a single surface that looks up, whichever way corners go."""
+    solid = trimesh.creation.box((2.0, 1.5, 1.0))
+    turn = trimesh.transformations.random_rotation_matrix(np.random.default_rng(seed).random(3))
+    corners = (np.asarray(solid.triangles) @ turn[:3, :3].T) + (3.0, 3.0, 5.0)
+    for triangles in (corners, corners[:, ::-1]):
+        seen = mesh.surface(triangles, 0.05, np.zeros(2), (121, 121))
+        assert seen.covered.any() and seen.hidden == 0.0
+
+
 def test_robots_start_on_the_mesh(tmp_path: Path, key: jax.Array) -> None:
     """Two islands at heights 1 and 2 with a gap between them: each start is on one, at its height."""
     square = np.array([[0, 0], [2, 0], [0, 2], [2, 2]], float)

@@ -22,6 +22,8 @@ WORTH_SAYING = 1e-3
 """share of a mesh that is lost, below which nobody is told"""
 APART = 0.02
 """m between two surfaces above each other that count as two"""
+CLOSED = 1e-6
+"""share of its faces' area that those of a closed solid leave over, seen from above: rounding"""
 EDGE = 1e-7
 """by which a triangle is larger, relative to its size, so that neighbours leave no gap between them"""
 
@@ -85,7 +87,7 @@ def surface(triangles: np.ndarray, cell: float, corner: np.ndarray, shape: tuple
     a, b, c = np.swapaxes((triangles[..., :2] - corner) / cell, 0, 1)
     z = triangles[..., 2]
     twice_area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    up = twice_area * np.sign(twice_area.sum() or 1.0) > 0  # also if all corners go the other way round
+    up = twice_area * _winding(triangles, twice_area) > 0
     xy = np.stack([a, b, c])
     start = np.clip(np.ceil(xy.min(0) - EDGE), 0, shape).astype(np.int64)
     stop = np.clip(np.floor(xy.max(0) + EDGE) + 1, start, shape).astype(np.int64)
@@ -108,6 +110,23 @@ def surface(triangles: np.ndarray, cell: float, corner: np.ndarray, shape: tuple
     covered = np.isfinite(top)
     hidden = (top - below)[covered & np.isfinite(below)] > APART
     return Surface(_filled(top, covered), covered, float(hidden.sum() / max(1, covered.sum())))
+
+
+def _winding(triangles: np.ndarray, twice_area: np.ndarray) -> float:
+    """1 where the corners of a face that looks up go round counter-clockwise, seen from above; -1 where clockwise.
+
+    Args:
+      triangles: [T, 3, 3] m.
+      twice_area: [T] of them seen from above, negative where clockwise.
+    """
+    total = twice_area.sum()
+    if abs(total) > CLOSED * np.abs(twice_area).sum():
+        return float(np.sign(total))
+    a, b, c = np.swapaxes(triangles - triangles.mean((0, 1)), 0, 1)
+    volume = np.sum(
+        a * np.cross(b, c)
+    )  # six times that of a solid, positive where outer faces are counter-clockwise
+    return -1.0 if volume < 0 else 1.0
 
 
 def _filled(top: np.ndarray, covered: np.ndarray) -> np.ndarray:
