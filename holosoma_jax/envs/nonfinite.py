@@ -34,7 +34,7 @@ def without_bad_action(state: EnvState) -> EnvState:
 
 def culprits(
     spec: EnvSpec,
-    traces: Mapping[str, Any],
+    state: Mapping[str, Any],
     batch: Mapping[str, Array],
     now: Mapping[str, Array] | None = None,
 ) -> list[str]:
@@ -45,25 +45,25 @@ def culprits(
 
     Args:
       spec: of the environment.
-      traces: `traces` of its state, of all environments.
-      batch: what was collected last: observation group -> [N, dim] or [N, T, dim], ``reward`` [N] or [N, T];
-        ``valid`` of its shape, where rewards of some rows say nothing. Observations may be normalised there.
+      state: `traces` of its state, of all environments.
+      batch: what was collected last: observation group -> [N, dim] or [N, T, dim], normalised or not; other
+        entries are not looked at.
       now: observation group -> [E, dim], as the environment gives them now: where they are not finite either, they
         say in which environments.
 
     Returns:
       One entry a term, such as ``observation 'base_lin_vel' of actor_obs (environments 3, 7)``.
     """
-    return [f"{name} ({_listed(rows)})" for name, rows in _found(spec, traces, batch, now or {})]
+    return [f"{name} ({_listed(rows)})" for name, rows in _found(spec, state, batch, now or {})]
 
 
 def _found(
-    spec: EnvSpec, traces: Mapping[str, Any], batch: Mapping[str, Array], now: Mapping[str, Array]
+    spec: EnvSpec, state: Mapping[str, Any], batch: Mapping[str, Array], now: Mapping[str, Array]
 ) -> Iterator[tuple[str, np.ndarray | None]]:
     """Term, and the rows [n] at fault; None: all of them."""
-    first = [kind for kind in ("commands", "curriculum") if kind in traces["terms"]]
+    first = [kind for kind in ("commands", "curriculum") if kind in state["terms"]]
     for kind in first:
-        yield from _states(spec, kind, traces["terms"][kind])
+        yield from _states(spec, kind, state["terms"][kind])
     for term in spec.layout:
         last = term.start + term.dim * term.history_length
         for source in (now, batch):
@@ -73,12 +73,12 @@ def _found(
             if odd.any():
                 yield f"{OBSERVATION} '{term.name}' of {term.group}", np.flatnonzero(odd)
                 break
-    if traces["reward_sums"] is not None:
-        odd = ~np.isfinite(np.asarray(traces["reward_sums"]))
+    if state["reward_sums"] is not None:
+        odd = ~np.isfinite(np.asarray(state["reward_sums"]))
         for name, column in zip(spec.reward_names, odd.T, strict=True):
             if column.any():
                 yield f"reward '{name}'", np.flatnonzero(column)
-    for kind, terms in traces["terms"].items():
+    for kind, terms in state["terms"].items():
         if kind not in first:
             yield from _states(spec, kind, terms)
 
@@ -86,8 +86,15 @@ def _found(
 def _states(spec: EnvSpec, kind: str, terms: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray | None]]:
     """Terms of a kind whose state is not finite."""
     for name, leaves in terms.items():
-        odd = [x for x in map(np.asarray, jax.tree.leaves(leaves)) if not np.isfinite(x).all()]
-        per_env = [x for x in odd if x.ndim and len(x) % spec.num_envs == 0]
+        odd, per_env = False, []
+        for path, leaf in jax.tree_util.tree_leaves_with_path(leaves):
+            x = np.asarray(leaf)
+            if np.isfinite(x).all():
+                continue
+            odd, field = True, jax.tree_util.keystr(path, simple=True, separator="/")
+            pooled = f"terms/{kind}/{name}/{field}" in spec.pooled
+            if x.ndim and not pooled and len(x) % spec.num_envs == 0:
+                per_env.append(x)
         if odd:
             rows = np.flatnonzero(_rows(per_env[0])) if per_env else None
             yield f"{_SINGULAR.get(kind, kind)} '{name}'", rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,3 +71,13 @@ def test_many_environments_are_counted():
         spec(), nonfinite.traces(SimpleNamespace()), {"actor_obs": np.full((20, 4), np.nan)}
     )
     assert said[0] == "observation 'a' of actor_obs (environments 0, 1, 2, 3, 4, 5, 6, 7 and 12 more)"
+
+
+def test_what_all_environments_share_names_none_of_them():
+    shared = replace(spec(), pooled=frozenset({"terms/commands/motion/failures"}))
+    terms = {"commands": {"motion": {"failures": put((6,), 4)}, "other": {"failures": put((6,), 4)}}}
+    state = {"terms": terms, "reward_sums": None}
+    assert nonfinite.culprits(shared, state, {}) == [
+        "command 'motion' (all environments)",
+        "command 'other' (environment 4)",
+    ]
