@@ -18,7 +18,6 @@ from bridges.mujoco import model as mujoco_model
 from bridges.mujoco import readout
 from bridges.protocol import Ground
 from bridges.remote.coordinates import CoordinateBridge
-from bridges.remote.program import StartError
 
 if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
@@ -53,11 +52,11 @@ class IsaacGymBridge(CoordinateBridge):
         python = interpreter(cfg)
         model = mujoco_model.build(robot, Ground(), cfg)
         self._folder = tempfile.TemporaryDirectory(prefix="holosoma-isaacgym-")
-        (Path(self._folder.name) / "robot.urdf").write_text(robot_urdf(robot))
-        settings = program(cfg, robot, ground, spec, model, self._folder.name, python, self_collisions)
         try:
+            (Path(self._folder.name) / "robot.urdf").write_text(robot_urdf(robot))
+            settings = program(cfg, robot, ground, spec, model, self._folder.name, python, self_collisions)
             super().__init__(spec, robot, readout.layout(model, robot), settings)
-        except StartError:
+        except BaseException:
             self._folder.cleanup()
             raise
 

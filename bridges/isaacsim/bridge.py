@@ -14,7 +14,6 @@ from bridges.mujoco import model as mujoco_model
 from bridges.mujoco import readout
 from bridges.protocol import CapacityError, Ground, Physics
 from bridges.remote.coordinates import CoordinateBridge
-from bridges.remote.program import StartError
 from holosoma_jax.robots.usd import usda
 
 if TYPE_CHECKING:
@@ -51,12 +50,12 @@ class IsaacSimBridge(CoordinateBridge):
         python = interpreter(cfg)
         model = mujoco_model.build(robot, Ground(), cfg)
         self._folder = tempfile.TemporaryDirectory(prefix="holosoma-isaacsim-")
-        path = Path(self._folder.name) / "robot.usda"
-        path.write_text(usda(robot, self_collisions=self_collisions))
-        settings = program(cfg, robot, ground, spec, model, str(path), python)
         try:
+            path = Path(self._folder.name) / "robot.usda"
+            path.write_text(usda(robot, self_collisions=self_collisions))
+            settings = program(cfg, robot, ground, spec, model, str(path), python)
             super().__init__(spec, robot, readout.layout(model, robot), settings)
-        except StartError:
+        except BaseException:
             self._folder.cleanup()
             raise
 
