@@ -6,6 +6,8 @@ import json
 import os
 from typing import Any
 
+import numpy as np
+
 
 def create(settings: dict[str, Any], arrays: dict[str, Any]) -> Still:
     return Still(settings, arrays)
@@ -25,7 +27,8 @@ class Still:
         pass
 
     def body_positions(self, flags: int, message: Any) -> dict[str, Any]:
-        return {"places": self._arrays["state/root"][:, None, :3].copy(), "bodies": [0]}
+        offset = np.array(json.loads(os.environ.get("STILL_OFFSET", "0.0")))
+        return {"places": self._arrays["state/root"][:, None, :3] + offset, "bodies": [0]}
 
     def usage(self, flags: int, message: Any) -> dict[str, Any]:
         found = {

@@ -7,18 +7,19 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 import bridges
-from bridges import interpreter, isaacsim, specs
+from bridges import interpreter, isaacgym, isaacsim, specs
 from bridges.isaacgym import bridge as isaacgym_bridge
 from bridges.isaacsim import bridge as bridge_module
 from bridges.isaacsim import install
 from bridges.isaacsim.program import BASE_THICKNESS, lifted, program
 from bridges.mujoco import model as mujoco_model
-from bridges.protocol import Bounded, CapacityError, Ground, PhysicsParams
+from bridges.protocol import Bounded, CapacityError, Ground, PhysicsParams, SimulatorError
 from bridges.remote.program import Program, StartError
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
@@ -146,6 +147,22 @@ def test_a_worker_that_does_not_start_leaves_no_file(nowhere: pytest.MonkeyPatch
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("module, writer", [(bridge_module, "usda"), (isaacgym_bridge, "robot_urdf")])
+def test_a_robot_that_cannot_be_described_leaves_no_file(
+    module: ModuleType, writer: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    def refuse(*args: object, **kwargs: object) -> str:
+        raise ValueError("a tendon")
+
+    monkeypatch.setattr(module, "interpreter", lambda cfg: sys.executable)
+    monkeypatch.setattr(module, writer, refuse)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    make = isaacsim.make if module is bridge_module else isaacgym.make
+    with pytest.raises(ValueError, match="a tendon"):
+        make(isaacsim_config(), robots.load("g1"), Ground(), E)
+    assert not list(tmp_path.iterdir())
+
+
 def test_both_isaacs_take_the_same_fields_in_the_same_order():
     text = [Path(m.__file__).with_name("backend.py").read_text() for m in (bridge_module, isaacgym_bridge)]
     for name in ("FIELDS = ", "OFFSET, WRITE = "):
@@ -197,6 +214,23 @@ def test_full_buffers_are_an_error_that_names_the_setting(still, monkeypatch: py
         with pytest.raises(CapacityError) as caught:
             full.check(full.init())
         assert all(word in str(caught.value) for word in words) and "\n" not in str(caught.value)
+
+
+def test_a_body_in_another_place_is_found_beside_an_environment_that_diverged(
+    still, monkeypatch: pytest.MonkeyPatch
+):
+    """At every step, not at the first alone; where all have diverged, there is nothing to compare yet."""
+    targets = np.zeros((E, 22), np.float32)
+    for offsets, found in (([np.nan, 0.1, 0.1], True), ([np.inf, 0.0, 0.0], False), ([np.nan] * E, False)):
+        monkeypatch.setenv("STILL_OFFSET", json.dumps([[[x, 0.0, 0.0]] for x in offsets]))
+        bridge = still()
+        for _ in range(2):
+            physics, _ = bridge.reset(bridge.init(), everyone(E), pose(E, robot=robots.load("k1")))
+            if not found:
+                bridge.step(physics, targets)
+                continue
+            with pytest.raises(SimulatorError, match=r"Trunk.*0\.100 m"):
+                bridge.step(physics, targets)
 
 
 def test_what_is_written_is_handed_to_the_simulator_once(still):
