@@ -55,10 +55,15 @@ def attached(cfg: VirtualGantryConfig, robot: Robot, model: mujoco.MjModel) -> i
         )
     dt, mass = float(model.opt.timestep), float(model.body(name).mass[0])
     if cfg.damping * dt + cfg.stiffness * dt * dt > mass:
-        largest = mass / dt - cfg.stiffness * dt
+        too_stiff = cfg.stiffness * dt * dt >= mass  # even without damping
+        key, got, unit, largest = (
+            ("stiffness", cfg.stiffness, "N/m", max(0.0, mass - cfg.damping * dt) / dt**2)
+            if too_stiff
+            else ("damping", cfg.damping, "N s/m", mass / dt - cfg.stiffness * dt)
+        )
         raise ConfigError(
-            f"{KEY}.damping: got {cfg.damping:g} N s/m; with {mass:.3g} kg of {name} and steps of {dt:g} s wanted "
-            f"{max(0.0, largest):.3g} at most, or the robot would shake itself to pieces."
+            f"{KEY}.{key}: got {got:g} {unit}; with {mass:.3g} kg of {name} and steps of {dt:g} s wanted "
+            f"{largest:.3g} at most, or the robot would shake itself to pieces."
         )
     return model.body(name).id
 
