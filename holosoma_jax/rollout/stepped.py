@@ -179,11 +179,13 @@ class Stepped:
                 terms = self.culprits(error.state)
                 observed = any(name.startswith(nonfinite.OBSERVATION) for name in terms)
                 named = terms[: nan_guard.MAX_TERMS] if observed else []  # else they hold the action
-                named += [f"the learner's {leaf}" for leaf in leaves[:3]] or ([] if named else ["nothing"])
-                raise nan_guard.NonFiniteError(
-                    f"{error} Not finite before that: {', '.join(named)}. Fix the first of these, and resume from the "
-                    "last checkpoint."
-                ) from error
+                named += [f"the learner's {leaf}" for leaf in leaves[:3]]
+                cause = (
+                    f"Not finite before that: {', '.join(named)}. Fix the first of these, and resume"
+                    if named
+                    else "What was observed and learned before is finite, so the policy computed them. Resume"
+                )
+                raise nan_guard.NonFiniteError(f"{error} {cause} from the last checkpoint.") from error
             acting, physics, t = acting + seconds.act, physics + seconds.physics, t + 1
         collected = time.perf_counter()
         learner, replay, pending, (carry, physics_value, sim, history) = state

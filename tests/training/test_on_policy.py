@@ -222,6 +222,20 @@ def test_an_observation_that_is_not_finite_is_named_before_it_reaches_the_simula
         go(replace(setup, env=setup.env._replace(observe=spoilt)), tmp_path)
 
 
+def test_where_only_the_action_is_not_finite_nothing_else_is_blamed(tmp_path):
+    setup = toy.setup(toy.config())
+    pre_step, step = setup.env.pre_step, setup.bridge.step
+
+    def spoilt(state, *args):
+        state, command = pre_step(state, *args)
+        return state, command._replace(targets=jnp.where(state.clock[:, None] == 6, jnp.nan, command.targets))
+
+    setup.bridge.step = lambda physics, targets, offset=None: step(physics, refused(targets), offset)
+    with pytest.raises(nan_guard.NonFiniteError, match="got actions") as caught:
+        go(replace(setup, env=setup.env._replace(pre_step=spoilt)), tmp_path)
+    assert "first of these" not in str(caught.value) and "nothing" not in str(caught.value)
+
+
 def refused(targets):
     return checks.finite("targets", np.asarray(targets))
 
