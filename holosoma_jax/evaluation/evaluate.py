@@ -42,7 +42,12 @@ class LiveCommand(Protocol):
         ...
 
     def rope(self) -> float | None:
-        """M of every gantry's rope at rest, from this step on, infinite to let go; None: as before."""
+        """Rest length in m of every gantry's rope from this step on, infinite to let go; None: as before."""
+        ...
+
+    @property
+    def env(self) -> int:
+        """The environment that the user watches, whose frame `seek` gets."""
         ...
 
     def seek(self, frame: int) -> int | None:
@@ -127,7 +132,7 @@ def run(
 def _sought(setup: Setup, timeline: Timeline, runner: RunnerState, live: LiveCommand) -> RunnerState:
     """`runner` with all robots at the frame that `live` asks for, if it asks for one."""
     env, rollout = setup.env, runner.rollout
-    wanted = live.seek(int(timeline.frame(env, rollout.carry.env)[0]))
+    wanted = live.seek(int(timeline.frame(env, rollout.carry.env)[live.env]))
     if wanted is None:
         return runner
     state, pose = timeline.start_at(env, rollout.carry.env, wanted)

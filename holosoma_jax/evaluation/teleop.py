@@ -44,7 +44,7 @@ class Teleop:
         return np.tile(np.asarray(wanted, np.float32), (self._envs, 1))
 
     def rope(self) -> float | None:
-        """M of the gantry's rope at rest, if the user has changed it since the last call; infinite: let go."""
+        """Rest length in m of the gantry's rope, if changed since the last call; infinite: let go."""
         return self._viewer.take_rope()
 
     @property
@@ -63,6 +63,11 @@ class Teleop:
         if steps < 0 and self._frames:
             self._chosen = self._frame + steps
         return max(0, steps)
+
+    @property
+    def env(self) -> int:
+        """Index of the environment that the user looks at."""
+        return self._viewer.env
 
     def seek(self, frame: int) -> int | None:
         """The frame that the user has chosen since the last call, instead of `frame`; None: none."""
