@@ -54,7 +54,7 @@ class Playback(NamedTuple):
     pausable: bool = False
     """pause, single steps, slow motion"""
     num_frames: int = 0
-    """of a recording, whose frames the user may choose; 0: a live run, which only goes forward"""
+    """of a recording or a task's timeline, from which the user may choose; 0: a live run that only goes forward"""
     rope: float | None = None
     """m, length at rest of the gantry's rope that the user may lengthen and let go; None: there is none"""
     unpaced: bool = False
@@ -149,7 +149,7 @@ class Controls:
         self._send(rope=self.rope if self.hangs else None)
 
     def seek(self, frame: int) -> None:
-        """Go to a frame of the recording."""
+        """Go to a frame of the recording or the task's timeline."""
         self._send(seek=min(max(frame, 0), self.playback.num_frames - 1))
 
 

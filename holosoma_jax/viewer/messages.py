@@ -6,7 +6,7 @@ in lines of JSON, each an object with one key:
     ready   the address of the page, "" for a window         error   why there is no viewer, one line
     env     index of the environment to send                  command [3] m/s, m/s, rad/s
     paused  whether the clock is stopped                      speed   of real time
-    step    control steps or frames to go while paused        seek    frame of the recording to go to
+    step    control steps or frames to go while paused        seek    frame of the recording or timeline to go to
     rope    m of the gantry's rope at rest, null to let go
 
 Nothing here imports MuJoCo.
@@ -34,7 +34,7 @@ class Frame(NamedTuple):
     env: int
     """index of the environment"""
     frame_index: int
-    """of the frame in a recording; -1 in a live run"""
+    """of the frame in a recording or a task's timeline; -1 in a run without one"""
     root_pos: np.ndarray
     """[3] m"""
     root_quat: np.ndarray

@@ -113,13 +113,13 @@ class Viewer:
         return self._speed
 
     def take_steps(self) -> int:
-        """Steps that the user has asked for since the last call: on, or back in a recording (negative)."""
+        """Steps that the user has asked for since the last call: on, or back where there are frames (negative)."""
         with self._news:
             steps, self._steps = self._steps, 0
         return steps
 
     def take_seek(self) -> int | None:
-        """The frame of a recording that the user has chosen since the last call; None: none."""
+        """The frame, of a recording or a task's timeline, chosen since the last call; None: none."""
         with self._news:
             seek, self._seek = self._seek, None
         return seek
@@ -144,7 +144,7 @@ class Viewer:
           sim: arrays [E, ...], copied here, so they may be borrowed.
           command: [E, >= 3] v_x, v_y m/s, yaw rate rad/s, if the task has them.
           ghost: a second pose [E, ...] of the robot, drawn transparent: the motion to be tracked, say.
-          frame_index: of the frame, in a recording.
+          frame_index: of the frame, in a recording or a task's timeline.
         """
         now = time.monotonic()
         if now < self._due or self.closed:
