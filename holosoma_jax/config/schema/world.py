@@ -53,7 +53,7 @@ class PhysxConfig:
     bounce_threshold_velocity: NonNegativeFloat = 0.5
     """m/s of approach below which nothing bounces."""
     num_threads: NonNegativeInt = 10
-    """Threads of the CPU solver."""
+    """Threads of the CPU solver; Isaac Sim chooses its own."""
     max_gpu_contact_pairs: PositiveInt = 16777216
     """Contact pairs of all environments that the GPU has room for."""
 
@@ -115,7 +115,7 @@ class MujocoWarpConfig:
 
 @dataclass(frozen=True)
 class IsaacSimConfig:
-    """Isaac Lab, with Isaac Sim or without; PhysX' own settings are those under sim.physx, but for its device."""
+    """Isaac Lab, with Isaac Sim or without; PhysX' own are those under sim.physx, but for device and num_threads."""
 
     physics: Literal["newton", "physx"] = "newton"
     """Engine: newton (MuJoCo Warp; needs no Isaac Sim), or physx, in Isaac Sim."""
@@ -161,7 +161,7 @@ class VirtualGantryConfig:
     damping: NonNegativeFloat = 100.0
     """N s/m of the rope."""
     height: Length = 3.0
-    """m from the ground that the robot starts on to the point above it that the rope hangs from."""
+    """m from the ground to the point that the rope hangs from, for a root that starts at robot.init_pos over it."""
     point: Vec3 | None = None
     """m, that point itself in the world, the same for every environment; default: above the robot's start."""
     length: LengthOrZero = 0.0
