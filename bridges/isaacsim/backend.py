@@ -67,6 +67,8 @@ class Backend:
         if self._newton:
             self._watch_buffers()
         self._advance(self._tensor(np.zeros(shape, np.float32)))  # compiles kernels, which can take minutes
+        if self._newton:
+            self._forget_usage()
 
     def describe(self) -> dict[str, Any]:
         """What the host may report."""
@@ -145,7 +147,7 @@ class Backend:
         from isaaclab.scene import InteractiveScene, InteractiveSceneCfg
         from isaaclab.sensors import ContactSensorCfg
 
-        cfg = self._cfg
+        cfg, (x, y, z) = self._cfg, self._cfg["init_pos"]
         sim = sim_utils.SimulationContext(
             sim_utils.SimulationCfg(device=self._device, dt=cfg["dt"], physics=self._physics())
         )
@@ -162,7 +164,7 @@ class Backend:
             spawn=sim_utils.UsdFileCfg(
                 usd_path=cfg["usd"], activate_contact_sensors=True, **self._articulation()
             ),
-            init_state=ArticulationCfg.InitialStateCfg(pos=tuple(cfg["init_pos"])),
+            init_state=ArticulationCfg.InitialStateCfg(pos=(x, y, z + cfg["lift"])),
             joint_ordering=list(cfg["joint_names"]),
             body_ordering=list(cfg["body_names"]),
             actuators={
@@ -248,6 +250,11 @@ class Backend:
         solver = NewtonManager._solver  # there is no public way to it
         arrays = (solver.mjw_data.nacon, solver.mjw_data.nefc, solver.mjw_data.overflow)
         self._contacts, self._rows, self._overflow = map(warp.to_torch, arrays)
+        self._forget_usage()
+
+    def _forget_usage(self) -> None:
+        """Nothing has been needed or left out so far; MuJoCo Warp only ever adds to `overflow`."""
+        self._overflow.zero_()
         self._most_contacts, self._most_rows = (
             torch.zeros_like(x.max()) for x in (self._contacts, self._rows)
         )

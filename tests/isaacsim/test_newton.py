@@ -14,7 +14,7 @@ import pytest
 from bridges import conformance, isaacsim
 from bridges.conformance import CHECKS, NUM_ENVS, Subject
 from bridges.isaacsim.bridge import IsaacSimBridge
-from bridges.protocol import Ground, PhysicsParams, SimulatorError
+from bridges.protocol import Bounded, Ground, PhysicsParams, SimulatorError
 from holosoma_jax import robots
 from holosoma_jax.config import compose
 from holosoma_jax.config.schema import IsaacSimConfig, RemoteConfig, SimulatorConfig
@@ -116,8 +116,12 @@ def test_a_robot_dropped_into_a_pit_lies_on_its_floor(python: str):
     heights[:, 55:] = 0.25  # not symmetric: rows and columns are not exchanged
     ground = Ground(heights, cell=0.2, corner=(-4.0, -6.0))
     bridge = isaacsim.make(isaacsim_config(python), BIPED, ground, 3)
+    physics = bridge.init()
+    assert isinstance(bridge, Bounded)
+    bridge.check(physics)
+    assert "so far: 0.0 of" in bridge.usage(physics)  # what came before the first step does not count
     places = np.array([[0.0, 0.0, 0.40], [3.4, 0.0, 0.80], [0.0, 5.6, 1.05]])  # in it, beside it, on the step
-    physics, _ = bridge.reset(bridge.init(), everyone(3), pose(3, root_pos=places))
+    physics, _ = bridge.reset(physics, everyone(3), pose(3, root_pos=places))
     for _ in range(20):
         physics, sim = bridge.step(physics, pose(3).joint_pos)
     state = numpy(sim)
