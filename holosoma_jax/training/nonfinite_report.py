@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from holosoma_jax.envs.nonfinite import OBSERVATION
 from holosoma_jax.parallel import processes
 from holosoma_jax.rollout.nan_guard import (
     MAX_ENVS,
@@ -114,7 +115,9 @@ class NonFiniteReporter:
 
 def _remedy(terms: Sequence[str], numbers: list[str], batch: Mapping[str, np.ndarray]) -> str:
     """What to do, given `terms` at fault, the non-finite `numbers` of a log line and the `batch` learned from."""
-    if terms:
+    replayed = {"Loss/env_rewards", "Loss/buffer_rewards"} & set(numbers)
+    # A spoilt learner's actions are observed: with a reward at fault, observations are a consequence.
+    if terms and not (replayed and all(name.startswith(OBSERVATION) for name in terms)):
         return f"Not finite: {', '.join(terms[:MAX_TERMS])}: fix that term"
     valid = np.asarray(batch.get("valid", True), bool)
     rewards = sorted({name.split("/rew_")[1] for name in numbers if "/rew_" in name})
@@ -123,7 +126,6 @@ def _remedy(terms: Sequence[str], numbers: list[str], batch: Mapping[str, np.nda
         rows = np.flatnonzero(odd.reshape(len(odd), -1).any(1)) if odd.ndim else []
         where = f" (environments {', '.join(map(str, rows[:MAX_ENVS]))})" if len(rows) else ""
         return f"Reward term {', '.join(rewards)}{where} was not finite: fix it"
-    replayed = {"Loss/env_rewards", "Loss/buffer_rewards"} & set(numbers)
     for name in ("reward", "actor_obs", "critic_obs"):
         seen = batch.get(name, np.zeros(valid.shape))[valid]
         if not np.isfinite(seen).all() or (name == "reward" and replayed):

@@ -50,9 +50,6 @@ def _check_relations(config: Config, refuse: Refuse) -> None:
         refuse("terrain.terrain_term.terrain_config", tiles, "a probability above 0 for some kind of tile")
     if ground.mesh_type == "load_obj" and not ground.obj_file_path:
         refuse("terrain.terrain_term.obj_file_path", "", "the mesh to load: an OBJ, STL or PLY file")
-    if ground.mesh_type != "load_obj" and ground.obj_file_path:
-        wanted = f"none where mesh_type is {ground.mesh_type}; terrain:terrain-load-obj takes one"
-        refuse("terrain.terrain_term.obj_file_path", ground.obj_file_path, wanted)
     for name in ("amplitude_range", "stair_height_range"):
         low, high = getattr(ground, name)
         if not 0 <= low <= high:
