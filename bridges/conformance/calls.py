@@ -188,9 +188,7 @@ def _parameters(subject: Subject) -> PhysicsParams:
     rng, e, robot = np.random.default_rng(10), subject.num_envs, subject.robot
     shapes = specs.param_shapes(e, robot.num_joints, robot.num_bodies)
     given = {}
-    for name in sorted(
-        subject.bridge.spec.randomizes
-    ):  # a set's order, and so the numbers, would differ by process
+    for name in sorted(subject.bridge.spec.randomizes):  # a set's order differs by process
         low, high = (-0.02, 0.02) if name == "com_offset" else (0.5, 1.5)
         given[name] = rng.uniform(low, high, shapes[name]).astype(np.float32)
     return PhysicsParams(**given)

@@ -148,9 +148,8 @@ class Backend:
         from isaaclab.sensors import ContactSensorCfg
 
         cfg, (x, y, z) = self._cfg, self._cfg["init_pos"]
-        sim = sim_utils.SimulationContext(
-            sim_utils.SimulationCfg(device=self._device, dt=cfg["dt"], physics=self._physics())
-        )
+        clock = sim_utils.SimulationCfg(device=self._device, dt=cfg["dt"], physics=self._physics())
+        sim = sim_utils.SimulationContext(clock)
         content = InteractiveSceneCfg(num_envs=self._num_envs, env_spacing=0.0)
         # A ground that the scene does not own is ignored without a word, and robots fall for ever; group -1
         # collides with the robots of all environments, which do not collide with each other.
@@ -238,9 +237,7 @@ class Backend:
             static = int((model.shape_body.numpy() < 0).sum())
             fields = int((model.shape_type.numpy() == int(GeoType.HFIELD)).sum())
             if static < 1 or (fields < 1 and "ground_vertices" in cfg):
-                raise RuntimeError(
-                    f"Newton has {static} static shapes, of them {fields} height fields: no ground"
-                )
+                raise RuntimeError(f"Newton has no ground: {static} static shapes, {fields} height fields")
 
     def _watch_buffers(self) -> None:
         """Views of how much MuJoCo Warp needs of its buffers; it leaves out what does not fit, and simulates on."""
@@ -255,9 +252,8 @@ class Backend:
     def _forget_usage(self) -> None:
         """Nothing has been needed or left out so far; MuJoCo Warp only ever adds to `overflow`."""
         self._overflow.zero_()
-        self._most_contacts, self._most_rows = (
-            torch.zeros_like(x.max()) for x in (self._contacts, self._rows)
-        )
+        self._most_contacts = torch.zeros_like(self._contacts.max())
+        self._most_rows = torch.zeros_like(self._rows.max())
 
     def _set_joints(self) -> None:
         """Rotor inertia, and what PhysX does not read from the USD file."""
@@ -385,14 +381,11 @@ def _ground(cfg: dict[str, Any], newton: bool) -> Any:
         physical = UsdPhysics.MaterialAPI.Apply(material.GetPrim())
         physical.CreateStaticFrictionAttr(GROUND_FRICTION)
         physical.CreateDynamicFrictionAttr(GROUND_FRICTION)
-        combine = material.GetPrim().CreateAttribute(
-            "physxMaterial:frictionCombineMode", Sdf.ValueTypeNames.Token
-        )
-        combine.Set("max")
-        material.GetPrim().AddAppliedSchema("PhysxMaterialAPI")
-        UsdShade.MaterialBindingAPI.Apply(prim).Bind(
-            material, UsdShade.Tokens.weakerThanDescendants, "physics"
-        )
+        physx = material.GetPrim()
+        physx.CreateAttribute("physxMaterial:frictionCombineMode", Sdf.ValueTypeNames.Token).Set("max")
+        physx.AddAppliedSchema("PhysxMaterialAPI")
+        binding = UsdShade.MaterialBindingAPI.Apply(prim)
+        binding.Bind(material, UsdShade.Tokens.weakerThanDescendants, "physics")
         return top
 
     return spawn

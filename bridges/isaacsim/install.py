@@ -52,7 +52,7 @@ def is_found() -> bool:
 def missing(cause: str) -> ConfigError:
     """What to do about `cause`, in one line."""
     return ConfigError(
-        f"simulator:isaacsim: {cause}. In a clone, ./just isaaclab makes one (Python 3.12, 6 GB); elsewhere: pip "
+        f"simulator:isaacsim: {cause}. In a clone, ./just isaaclab makes one (Python 3.12, 5.5 GB); elsewhere: pip "
         f"install {PACKAGE} into a Python 3.12 and name that interpreter with --simulator.config.remote.python or "
         f"{PYTHON} (docs/simulators.md). It comes from the package index; Isaac Lab is under the BSD 3-Clause "
         "licence, and NVIDIA's CUDA libraries that come with it are under NVIDIA's. Or choose simulator:mujoco or "
