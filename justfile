@@ -22,7 +22,7 @@ train *ARGS:
 
 # the fast tests
 test *ARGS:
-    python -m pytest {{ two }} -m "not slow and not fuzz and not gpu and not isaaclab" "$@"
+    python -m pytest {{ two }} -m "not slow and not gpu and not isaaclab" "$@"
 
 # the slow tests, compiled as for users
 test-slow *ARGS:
@@ -31,10 +31,6 @@ test-slow *ARGS:
 # every test this machine can run, compiled as for users; those of Isaac Lab where it is installed
 test-all *ARGS:
     JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest "$@"
-
-# 13,200 damaged and made-up files for the readers of foreign files; some minutes
-fuzz *ARGS:
-    python -m pytest {{ two }} -m fuzz tests/fuzz "$@"
 
 # every benchmark that has a peer, one after the other, into logs/benchmarks.json; on a quiet machine
 bench *ARGS:

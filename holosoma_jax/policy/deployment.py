@@ -115,9 +115,10 @@ def _observed(
         )
     for term in layout if scales is not None else ():
         wanted = (scales or {}).get(term.get("name"), 1.0)
-        if not np.isclose(term.get("scale", wanted), wanted):
+        scale = term.get("scale", wanted)
+        if scale is None or not np.isclose(scale, wanted):
             found.append(
-                f"it multiplies '{term.get('name')}' by {wanted}; this policy was trained with {term['scale']}"
+                f"it multiplies '{term.get('name')}' by {wanted}; this policy was trained with {scale}"
             )
     frames = {term.get("history_length", 1) for term in layout}
     if frames != {1}:

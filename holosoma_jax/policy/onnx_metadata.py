@@ -172,6 +172,11 @@ def check_digest(model: onnx.ModelProto) -> bool:
       ValueError: it has one and is not as it was exported.
     """
     stated = {item.key: item.value for item in model.metadata_props}
+    # Of a damaged file, protobuf hands out bytes where text should be.
+    if odd := [
+        name for name, text in stated.items() if not (isinstance(name, str) and isinstance(text, str))
+    ]:
+        raise ValueError(f"metadata {odd[0]!r} is not UTF-8: the file is damaged; get or export it again")
     if DIGEST not in stated:
         if model.producer_name != PRODUCER or model.model_version < DIGESTED:
             return False

@@ -118,7 +118,12 @@ def _parse(path: Path) -> onnx.ModelProto:
         )
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        onnx.checker.ValidationError,
+    ) as error:  # a name that is too long
         raise PolicyFileError(f"{path}: its weights lie in another file: {_first_line(error)}") from None
     return model
 

@@ -62,7 +62,7 @@ class Meta:
     processes: PositiveInt = 1
     devices: PositiveInt = 1
     """of each process"""
-    curriculum: Mapping[str, float] = field(default_factory=dict)
+    curriculum: Mapping[str, Annotated[float, Field(allow_inf_nan=False)]] = field(default_factory=dict)
     """what the task's curricula stand at, by name; for a new run that begins with this policy"""
     robot_record: Mapping[str, Any] = field(default_factory=dict)
     """gains, limits, masses of the robot, as `robots.record` gives them"""

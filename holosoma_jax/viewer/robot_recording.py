@@ -130,7 +130,7 @@ def summary(replay: RobotRecording) -> list[tuple[str, str]]:
     if policy := found.metadata.get("policy"):
         rows.insert(1, ("policy", str(policy)))
     if "root_lin_vel" in arrays:
-        speed = np.linalg.norm(arrays["root_lin_vel"][:, :2], axis=1)
+        speed = np.linalg.norm(arrays["root_lin_vel"][:, :2].astype(np.float64), axis=1)  # 1e30 squared fits
         rows.append(("speed", f"mean {speed.mean():.2f}, at most {speed.max():.2f} m/s"))
     if "command" in arrays:
         low, high = arrays["command"].min(0), arrays["command"].max(0)

@@ -16,7 +16,7 @@ from holosoma_jax.loggers import wandb_files
 from tests.support.fuzzing import TEXTS, damaged, fuzz, read_or_refused
 from tests.support.wandb_runs import Api
 
-pytestmark = pytest.mark.fuzz
+pytestmark = pytest.mark.slow
 
 ADDRESS = "wandb://me/walks/abc123"
 

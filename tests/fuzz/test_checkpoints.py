@@ -16,7 +16,7 @@ from holosoma_jax.config import compose
 from holosoma_jax.runs import checkpoint, meta, open_run
 from tests.support.fuzzing import VALUES, damaged, fuzz, mutated, read_or_refused
 
-pytestmark = pytest.mark.fuzz
+pytestmark = pytest.mark.slow
 
 CONFIG = compose.to_mapping(compose.load(["exp:g1-29dof"]))
 META = meta.Meta(

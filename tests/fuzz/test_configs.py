@@ -16,7 +16,7 @@ from holosoma_jax.config.trust import Saved
 from holosoma_jax.config.yaml12 import dump, show
 from tests.support.fuzzing import NUMBERS, TEXTS, VALUES, damaged, fuzz, mutated, read_or_refused
 
-pytestmark = pytest.mark.fuzz
+pytestmark = pytest.mark.slow
 
 PRESETS = ("g1-29dof", "g1-29dof-fast-sac", "g1-29dof-wbt")
 MAPPINGS = {name: compose.to_mapping(compose.load([f"exp:{name}"])) for name in PRESETS}

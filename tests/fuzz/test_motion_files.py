@@ -27,7 +27,7 @@ from tests.support.fuzzing import (
 )
 from tests.support.motion_files import FORMATS, joblib_bytes
 
-pytestmark = pytest.mark.fuzz
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from holosoma_jax.policy.loaded import LoadedPolicy, PolicyFileError
 from tests.support.fuzzing import TEXTS, damaged, fuzz, mutated, read_or_refused
 from tests.support.onnx_files import Graph
 
-pytestmark = pytest.mark.fuzz
+pytestmark = pytest.mark.slow
 
 OBS = 100
 ROBOT = robots.load("g1")

@@ -20,7 +20,7 @@ from tests.fuzz.test_motion_files import valid as valid_clip
 from tests.support.fuzzing import arrays_mutated, damaged, fuzz, mutated, npz_bytes, read_or_refused
 from tests.support.replay_files import straight_walk
 
-pytestmark = pytest.mark.fuzz
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from holosoma_jax import robots
 from holosoma_jax.robots.robot import Robot
 from tests.support.fuzzing import damaged, fuzz, mutated, read_or_refused
 
-pytestmark = pytest.mark.fuzz
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

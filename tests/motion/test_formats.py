@@ -138,6 +138,15 @@ def test_several_clips_in_one_file(tmp_path: Path, walk: Clip, g1: Skeleton) -> 
         read(path, g1)
 
 
+def test_a_phc_pose_without_a_joint_is_one_line(walk: Clip, tmp_path: Path) -> None:
+    clip = motion_files.phc_clip(walk)
+    clip["pose_aa"] = np.zeros((walk.num_frames, 0, 3))
+    path = tmp_path / "phc.pkl"
+    path.write_bytes(motion_files.joblib_bytes({"walk": clip}))
+    with pytest.raises(ConfigError, match=r"pose_aa has shape \[\d+, 0, 3\]"):
+        read(path, "g1")
+
+
 def test_units_of_bones_are_found(tmp_path: Path, walk: Clip, g1: Skeleton) -> None:
     """The same file in metres and radians."""
     path = motion_files.bones(tmp_path / "bones.csv", walk, g1)

@@ -13,6 +13,7 @@ import pytest
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion import Clip, Skeleton, read
+from holosoma_jax.motion.formats import raw
 from holosoma_jax.viewer import robot_recording
 from tests.support import motion_files
 
@@ -223,3 +224,8 @@ def test_names_and_columns_of_other_formats(
     np.savez(path, **arrays)
     with pytest.raises(ConfigError, match=said):
         read(path, g1)
+
+
+def test_a_rate_of_ragged_rows_is_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"clip\.pkl: fps: its rows differ in length"):
+        raw.frame_rate("clip.pkl", "fps", [[1.0], [1.0, 2.0]])

@@ -174,6 +174,14 @@ def test_a_scale_that_the_program_has_built_in(exported: Path, tmp_path: Path):
     assert found == ["it multiplies 'dof_vel' by 0.05; this policy was trained with 0.1"]
 
 
+def test_a_scale_that_the_file_leaves_open(exported: Path, tmp_path: Path):
+    layout = json.loads(metadata(exported)["observation_layout"])
+    (term,) = (term for term in layout if term["name"] == "dof_vel")
+    term["scale"] = None
+    found = deployment.problems(changed(exported, tmp_path / "x.onnx", observation_layout=json.dumps(layout)))
+    assert found == ["it multiplies 'dof_vel' by 0.05; this policy was trained with None"]
+
+
 def test_a_longer_history_has_to_be_set_there_too(exported: Path, tmp_path: Path):
     layout = json.loads(metadata(exported)["observation_layout"])
     for term in layout:

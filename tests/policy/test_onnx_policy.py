@@ -146,6 +146,17 @@ def _term(**changes) -> dict:
     return {"group": "actor_obs", "name": "all", "dim": files.OBS, "history_length": 1} | changes
 
 
+def _outside_by_a_long_name(tmp_path: Path) -> Path:
+    path = _outside(tmp_path)
+    model = onnx.load(str(path), load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "a" * 3000
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
 def _outside(tmp_path: Path, keep: bool = True) -> Path:
     """A file that keeps its weights beside it, as newer exporters of PyTorch write it."""
     path = _save(tmp_path, files.shipped_metadata())
@@ -202,6 +213,7 @@ BAD = {
         r"term 'all' is clipped to \[-18.0, 18.0\]; terms are not clipped one by one",
     ),
     "weights elsewhere": (lambda t: _outside(t, keep=False), "its weights lie in another file: "),
+    "weights by a name that is too long": (_outside_by_a_long_name, "its weights lie in another file: "),
     "short kd": (
         lambda t: _save(t, _without("kd") | {"kd": [1.0] * 28}),
         "'kd' has 28 entries, wanted 29",
@@ -294,3 +306,11 @@ def test_a_pipe_is_no_policy(tmp_path: Path):
     os.mkfifo(tmp_path / "p.onnx")
     with pytest.raises(PolicyFileError, match="no regular file"):
         onnx_policy.load(tmp_path / "p.onnx")
+
+
+def test_metadata_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    """Protobuf hands out bytes there, which do not sort beside text."""
+    data = _save(tmp_path, files.shipped_metadata()).read_bytes()
+    path = _write(tmp_path, data.replace(b"dof_names", b"dof\xff\x83ames", 1))
+    with pytest.raises(PolicyFileError, match="not UTF-8"):
+        onnx_policy.load(path)

@@ -131,6 +131,7 @@ def test_every_flipped_bit_of_the_record_is_seen(saved):
         {"arrays": {"learner": 3}},
         {"arrays": {"learner": {"w": 3}}},
         {"curriculum": []},
+        {"curriculum": {"penalty_curriculum": float("inf")}},
         {"robot": 1},
         {"unknown": 1},
         {"schema": None},

@@ -49,6 +49,13 @@ def test_the_summary_says_what_happened(capsys: pytest.CaptureFixture[str], walk
     assert rows["torque limit reached"] == "never"
 
 
+def test_a_speed_whose_square_float32_cannot_hold_is_summed_up(walk: Path):
+    found = robot_recording.load(str(walk))
+    found.recording.arrays["root_lin_vel"][:, 0] = 1e30
+    speed = dict(robot_recording.summary(found))["speed"]
+    assert float(speed.split()[1].rstrip(",")) == pytest.approx(1e30)
+
+
 @pytest.mark.parametrize(
     ("clip", "frames"), [(None, "1000 at 50 Hz, 20.00 s"), ("g1_squat", "400 at 50 Hz, 8.00 s")]
 )

@@ -66,6 +66,10 @@ def _phc(fields: Fields, name: str) -> Raw:
     frames = len(root_pos)
     order, notes = ("xyzw", "wxyz"), ()
     pose = fields.optional("pose_aa", frames, None, 3)
+    if pose is not None and not pose.shape[1]:
+        raise ConfigError(
+            f"{fields.file}: pose_aa has shape {list(pose.shape)}: it has no joint, not even the root."
+        )
     if "root_rot" in fields:
         root_rot = fields.array("root_rot", frames, 4)
         unit(fields.file, "root_rot", root_rot)

@@ -137,7 +137,7 @@ def frame_rate(file: str, key: str, value: Any) -> float:
     Raises:
       ConfigError: it is anything else, or not above 0.
     """
-    array = np.asarray(value)
+    array = _as_array(file, key, value)
     if array.size == 1 and array.dtype.kind in "iuf":
         rate = float(array.reshape(-1)[0])
         if np.isfinite(rate) and 0.0 < rate <= 10_000.0:
@@ -146,12 +146,16 @@ def frame_rate(file: str, key: str, value: Any) -> float:
     raise ConfigError(f"{file}: {key}: expected one number, frames per second; got {_described(array)}.")
 
 
-def checked(file: str, key: str, value: Any, shape: Sequence[int | None]) -> np.ndarray:
-    """`value` as float64 of `shape`, finite; see `Fields.array`."""
+def _as_array(file: str, key: str, value: Any) -> np.ndarray:
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except ValueError:
         raise ConfigError(f"{file}: {key}: its rows differ in length.") from None
+
+
+def checked(file: str, key: str, value: Any, shape: Sequence[int | None]) -> np.ndarray:
+    """`value` as float64 of `shape`, finite; see `Fields.array`."""
+    array = _as_array(file, key, value)
     if array.dtype.kind not in "iufb":
         raise ConfigError(f"{file}: {key}: expected an array of numbers, got {_described(array)}.")
     with np.errstate(all="ignore"):  # signalling NaN of damaged files
