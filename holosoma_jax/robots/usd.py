@@ -2,8 +2,8 @@
 
 Every link is a rigid body under the root prim, every joint a prim under ``joints`` that ties two links.
 Numbers are the model's, to nine digits. What USD physics has no word for is there in MuJoCo's (``mjc:``), which
-Newton reads and PhysX does not: contact and limit solver settings, passive joint forces. Coupled joint limits
-are left out, and rotor inertia, which is the record's. So are links that only mark a point
+Newton reads and PhysX does not: contact and limit solver settings, passive joint forces, coupled joint limits
+(fixed tendons). Left out are rotor inertia, which is the record's, and links that only mark a point
 (`holosoma_jax.robots.model.markers`).
 """
 
@@ -28,6 +28,8 @@ SELF_COLLISION = ("newton:selfCollisionEnabled", "physxArticulation:enabledSelfC
 """attributes of the root prim"""
 JOINTS = "joints"
 """the prim under which joints are: a joint may have the name of a link"""
+COUPLED_LIMITS = "coupled_limits"
+"""the prim under which limits on sums of joint angles are, where the model has any"""
 
 
 def usda(robot: Robot, *, self_collisions: bool = False) -> str:
@@ -85,6 +87,9 @@ def _tree(model: Any, robot: Robot, root: str, bodies: list[int]) -> Iterable[st
         if model.body_parentid[body]:
             joints += _joint(model, robot, root, body)
     yield from _prim("Scope", JOINTS, [], joints)
+    limits = [line for t in range(model.ntendon) for line in _coupled_limit(model, root, t)]
+    if limits:
+        yield from _prim("Scope", COUPLED_LIMITS, [], limits)
 
 
 def _link(model: Any, data: Any, body: int, materials: dict[float, str]) -> list[str]:
@@ -173,6 +178,27 @@ def _joint(model: Any, robot: Robot, root: str, body: int) -> list[str]:
         f"quatf physics:localRot1 = {_tuple(turn)}",
     ]
     return _prim(prim, prim_name(title), [], lines)
+
+
+def _coupled_limit(model: Any, root: str, tendon: int) -> list[str]:
+    """A fixed tendon's limits on a weighted sum of joint angles, rad; nothing for another tendon."""
+    first, count = int(model.tendon_adr[tendon]), int(model.tendon_num[tendon])
+    wraps = slice(first, first + count)
+    if not model.tendon_limited[tendon] or (model.wrap_type[wraps] != mujoco.mjtWrap.mjWRAP_JOINT).any():
+        return []
+    joints = [prim_name(model.joint(int(j)).name) for j in model.wrap_objid[wraps]]
+    low, high = model.tendon_range[tendon]
+    lines = [
+        'uniform token mjc:limited = "true"',
+        f"rel mjc:path = [{', '.join(f'</{root}/{JOINTS}/{joint}>' for joint in joints)}]",
+        f"double[] mjc:path:coef = {_list(model.wrap_prm[wraps])}",
+        f"double mjc:range:max = {_text(high)}",
+        f"double mjc:range:min = {_text(low)}",
+        f"double[] mjc:solimplimit = {_list(model.tendon_solimp_lim[tendon])}",
+        f"double[] mjc:solreflimit = {_list(model.tendon_solref_lim[tendon])}",
+        'uniform token mjc:type = "fixed"',
+    ]
+    return _prim("MjcTendon", prim_name(model.tendon(tendon).name or f"limit_{tendon}"), [], lines)
 
 
 def _from_x(axis: np.ndarray) -> np.ndarray:

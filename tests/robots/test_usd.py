@@ -14,7 +14,7 @@ from docs.scripts import robot_usd
 from holosoma_jax import robots
 from holosoma_jax.robots.model import markers, read
 from holosoma_jax.robots.robot import Robot
-from holosoma_jax.robots.usd import JOINTS, SELF_COLLISION, prim_name, usda
+from holosoma_jax.robots.usd import COUPLED_LIMITS, JOINTS, SELF_COLLISION, prim_name, usda
 from tests.support import usda as reader
 from tests.support.biped import BIPED
 from tests.support.usda import Prim
@@ -101,6 +101,49 @@ def test_limits_are_in_degrees(model: mujoco.MjModel, root: Prim):
         if "physics:axis" in joint.values:
             limits = [joint.values["physics:lowerLimit"], joint.values["physics:upperLimit"]]
             np.testing.assert_allclose(np.radians(limits), model.joint(name).range, atol=1e-7)
+
+
+def test_limits_on_sums_of_angles_are_the_models(robot: Robot, model: mujoco.MjModel, root: Prim):
+    """The G1's eight ankle limits: the same sums of the same joints, ranges and solver settings."""
+    written = root.children.get(COUPLED_LIMITS, Prim("")).children
+    assert len(written) == model.ntendon == (8 if robot.name == "g1" else 0)
+    angles = np.random.default_rng(0).uniform(-1, 1, model.nv)
+    data = mujoco.MjData(model)
+    data.qpos[[model.jnt_qposadr[j] for j in range(1, model.njnt)]] = angles[6:]
+    mujoco.mj_forward(model, data)
+    for name, limit in written.items():
+        values, tendon = limit.values, model.tendon(name).id
+        assert (limit.kind, values["mjc:type"], values["mjc:limited"]) == ("MjcTendon", "fixed", "true")
+        joints = [path.split("/")[-1] for path in values["mjc:path"]]
+        assert {path.rpartition("/")[0] for path in values["mjc:path"]} == {f"/{robot.name}/{JOINTS}"}
+        length = sum(
+            coef * data.joint(joint).qpos[0]
+            for joint, coef in zip(joints, values["mjc:path:coef"], strict=True)
+        )
+        assert length == pytest.approx(data.ten_length[tendon], abs=1e-8)
+        assert [values["mjc:range:min"], values["mjc:range:max"]] == pytest.approx(
+            list(model.tendon_range[tendon])
+        )
+        for key, ours in (("solref", model.tendon_solref_lim), ("solimp", model.tendon_solimp_lim)):
+            assert values[f"mjc:{key}limit"] == pytest.approx(list(ours[tendon]))
+
+
+def test_a_rope_is_no_limit_on_a_sum_of_angles(tmp_path: Path):
+    text = BIPED.mjcf.read_text()
+    head = '<body name="head"'
+    assert text.count(head) == 1
+    site = '<site name="{}" pos="0 0 0.1"/>'
+    ends = "".join(f'<site site="{name}"/>' for name in "ab")
+    rope = f'<tendon><spatial name="rope" range="0 1">{ends}</spatial></tendon></mujoco>'
+    path = tmp_path / "rope.xml"
+    first, _, rest = text.partition(head)
+    tag, _, rest = rest.partition(">")
+    path.write_text(
+        f"{first}{site.format('a')}{head}{tag}>{site.format('b')}{rest}".replace("</mujoco>", rope)
+    )
+    robot = replace(BIPED, mjcf=path)
+    assert read(path, BIPED.root_body).spec.compile().ntendon == 1
+    assert COUPLED_LIMITS not in reader.read(usda(robot)).children
 
 
 def test_each_colliding_geom_is_one_shape_with_its_size_and_friction(model: mujoco.MjModel, root: Prim):

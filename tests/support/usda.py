@@ -51,4 +51,6 @@ def _body(lines: Any) -> Prim:
 def _value(text: str) -> Any:
     if text.startswith("<"):
         return text.strip("<>")
+    if text.startswith("[<"):
+        return [path.strip("<>") for path in text.strip("[]").split(", ")]
     return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
