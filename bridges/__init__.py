@@ -65,6 +65,18 @@ def require(cfg: SimulatorConfig) -> None:
         extras.require(f"simulator:{name}", _NEEDS[name])
 
 
+def is_available(name: str) -> bool:
+    """Whether the simulator `name` is there, in this Python or in the one that the environment names."""
+    from holosoma_jax.config.errors import ConfigError
+    from holosoma_jax.config.schema import SimulatorConfig
+
+    try:
+        require(SimulatorConfig(name=name))
+    except ConfigError:
+        return False
+    return True
+
+
 def make(
     cfg: SimulatorConfig,
     robot: Robot,

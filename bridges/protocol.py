@@ -231,6 +231,16 @@ class Hanging(Protocol):
 
 
 @runtime_checkable
+class Remote(Protocol):
+    """A bridge whose simulator runs in another process, which may be of another Python."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Of that Python, of NumPy and of the simulator's packages, as far as they are installed there."""
+        ...
+
+
+@runtime_checkable
 class Bounded(Protocol):
     """A bridge whose simulator works in buffers of a fixed size."""
 

@@ -13,6 +13,7 @@ against closed forms and against plain MuJoCo driven by hand; behaviour, such as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import bridges
 from bridges.conformance import calls, contact, control, frames
@@ -40,10 +41,21 @@ def run(cfg: Config, num_envs: int = NUM_ENVS) -> list[Result]:
     Raises:
       ConfigError: the simulator is not available.
     """
+    with started(cfg, num_envs) as subject:
+        return [result for results in each(subject) for result in results]
+
+
+@contextmanager
+def started(cfg: Config, num_envs: int = NUM_ENVS) -> Iterator[Subject]:
+    """The simulator that `cfg` names, with its robot and rates, on a plane; closed on leaving the context.
+
+    Raises:
+      ConfigError: the simulator is not available.
+    """
     robot = robots.configure(robots.load(cfg.robot.asset), cfg.robot)
     bridge = bridges.make(cfg.simulator, robot, Ground(), num_envs)
     try:
-        return [result for results in each(Subject(bridge, robot)) for result in results]
+        yield Subject(bridge, robot)
     finally:
         bridge.close()
 
@@ -58,4 +70,4 @@ def each(subject: Subject) -> Iterator[list[Result]]:
             yield [Result(name, f"{type(error).__name__}: {reason}", float("nan"), 0.0, 0.0)]
 
 
-__all__ = ["CHECKS", "NUM_ENVS", "Check", "Result", "Subject", "each", "run"]
+__all__ = ["CHECKS", "NUM_ENVS", "Check", "Result", "Subject", "each", "run", "started"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +14,9 @@ from bridges.isaacgym.asset import robot_urdf
 from bridges.isaacgym.install import interpreter
 from bridges.isaacgym.program import program
 from bridges.mujoco import model as mujoco_model
-from bridges.mujoco import readout
 from bridges.protocol import Ground
 from bridges.remote.coordinates import CoordinateBridge
+from bridges.remote.program import Program
 
 if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
@@ -51,19 +50,12 @@ class IsaacGymBridge(CoordinateBridge):
         spec = specs.spec("isaacgym", cfg, robot, num_envs, repeatable=False)
         python = interpreter(cfg)
         model = mujoco_model.build(robot, Ground(), cfg)
-        self._folder = tempfile.TemporaryDirectory(prefix="holosoma-isaacgym-")
-        try:
-            (Path(self._folder.name) / "robot.urdf").write_text(robot_urdf(robot))
-            settings = program(cfg, robot, ground, spec, model, self._folder.name, python, self_collisions)
-            super().__init__(spec, robot, readout.layout(model, robot), settings)
-        except BaseException:
-            self._folder.cleanup()
-            raise
 
-    def close(self) -> None:
-        """End the worker."""
-        super().close()
-        self._folder.cleanup()
+        def told(folder: Path) -> Program:
+            (folder / "robot.urdf").write_text(robot_urdf(robot))
+            return program(cfg, robot, ground, spec, model, str(folder), python, self_collisions)
+
+        super().__init__(spec, robot, model, told)
 
     def _apply_params(self, values: Mapping[str, np.ndarray], mask: np.ndarray) -> None:
         """As the base does; what the GPU pipeline refuses, another worker gets with the present state."""

@@ -26,16 +26,6 @@ def interpreter(cfg: SimulatorConfig) -> str:
     return python
 
 
-def is_found() -> bool:
-    """Whether the environment names a Python that has IsaacGym."""
-    from holosoma_jax.config.schema import SimulatorConfig
-
-    try:
-        return bool(interpreter(SimulatorConfig(name="isaacgym")))
-    except ConfigError:
-        return False
-
-
 def missing(cause: str) -> ConfigError:
     """What to do about `cause`, in one line."""
     return ConfigError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,9 @@ from bridges import specs
 from bridges.isaacsim.install import interpreter
 from bridges.isaacsim.program import program
 from bridges.mujoco import model as mujoco_model
-from bridges.mujoco import readout
 from bridges.protocol import CapacityError, Ground, Physics
 from bridges.remote.coordinates import CoordinateBridge
+from bridges.remote.program import Program
 from holosoma_jax.robots.usd import usda
 
 if TYPE_CHECKING:
@@ -49,20 +48,13 @@ class IsaacSimBridge(CoordinateBridge):
         self._settings = cfg.config.isaacsim
         python = interpreter(cfg)
         model = mujoco_model.build(robot, Ground(), cfg)
-        self._folder = tempfile.TemporaryDirectory(prefix="holosoma-isaacsim-")
-        try:
-            path = Path(self._folder.name) / "robot.usda"
-            path.write_text(usda(robot, self_collisions=self_collisions))
-            settings = program(cfg, robot, ground, spec, model, str(path), python)
-            super().__init__(spec, robot, readout.layout(model, robot), settings)
-        except BaseException:
-            self._folder.cleanup()
-            raise
 
-    def close(self) -> None:
-        """End the worker."""
-        super().close()
-        self._folder.cleanup()
+        def told(folder: Path) -> Program:
+            path = folder / "robot.usda"
+            path.write_text(usda(robot, self_collisions=self_collisions))
+            return program(cfg, robot, ground, spec, model, str(path), python)
+
+        super().__init__(spec, robot, model, told)
 
 
 class NewtonBridge(IsaacSimBridge):

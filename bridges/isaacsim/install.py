@@ -17,6 +17,8 @@ PYTHON = "ISAACSIM_PYTHON"
 USUAL = Path(__file__).resolve().parents[2] / ".venv-isaaclab" / "bin" / "python"
 """what `./just isaaclab` makes"""
 PACKAGE = "isaaclab==3.0.0"
+SERIES = "3.0"
+"""versions that the worker's calls are those of: 2.3 has other quaternions, 3.1 and 3.2 drop names"""
 LICENCE = "OMNI_KIT_ACCEPT_EULA"
 """environment variable that Isaac Sim reads: NVIDIA's licence is accepted"""
 
@@ -27,7 +29,7 @@ def interpreter(cfg: SimulatorConfig) -> str:
     Raises:
       ConfigError: there is none, or PhysX is asked for and there is no Isaac Sim, or its licence is not accepted.
     """
-    python, cause = find(cfg, PYTHON, "isaaclab", USUAL)
+    python, cause = find(cfg, PYTHON, "isaaclab", USUAL, series=SERIES)
     if not python:
         raise missing(cause)
     if cfg.config.isaacsim.physics == "physx":
@@ -37,16 +39,6 @@ def interpreter(cfg: SimulatorConfig) -> str:
         if not os.environ.get(LICENCE):
             raise _without_isaac_sim(f"{LICENCE} is not set")
     return python
-
-
-def is_found() -> bool:
-    """Whether there is a Python that has Isaac Lab."""
-    from holosoma_jax.config.schema import SimulatorConfig
-
-    try:
-        return bool(interpreter(SimulatorConfig(name="isaacsim")))
-    except ConfigError:
-        return False
 
 
 def missing(cause: str) -> ConfigError:

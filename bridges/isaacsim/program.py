@@ -1,4 +1,4 @@
-"""What the worker of Isaac Lab is told: settings, and the arrays in memory shared with it."""
+"""What the worker of Isaac Lab is told beyond what every simulator in a worker is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from bridges.ground import triangles
 from bridges.protocol import BridgeSpec, Ground
-from bridges.remote import coordinates
+from bridges.remote import coordinate_program
 from bridges.remote.program import Program
 from holosoma_jax.robots.model import markers
 from holosoma_jax.robots.usd import prim_name
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from holosoma_jax.robots.robot import Robot
 
 
+PACKAGES = ("isaaclab", "newton", "warp-lang", "mujoco-warp", "torch", "isaacsim")
+"""Whose versions a report says."""
 BASE_THICKNESS = 1.0
 """m of solid ground under the lowest point of a height field"""
 
@@ -46,14 +48,10 @@ def program(
 
     `model` is the robot in MuJoCo.
     """
-    isaacsim, physx, remote = cfg.config.isaacsim, cfg.config.sim.physx, cfg.config.remote
-    dofs = [int(model.joint(name).dofadr[0]) for name in robot.joint_names]
+    isaacsim, physx = cfg.config.isaacsim, cfg.config.sim.physx
     left_out = markers(model)
     bodies = [i for i, name in enumerate(robot.body_names) if name not in left_out]
     settings: dict[str, Any] = {
-        "num_envs": spec.num_envs,
-        "dt": spec.physics_dt,
-        "decimation": spec.decimation,
         "device": isaacsim.device,
         "physics": isaacsim.physics,
         "newton": {
@@ -73,24 +71,20 @@ def program(
         "joint_names": [prim_name(name) for name in robot.joint_names],
         "body_names": [prim_name(robot.body_names[i]) for i in bodies],
         "bodies": bodies,
-        "init_pos": list(robot.init_pos),
-        "joint_damping": [float(model.dof_damping[i]) for i in dofs],
-        "joint_friction": [float(model.dof_frictionloss[i]) for i in dofs],
+        "lift": 0.0,
     }
-    for name in ("kp", "kd", "torque_limit", "velocity_limit", "armature"):
-        settings[name] = getattr(robot, name)
-    settings["lift"] = 0.0
     if ground.heights is not None:
         raised, settings["lift"] = lifted(ground)
         settings["ground_vertices"], settings["ground_triangles"] = triangles(raised)
         settings["ground_cell"] = ground.cell
-    return Program(
-        title="isaacsim",
-        backend=str(Path(__file__).with_name("backend.py")),
-        calls=(*coordinates.CALLS, "usage"),
-        arrays=coordinates.arrays(spec),
-        settings=settings,
-        python=python,
-        start_timeout_s=remote.start_timeout_s,
-        timeout_s=remote.timeout_s,
+    return coordinate_program.program(
+        cfg,
+        robot,
+        spec,
+        model,
+        python,
+        Path(__file__).with_name("backend.py"),
+        settings,
+        calls=("usage",),
+        packages=PACKAGES,
     )

@@ -43,6 +43,8 @@ CALLS = (
     "check",
 )
 """Of `bridges.remote.adapter.Adapter`."""
+PACKAGES = ("mujoco", "mujoco-warp", "warp-lang", "jax")
+"""Whose versions a report says."""
 
 
 def make(
@@ -76,6 +78,11 @@ class RemoteBridge(Stateful):
         self.spec = BridgeSpec(**described)
         self._unpack = unpacker(worker, [(f"out/{name}", name) for name in SimState._fields])
         self._given: SimState
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """See `bridges.protocol.Remote.versions`."""
+        return self.worker.versions
 
     def init(self) -> Token:
         """Fresh environments; of a new worker, if the old one is gone."""
@@ -197,6 +204,7 @@ def adapter_program(
         settings=settings_of(cfg, robot, ground, num_envs, self_collisions=self_collisions),
         python=remote.python or sys.executable,
         path=(str(Path(__file__).resolve().parents[2]), *_folders(cfg.name)),
+        packages=PACKAGES,
         environment={} if cfg.name == "mjwarp" else {"JAX_PLATFORMS": "cpu"},  # leaves a GPU to this process
         start_timeout_s=remote.start_timeout_s,
         timeout_s=remote.timeout_s,

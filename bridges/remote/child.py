@@ -67,7 +67,7 @@ class Child:
         if code >= 0:
             return f"ended with code {code}"
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        why = " (sent by the system when memory runs out)" if -code == signal.SIGKILL else ""
+        why = " (the system sends it when memory runs out)" if -code == signal.SIGKILL else ""
         return f"was killed by {name}{why}"
 
     def end(self, wait_s: float) -> None:

@@ -7,8 +7,10 @@ whatever happens between two of them. Both Isaacs run like this.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -26,6 +28,7 @@ from bridges.protocol import (
     SimState,
     SimulatorError,
 )
+from bridges.remote.coordinate_program import STATE
 from bridges.remote.process import Worker
 from bridges.remote.program import Program
 from bridges.remote.unpack import split
@@ -34,33 +37,11 @@ from bridges.stateful import Stateful, Token
 if TYPE_CHECKING:
     from holosoma_jax.robots.robot import Robot
 
-STATE = ("state/root", "state/joint_pos", "state/joint_vel", "state/contact_force")
-"""[E, 13] position, quaternion w x y z, velocity, angular velocity; [E, J] rad, rad/s; [E, B, 3] N"""
-CALLS = ("step", "randomize", "body_positions")
-"""Methods of the backend; see those of `bridges.isaacgym.backend`."""
 OFFSET, WRITE = 1, 2
 LARGEST = 1e10
 """m, rad, m/s, rad/s; an environment beyond is taken to have diverged, as in MuJoCo"""
 PLACE_TOLERANCE = 0.005
 """m between a link where the simulator has it and where the MJCF's kinematics do"""
-
-
-def arrays(spec: BridgeSpec) -> dict[str, tuple[tuple[int, ...], type]]:
-    """What is in memory shared with the worker: name -> shape and type."""
-    e, joints, bodies = spec.num_envs, len(spec.joint_names), len(spec.body_names)
-    shared: dict[str, tuple[tuple[int, ...], type]] = {
-        "state/root": ((e, 13), np.float32),
-        "state/joint_pos": ((e, joints), np.float32),
-        "state/joint_vel": ((e, joints), np.float32),
-        "state/contact_force": ((e, bodies, 3), np.float32),
-        "write_root": ((e,), np.bool_),
-        "write_dof": ((e,), np.bool_),
-        "targets": ((e, joints), np.float32),
-        "torque_offset": ((e, spec.decimation, joints), np.float32),
-        "mask": ((e,), np.bool_),
-    }
-    params = specs.param_shapes(e, joints, bodies)
-    return shared | {f"params/{name}": (shape, np.float32) for name, shape in params.items()}
 
 
 class CoordinateBridge(Stateful):
@@ -69,15 +50,27 @@ class CoordinateBridge(Stateful):
     Its `SimState`s are copies: they stay valid. If the worker fails, the call raises `SimulatorError`,
     and `init` starts another one.
 
+    Args:
+      spec: what it says of itself.
+      robot: the robot.
+      model: the robot in MuJoCo; gives kinematics.
+      program: puts the robot's file into the folder that it is given, which lasts as long as the bridge, and
+        returns what the worker runs.
+
     Raises:
       StartError: the simulator does not start.
     """
 
-    def __init__(self, spec: BridgeSpec, robot: Robot, layout: readout.Layout, program: Program):
+    def __init__(self, spec: BridgeSpec, robot: Robot, model: Any, program: Callable[[Path], Program]):
         super().__init__()
         self.spec = spec
-        self._robot, self._layout = robot, layout
-        self.worker = Worker(program)
+        self._robot, self._layout = robot, readout.layout(model, robot)
+        self._folder = tempfile.TemporaryDirectory(prefix=f"holosoma-{spec.simulator}-")
+        try:
+            self.worker = Worker(program(Path(self._folder.name)))
+        except BaseException:
+            self._folder.cleanup()
+            raise
         self._arrays = self.worker.arrays
         self._block, self._starts = self.worker.block(STATE)
         self._shapes = tuple(self._arrays[name].shape for name in STATE)
@@ -85,6 +78,11 @@ class CoordinateBridge(Stateful):
         self._params: dict[str, np.ndarray] = {}  # field -> [E, ...] in force; NaN: nominal
         self._compared = False
         self._given: SimState
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """See `bridges.protocol.Remote.versions`."""
+        return self.worker.versions
 
     def init(self) -> Token:
         """Fresh environments: nominal parameters, robots at their initial pose and at rest."""
@@ -200,9 +198,10 @@ class CoordinateBridge(Stateful):
         return self._next()
 
     def close(self) -> None:
-        """End the worker."""
+        """End the worker, and remove the robot's file."""
         self._closed = True
         self.worker.close()
+        self._folder.cleanup()
 
     def _place(self, ids: np.ndarray, rows: Mapping[str, np.ndarray]) -> None:
         """Rows of the state in shared memory, which the simulator gets at the next step."""

@@ -7,6 +7,7 @@ import json
 import math
 import mmap
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,12 @@ _RAISED: Mapping[str, type[Exception]] = {
     "CapacityError": CapacityError,
 }
 """Exceptions of a backend that are raised here as they are; every other one is a `SimulatorError`."""
+_NO_MEMORY = re.compile(
+    r"out of memory|memory allocation|(failed|could not|unable|cannot) (to )?allocate|RESOURCE_EXHAUSTED|bad_alloc",
+    re.IGNORECASE,
+)
+"""How Python, NumPy, torch, XLA, Warp, MuJoCo and C++ say it."""
+_FEWER = "Use fewer environments (--training.num-envs)."
 
 
 class Worker:
@@ -39,9 +46,16 @@ class Worker:
         self.program = program
         self.described: Mapping[str, Any]
         """what the backend said of itself"""
+        self.versions: Mapping[str, str]
+        """of the worker's Python, NumPy, and those of the program's packages that are installed there"""
         self._layout, size = _lay_out(program.arrays)
-        self._memory_fd = anonymous_file(size)
-        self._memory = mmap.mmap(self._memory_fd, size)
+        try:
+            self._memory_fd = anonymous_file(size)
+            self._memory = mmap.mmap(self._memory_fd, size)
+        except OSError as error:
+            raise StartError(
+                f"{self._name} needs {size / 1e9:,.1f} GB of shared memory: {error.strerror}. {_FEWER}"
+            ) from None
         self.arrays: dict[str, np.ndarray] = wire.views(self._memory, self._layout)
         """name -> view of shared memory, each at a 64-byte boundary"""
         self._words = wire.header(self._memory)
@@ -148,6 +162,7 @@ class Worker:
                     "layout": self._layout,
                     "calls": list(program.calls),
                     "path": list(program.path),
+                    "packages": list(program.packages),
                 },
             )
             wire.send(running.connection, dict(program.settings))
@@ -167,11 +182,10 @@ class Worker:
                 f"{self._name} {running.ending()} while it started with {program.python}.{running.output.tail()}"
             ) from None
         if "error" in answer:
-            raise StartError(
-                f"{self._name}: {answer['error']}: {_one_line(answer['text'])} (in {answer['at']})"
-            )
+            raise StartError(self._failed(answer, "while it started"))
         running.connection.settimeout(program.timeout_s)
         self.described = answer["described"]
+        self.versions = {name: found[name] for name in ("python", "numpy")} | answer["versions"]
 
     def _wait(self, running: Child, name: str, deadline: float) -> None:
         """Return once the worker has signalled; raises TimeoutError or EOFError."""
@@ -194,12 +208,17 @@ class Worker:
         raise SimulatorError(f"{self._name} {cause}.{running.output.tail()}") from None
 
     def _raise(self, name: str, answer: Mapping[str, Any]) -> NoReturn:
-        kind, text = answer["error"], _one_line(answer["text"])
+        kind = answer["error"]
         if kind in _RAISED:
             raise _RAISED[kind](answer["text"])
-        if kind == "MemoryError":
-            text = f"out of memory {text}".rstrip()
-        raise SimulatorError(f"{self._name}: {kind} in '{name}': {text} (in {answer['at']})")
+        raise SimulatorError(self._failed(answer, f"in '{name}'"))
+
+    def _failed(self, answer: Mapping[str, Any], when: str) -> str:
+        """One line: the exception in the worker, where it was raised, and what to do about it if that is known."""
+        kind, text, place = answer["error"], _one_line(answer["text"]), f"(in {answer['at']})"
+        if kind.endswith("MemoryError") or _NO_MEMORY.search(text):
+            return f"{self._name} ran out of memory {when}: {kind}: {text} {place}. {_FEWER}"
+        return f"{self._name}: {kind} {when}: {text} {place}"
 
     def _end(self, wait_s: float = 0.0) -> None:
         running, self._running = self._running, None

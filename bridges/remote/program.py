@@ -32,6 +32,8 @@ class Program:
     python: str = sys.executable
     path: tuple[str, ...] = ()
     """put in front of the worker's module search path"""
+    packages: tuple[str, ...] = ()
+    """of the worker's Python: their versions are reported"""
     environment: Mapping[str, str | None] = field(default_factory=dict)
     """changes to this process' environment; None removes a variable"""
     start_timeout_s: float = 600.0

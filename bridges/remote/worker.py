@@ -5,9 +5,9 @@ shared memory, two signals (an eventfd or the end of a pipe, eight bytes a signa
 what is rare, or has no fixed size. A control step goes through shared memory and the signals alone.
 
 1. Both sides send a greeting with `PROTOCOL` over the socket.
-2. The host says which file or module holds the backend, where the arrays lie in shared memory and what the
-   calls are named; a second message has the settings. The worker loads the backend and answers with what
-   that says of itself.
+2. The host says which file or module holds the backend, where the arrays lie in shared memory, what the
+   calls are named and which packages matter; a second message has the settings. The worker loads the backend
+   and answers with what that says of itself and with the packages' versions.
 3. For each call the host writes the header (`REQUEST_WORDS`) and signals. The worker calls the backend's
    method of that name, writes the status and signals back.
 4. When the host shuts the socket, the worker calls the backend's ``close()``, if there is one, and ends.
@@ -20,6 +20,7 @@ JSON values; so is what the method returns.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -36,7 +37,7 @@ from typing import Any, Dict, List, Tuple  # noqa: UP035  (Python 3.8)
 
 import numpy as np
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when greeting, header, messages or the calls' meaning change."""
 HEADER_BYTES = 4096
 """The first page of shared memory: int64 words, see below; arrays begin behind it."""
@@ -136,6 +137,17 @@ def _load(name: str) -> Any:
     return module
 
 
+def _versions(packages: list[str]) -> dict[str, str]:
+    """Package -> version of those that are installed."""
+    from importlib import metadata
+
+    found = {}
+    for name in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
 def _failure(error: BaseException) -> Message:
     frames = traceback.extract_tb(error.__traceback__)
     at = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
@@ -196,7 +208,7 @@ def main(argv: list[str]) -> int:
         memory = mmap.mmap(memory_fd, os.fstat(memory_fd).st_size)
         sys.path[:0] = start["path"]
         backend = _load(start["backend"]).create(settings, views(memory, start["layout"]))
-        answer = {"described": backend.describe()}
+        answer = {"described": backend.describe(), "versions": _versions(start["packages"])}
     except Exception as error:
         traceback.print_exc()
         send(connection, _failure(error))

@@ -30,21 +30,17 @@ PACKAGES = (
     "onnx", "onnxruntime", "jax2onnx", "imageio-ffmpeg", "matplotlib",
 )  # fmt: skip
 """Of the core, by their names in the package index."""
-SIMULATORS: Mapping[str, tuple[str, str]] = {
-    "mujoco": ("mujoco", "part of every installation"),
-    "mjwarp": ("mujoco_warp", extras_table.pip_install("warp")),
+SIMULATORS: Mapping[str, str] = {
+    "mujoco": "part of every installation",
+    "mjwarp": extras_table.pip_install("warp"),
     "isaacgym": (
-        "isaacgym",
-        f"{extras_table.VENDOR['isaacgym']}, in a Python 3.8 that {isaacgym.PYTHON} names (docs/simulators.md)",
+        f"{extras_table.VENDOR['isaacgym']}, in a Python 3.8 that {isaacgym.PYTHON} names (docs/simulators.md)"
     ),
     "isaacsim": (
-        "isaaclab",
-        f"{isaacsim.PACKAGE}, by ./just isaaclab or in a Python 3.12 that {isaacsim.PYTHON} names (docs/simulators.md)",
+        f"{isaacsim.PACKAGE}, by ./just isaaclab or in a Python 3.12 that {isaacsim.PYTHON} names (docs/simulators.md)"
     ),
 }
-"""Simulator -> (module, where it comes from)."""
-_ELSEWHERE = {"isaacgym": isaacgym.is_found, "isaacsim": isaacsim.is_found}
-"""Simulators that another Python has -> whether it does."""
+"""Simulator -> where it comes from."""
 SMOKE_TIMEOUT_S = 300.0
 SMOKE = (
     "exp:g1-29dof", "simulator:mujoco", "terrain:terrain-locomotion-plane", "logger:console",
@@ -115,11 +111,11 @@ def simulators() -> dict[str, dict[str, Any]]:
 
     return {
         name: {
-            "installed": _ELSEWHERE[name]() if name in _ELSEWHERE else extras_table.is_installed(module),
+            "installed": bridges.is_available(name),
             "bridge": name in bridges.SIMULATORS,
             "from": source,
         }
-        for name, (module, source) in SIMULATORS.items()
+        for name, source in SIMULATORS.items()
     }
 
 

@@ -136,9 +136,12 @@ def _conformance(name: str, console: Console, *, as_json: bool, report: str | No
         )
     try:
         from bridges import conformance
+        from bridges.protocol import Remote
     except ImportError as error:
         raise ConfigError(f"--conformance: not part of this installation ({error}).") from None
-    results = conformance.run(cfg)
+    with conformance.started(cfg) as subject:
+        worker = dict(subject.bridge.versions) if isinstance(subject.bridge, Remote) else None
+        results = [result for checked in conformance.each(subject) for result in checked]
     failed = [result for result in results if not result.passed]
     rows = [
         {
@@ -152,7 +155,7 @@ def _conformance(name: str, console: Console, *, as_json: bool, report: str | No
         }
         for r in results
     ]
-    document = {"simulator": simulator, "versions": diagnosis.versions(), "results": rows}
+    document = {"simulator": simulator, "versions": diagnosis.versions(), "worker": worker, "results": rows}
     if report is not None:
         about = {"robot": cfg.robot.asset, "machine": diagnosis.machine(), "nvidia": diagnosis.nvidia()}
         Path(report).write_text(json.dumps(document | about, indent=1) + "\n")
@@ -161,5 +164,9 @@ def _conformance(name: str, console: Console, *, as_json: bool, report: str | No
     else:
         for result in results:
             console.print(Text(str(result), style="" if result.passed else "red"), soft_wrap=True)
+        if worker is not None:
+            console.print(
+                Text(f"Versions in the worker: {', '.join(map(' '.join, worker.items()))}."), soft_wrap=True
+            )
         console.print(Text(f"{len(results) - len(failed)} of {len(results)} checks passed.", style="bold"))
     return int(bool(failed))

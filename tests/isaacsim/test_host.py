@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 
 import bridges
-from bridges import interpreter, isaacgym, isaacsim, specs
+from bridges import conformance, interpreter, isaacgym, isaacsim, specs
 from bridges.isaacgym import bridge as isaacgym_bridge
 from bridges.isaacsim import bridge as bridge_module
 from bridges.isaacsim import install
+from bridges.isaacsim import program as program_module
 from bridges.isaacsim.program import BASE_THICKNESS, lifted, program
 from bridges.mujoco import model as mujoco_model
 from bridges.protocol import Bounded, CapacityError, Ground, PhysicsParams, SimulatorError
 from bridges.remote.program import Program, StartError
-from holosoma_jax import robots
+from holosoma_jax import doctor, robots
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import IsaacSimConfig, RemoteConfig, SimulatorConfig
 from holosoma_jax.robots.usd import usda
@@ -63,7 +64,7 @@ def test_where_isaac_lab_is_missing(python: str, words: str, nowhere: pytest.Mon
         # what to install, how, whose licence, and what else there is
         for part in (install.PACKAGE, "./just isaaclab", "licence", "simulator:mujoco"):
             assert part in text
-    assert not install.is_found()
+    assert not bridges.is_available("isaacsim")
 
 
 def test_interpreters_in_order(nowhere: pytest.MonkeyPatch, tmp_path: Path):
@@ -75,6 +76,22 @@ def test_interpreters_in_order(nowhere: pytest.MonkeyPatch, tmp_path: Path):
     nowhere.setenv(install.PYTHON, str(script))
     assert install.interpreter(isaacsim_config()) == str(script)
     assert install.interpreter(isaacsim_config(sys.executable)) == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("version", "taken"), [("3.0.0", True), ("3.0.1", True), ("", True), ("2.3.2", False), ("3.1.0", False)]
+)
+def test_isaac_lab_of_another_version(version: str, taken: bool, nowhere: pytest.MonkeyPatch):
+    nowhere.setattr(interpreter, "_PROBE", f"print({version!r})")  # '': it does not say
+    if taken:
+        assert install.interpreter(isaacsim_config(sys.executable)) == sys.executable
+        return
+    with pytest.raises(ConfigError) as caught:
+        install.interpreter(isaacsim_config(sys.executable))
+    text = str(caught.value)
+    assert f"isaaclab {version}; wanted {install.SERIES}" in text and "\n" not in text
+    assert install.PACKAGE in text
+    assert install.PACKAGE.startswith(f"isaaclab=={install.SERIES}.")
 
 
 def test_physx_asks_for_isaac_sim_and_for_a_licence_that_the_user_has_accepted(nowhere: pytest.MonkeyPatch):
@@ -190,6 +207,21 @@ def still(monkeypatch: pytest.MonkeyPatch):
     yield make
     for bridge in made:
         bridge.close()
+
+
+def test_a_report_of_the_conformance_says_the_versions_in_the_worker(
+    still, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Of its own Python, which is another than the one that writes the report."""
+    monkeypatch.setattr(install, "interpreter", lambda cfg: sys.executable)
+    monkeypatch.setattr(conformance, "CHECKS", {"none": lambda subject: []})
+    monkeypatch.setattr(program_module, "PACKAGES", ("pytest", "isaacgym"))
+    assert doctor.main(["--conformance", "simulator:isaacsim", f"--report={tmp_path / 'report.json'}"]) == 0
+    found = json.loads((tmp_path / "report.json").read_text())
+    wanted = {"python": found["versions"]["python"], "numpy": np.__version__, "pytest": pytest.__version__}
+    assert found["worker"] == wanted
+    out = capsys.readouterr().out
+    assert all(f"{name} {version}" in out for name, version in wanted.items())
 
 
 def test_only_newton_has_buffers_of_a_fixed_size(still):

@@ -27,10 +27,13 @@ class Backend:
         return message
 
     def fail(self, flags, message):
+        if message["kind"] == "numpy":
+            np.empty(1 << 60, np.uint8)
         raise {
             "value": ValueError("targets: got nan"),
             "key": KeyError("lost"),
             "memory": MemoryError("no room for 9 contacts"),
+            "cuda": RuntimeError("Failed to allocate 9 bytes on device 'cuda:0'"),
         }[message["kind"]]
 
     def die(self, flags, message):
@@ -49,6 +52,8 @@ class Backend:
 def create(settings, arrays):
     if settings.get("fail") == "raise":
         raise RuntimeError("no licence\nfor this")
+    if settings.get("fail") == "memory":
+        raise MemoryError
     if settings.get("fail") == "exit":
         print("libfoo.so: cannot open")
         os._exit(127)

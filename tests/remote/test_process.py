@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -83,13 +84,41 @@ def test_a_refusal_is_raised_here_and_harms_nothing(worker: Worker):
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("key", "KeyError in 'fail'"), ("memory", "out of memory no room for 9")]
+    ("kind", "words"),
+    [
+        ("key", "KeyError in 'fail'"),
+        ("memory", "out of memory in 'fail': MemoryError: no room for 9"),
+        ("numpy", r"out of memory in 'fail': \w*MemoryError: Unable to allocate"),
+        ("cuda", "out of memory in 'fail': RuntimeError: Failed to allocate 9 bytes on device 'cuda:0'"),
+    ],
 )
 def test_a_failure_names_call_and_place(worker: Worker, kind: str, words: str):
     with pytest.raises(SimulatorError, match=rf"test worker.*{words}.*backend\.py:\d+") as caught:
         worker.call("fail", message={"kind": kind})
-    assert "\n" not in str(caught.value)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert ("--training.num-envs" in text) == ("out of memory" in text)
     assert_adds(worker)
+
+
+def test_more_shared_memory_than_there_is(monkeypatch: pytest.MonkeyPatch):
+    """A refused allocation on this side."""
+    huge = {"in": ((1 << 45,), np.float32)}
+    with pytest.raises(
+        StartError, match=r"test worker needs .* GB of shared memory.*--training\.num-envs"
+    ) as caught:
+        Worker(replace(PROGRAM, arrays=huge))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_worker_says_its_versions():
+    worker = Worker(replace(PROGRAM, packages=("pytest", "no-such-package")))
+    assert worker.versions == {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "pytest": pytest.__version__,
+    }
+    worker.close()
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV"])
@@ -152,7 +181,8 @@ def test_started_twice(worker: Worker):
 @pytest.mark.parametrize(
     ("fail", "words"),
     [
-        ("raise", r"RuntimeError: no licence \(in .*backend\.py:\d+\)"),
+        ("raise", r"RuntimeError while it started: no licence \(in .*backend\.py:\d+\)"),
+        ("memory", r"ran out of memory while it started: MemoryError: *\(in .*--training\.num-envs"),
         ("exit", r"ended with code 127 while it started.*libfoo\.so: cannot open"),
         ("hang", r"not ready after 1 s.*start_timeout_s"),
     ],
@@ -177,8 +207,9 @@ def test_a_program_that_is_no_worker(tmp_path: Path):
 
 def test_a_worker_of_another_version(tmp_path: Path):
     source = Path(wire.__file__).read_text()
-    (tmp_path / "worker.py").write_text(source.replace("PROTOCOL = 1", "PROTOCOL = 2"))
-    with pytest.raises(StartError, match=rf"speaks protocol 2, this package {wire.PROTOCOL}"):
+    other = source.replace(f"PROTOCOL = {wire.PROTOCOL}", "PROTOCOL = 99")
+    (tmp_path / "worker.py").write_text(other)
+    with pytest.raises(StartError, match=rf"speaks protocol 99, this package {wire.PROTOCOL}"):
         Worker(replace(PROGRAM, worker=str(tmp_path / "worker.py")))
 
 
