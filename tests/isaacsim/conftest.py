@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+import bridges
 from bridges.isaacsim import install
 from holosoma_jax.config.schema import SimulatorConfig
 
@@ -9,7 +10,7 @@ from holosoma_jax.config.schema import SimulatorConfig
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs Isaac Lab is skipped where there is none, with the line that says how to get it."""
     marked = [item for item in items if item.get_closest_marker("isaaclab")]
-    if marked and not install.is_found():
+    if marked and not bridges.is_available("isaacsim"):
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="no Isaac Lab here: ./just isaaclab"))
 
