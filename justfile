@@ -20,6 +20,10 @@ setup EXTRAS="":
 train *ARGS:
     @[ $# -gt 0 ] || set -- exp:g1-29dof-cpu; python -m holosoma_jax.train "$@"
 
+# open the viewer on a robot with a pretrained policy, which you steer; ARGS are those of eval
+play NAME="g1-29dof" *ARGS:
+    @name="$1"; [ $# -eq 0 ] || shift; python -m holosoma_jax.eval --checkpoint "pretrained:${name:-g1-29dof}" --training.headless False "$@"
+
 # the fast tests
 test *ARGS:
     python -m pytest {{ two }} -m "not slow and not gpu and not isaaclab" "$@"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = {".yaml", ".xml", ".urdf", ".usda", ".npz"}
+DATA = {".yaml", ".xml", ".urdf", ".usda", ".npz", ".json"}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,7 @@ def test_every_data_file_is_in_the_wheel(installed: Path) -> None:
     for room in ("robots", "motion"):
         assert data(ROOT / "holosoma_jax" / room)
         assert data(installed / "holosoma_jax" / room) == data(ROOT / "holosoma_jax" / room)
+    assert data(installed / "holosoma_jax" / "pretrained") == data(ROOT / "holosoma_jax" / "pretrained")
 
 
 def test_presets_and_robots_load_from_the_wheel(installed: Path, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def from_checkpoint(
         require_writable(target.parent)
     except OSError as error:
         raise _unwritten(target, error) from None
-    setup = build(_bench(trained), evaluation=True, adapt=source.adapt)
+    setup = build(bench(trained), evaluation=True, adapt=source.adapt)
     try:
         if signature != "holosoma" and not setup.env.task.facts(setup.env):
             raise ConfigError(
@@ -142,7 +142,7 @@ def _unwritten(target: Path, error: OSError) -> ConfigError:
     return ConfigError(f"{target}: cannot be written ({error.strerror or error}); choose --output FILE.")
 
 
-def _bench(cfg: Config) -> Config:
+def bench(cfg: Config) -> Config:
     """One robot on a plane, in the simulator that is always there; observed as in training."""
     ground = replace(cfg.terrain.terrain_term, mesh_type="plane")
     return replace(

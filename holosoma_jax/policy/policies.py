@@ -22,13 +22,14 @@ from holosoma_jax.config.schema.evaluation import PolicyArgs
 from holosoma_jax.config.trust import Saved
 from holosoma_jax.envs.env import EnvSpec
 from holosoma_jax.experiment import Setup
+from holosoma_jax.learn.policy_leaves import policy_leaves
 from holosoma_jax.loggers import wandb_files
 from holosoma_jax.policy import onnx_policy
 from holosoma_jax.policy.foreign import adapter, file_config, stated, torchscript
 from holosoma_jax.policy.foreign.metadata import PER_JOINT
 from holosoma_jax.policy.loaded import LoadedPolicy
 from holosoma_jax.robots.robot import Robot
-from holosoma_jax.runs import checkpoint, open_run, run_dir
+from holosoma_jax.runs import checkpoint, open_run, policy_only, pretrained, run_dir
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,8 @@ def find(
 ) -> PolicySource:
     """The policy that `--checkpoint` names: a run, one of its checkpoints, or a policy file.
 
-    ``wandb://ENTITY/PROJECT/RUN/FILE`` is downloaded first; what belongs to it is written below the
-    working directory, not into the cache.
+    ``wandb://ENTITY/PROJECT/RUN/FILE`` is downloaded first, ``pretrained:NAME`` comes with the package; what belongs
+    to them is written below the working directory.
 
     Args:
       checkpoint_path: the name.
@@ -104,10 +105,14 @@ def find(
         raise ConfigError(
             f"--policy: {checkpoint_path} is a run, which says all of it; leave --policy.* out."
         )
+    if pretrained.is_name(checkpoint_path):
+        run = pretrained.find(checkpoint_path)
+        return _from_checkpoint(str(run), checkpoint_path)._replace(folder=Path("logs", "pretrained", run.name))
     return _from_checkpoint(checkpoint_path)
 
 
-def _from_checkpoint(where: str) -> PolicySource:
+def _from_checkpoint(where: str, shown: str | None = None) -> PolicySource:
+    """The policy of the run or checkpoint `where`, which messages call `shown`."""
     path = checkpoint.resolve(where, key="--checkpoint")
     if path is None:
         raise ConfigError(f"--checkpoint {where}: this run has saved no checkpoint yet.")
@@ -117,9 +122,10 @@ def _from_checkpoint(where: str) -> PolicySource:
         checkpoint.require(path, meta, robot=setup.robot.name)
         learner = setup.learner
         template = learner.init(jax.random.key(0), setup.learner_spec, setup.cfg.algo.config)
-        state = checkpoint.load(path, {"learner": template})["learner"]
+        state = policy_only.load(path, template, policy_leaves(learner, template, setup.env.spec.obs_dims))
         mode = jax.jit(learner.mode)
-        return Policy(f"{path} ({learner.iteration_name} {meta.step})", lambda obs: mode(state, obs))
+        name = f"{shown or path} ({learner.iteration_name} {meta.step})"
+        return Policy(name, lambda obs: mode(state, obs))
 
     return PolicySource(
         path, run_dir.of(path.parent).path, open_run.saved_config(path), lambda robot: robot, policy

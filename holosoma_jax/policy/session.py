@@ -26,7 +26,7 @@ def run(args: ExportArgs) -> Path:
       ConfigError: no checkpoint, or the file cannot be written.
     """
     if not args.checkpoint:
-        raise ConfigError("--checkpoint is missing: give a run directory or a checkpoint.")
+        raise ConfigError("--checkpoint is missing: give a run directory, a checkpoint or pretrained:NAME.")
     target = _target(args.output)
     source = policies.find(args.checkpoint)
     path = exporting.from_checkpoint(

@@ -18,7 +18,7 @@ from holosoma_jax.config.trust import Saved
 from holosoma_jax.files import replacing
 from holosoma_jax.loggers import wandb_files
 from holosoma_jax.parallel import processes
-from holosoma_jax.runs import checkpoint, origin, robot_files, run_dir, terrain_file
+from holosoma_jax.runs import checkpoint, origin, policy_only, pretrained, robot_files, run_dir, terrain_file
 from holosoma_jax.runs.checkpoint import DamagedCheckpoint, Meta
 from holosoma_jax.runs.lock import FILE as LOCK_FILE
 from holosoma_jax.runs.lock import Lock, locked
@@ -100,8 +100,13 @@ def _opened(cfg: Config) -> Iterator[tuple[Lock, Path, Path | None, Path | None]
     """`open_run` in the main process: lock, folder, checkpoint, warm start."""
     wanted, found = cfg.training.checkpoint, None
     if wanted is not None:
-        wanted = str(wandb_files.fetch(wanted)) if wandb_files.is_uri(wanted) else wanted
+        asked, wanted = wanted, str(_local(wanted, "training.checkpoint"))
         found = checkpoint.resolve(wanted)
+        if found is not None and policy_only.is_alone(checkpoint.read_meta(found)):
+            raise ConfigError(
+                f"training.checkpoint: {asked} holds a policy alone, so there is nothing to resume. Begin a new run "
+                f"with it: --training.warm-start {asked}."
+            )
         if found is None or found.resolve() != Path(wanted).resolve():
             run = run_dir.of(Path(wanted))
             with _continued(cfg, run) as (lock, found):
@@ -202,16 +207,22 @@ def _warm_start(cfg: Config) -> Path | None:
     wanted = cfg.training.warm_start
     if wanted is None:
         return None
-    path = wandb_files.fetch(wanted) if wandb_files.is_uri(wanted) else wanted
-    found = checkpoint.resolve(path, "training.warm_start")
+    found = checkpoint.resolve(_local(wanted, "training.warm_start"), "training.warm_start")
     if found is None:
         raise ConfigError(f"training.warm_start: {wanted} has saved no checkpoint yet; name another run.")
     checkpoint.read_meta(found)
     return found
 
 
+def _local(path: str | Path, key: str) -> str | Path:
+    """`path` on this machine: downloaded from Weights & Biases, or found in the package, as its name says."""
+    if wandb_files.is_uri(path):
+        return wandb_files.fetch(str(path))
+    return pretrained.find(path, key) if pretrained.is_name(path) else path
+
+
 def saved_config(path: str | Path) -> Saved:
-    """The resolved config of the run or checkpoint at `path` (or ``wandb://...``), and the folder it is from.
+    """The resolved config of the run or checkpoint at `path` (or ``wandb://...``, ``pretrained:NAME``), and its folder.
 
     Without the checkpoint that its last session went on from: whoever begins with this config says where. Where
     the run was not begun in this place, also without what belongs to the person and the machine (`runs.origin`).
@@ -219,8 +230,7 @@ def saved_config(path: str | Path) -> Saved:
     Raises:
       ConfigError: there is none.
     """
-    if wandb_files.is_uri(path):
-        path = wandb_files.fetch(str(path))
+    path = _local(path, "training.checkpoint or training.warm_start")
     found = checkpoint.resolve(path)
     run = run_dir.of(Path(path) if found is None else found.parent)
     if found is not None:

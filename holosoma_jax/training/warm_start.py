@@ -18,10 +18,11 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import EnvState
 from holosoma_jax.experiment import Setup
+from holosoma_jax.learn.policy_leaves import policy_leaves
 from holosoma_jax.parallel import global_arrays
 from holosoma_jax.rollout.control_step import is_global_scalar, leaf_name
 from holosoma_jax.rollout.state import RunnerState
-from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs import checkpoint, policy_only
 
 
 def init_from(path: Path, setup: Setup, fresh: RunnerState) -> tuple[RunnerState, checkpoint.Meta]:
@@ -43,11 +44,21 @@ def init_from(path: Path, setup: Setup, fresh: RunnerState) -> tuple[RunnerState
     meta = checkpoint.read_meta(path)
     checkpoint.require(path, meta, robot=setup.robot.name, learner=setup.cfg.algo.name)
     _require_same_observations(path, meta.config, compose.to_mapping(setup.cfg))
-    template = {"learner": global_arrays.replicated(setup.devices, fresh.learner)}
-    learner = global_arrays.everywhere(setup.devices, checkpoint.load(path, template)["learner"])
+    learner = _learner(path, meta, setup, fresh.learner)
     carry = fresh.rollout.carry
     carry = carry.replace(env=_with_global_scalars(carry.env, setup.devices.one(carry.env), meta.curriculum))
     return fresh._replace(learner=learner, rollout=fresh.rollout._replace(carry=carry)), meta
+
+
+def _learner(path: Path, meta: checkpoint.Meta, setup: Setup, fresh: Any) -> Any:
+    """What the checkpoint holds of the learner; the rest (of a policy alone: critics, optimisers) is as in `fresh`."""
+    devices = setup.devices
+    if policy_only.is_alone(meta):
+        template = devices.first(fresh)
+        leaves = policy_leaves(setup.learner, template, setup.env.spec.obs_dims)
+        return devices.replicate(policy_only.load(path, template, leaves))
+    template = {"learner": global_arrays.replicated(devices, fresh)}
+    return global_arrays.everywhere(devices, checkpoint.load(path, template)["learner"])
 
 
 def _require_same_observations(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:

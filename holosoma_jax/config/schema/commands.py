@@ -16,7 +16,7 @@ class ExportArgs:
     """Export."""
 
     checkpoint: PathText | None = None
-    """A run directory, one of its checkpoints/<step> folders, or wandb://ENTITY/PROJECT/RUN/FILE."""
+    """A run directory, one of its checkpoints/<step> folders, pretrained:NAME, or wandb://ENTITY/PROJECT/RUN/FILE."""
     output: PathText | None = None
     """The .onnx file to write; default: exported/<step>.onnx in the run's folder."""
     batch: Literal["1", "any"] = "1"

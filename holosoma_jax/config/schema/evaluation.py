@@ -47,8 +47,8 @@ class EvalArgs:
     """Evaluation."""
 
     checkpoint: PathText | None = None
-    """A run directory, one of its checkpoints/<step> folders, an .onnx or TorchScript (.pt, .jit) policy file, or
-    wandb://ENTITY/PROJECT/RUN/FILE."""
+    """A run directory, one of its checkpoints/<step> folders, pretrained:NAME, an .onnx or TorchScript (.pt, .jit)
+    policy file, or wandb://ENTITY/PROJECT/RUN/FILE."""
     policy: PolicyArgs = field(default_factory=PolicyArgs)
     velocity: tuple[float, float, float] | None = None
     """Command of every environment: m/s forward, m/s left, rad/s yaw rate; default: drawn as in

@@ -43,8 +43,8 @@ class TrainingConfig:
     """Go on from here: a run directory is continued in place, one of its checkpoints/<step> folders starts
     a new run."""
     warm_start: PathText | None = None
-    """Begin a new run with what the learner of this run or checkpoint has learned; environments, simulator and
-    task may be others. Not read where there is a checkpoint to go on from."""
+    """Begin a new run with what the learner of this run or checkpoint has learned, or with the policy pretrained:NAME;
+    environments, simulator and task may be others. Not read where there is a checkpoint to go on from."""
     keep_checkpoints: PositiveInt | None = 10
     """Newest checkpoints to keep; older ones are removed when a new one has been saved. null: all."""
     keep_every: PositiveInt | None = 10

@@ -59,18 +59,25 @@ def reset_root(
     lin_vel_range: Range = (-0.5, 0.5),
     ang_vel_range: Range = (-0.5, 0.5),
     yaw_range: Range = (0.0, 0.0),
+    height_range: Range = (0.0, 0.0),
 ) -> Randomization:
-    """Root velocity at the start of an episode (its place is the terrain's `spawn`).
+    """Root velocity, heading and height at the start of an episode (its place is the terrain's `spawn`).
 
     Args:
       lin_vel_range: m/s, each world axis.
       ang_vel_range: rad/s, each world axis.
       yaw_range: rad, heading (holosoma always starts at 0).
+      height_range: m, added to the height that the robot's record gives (holosoma adds nothing).
 
     Raises:
       ConfigError: a range is reversed.
     """
-    require_ordered(lin_vel_range=lin_vel_range, ang_vel_range=ang_vel_range, yaw_range=yaw_range)
+    require_ordered(
+        lin_vel_range=lin_vel_range,
+        ang_vel_range=ang_vel_range,
+        yaw_range=yaw_range,
+        height_range=height_range,
+    )
 
     def draw(key: jax.Array, scene: Scene) -> dict[str, jax.Array]:
         key_yaw, key_lin, key_ang = jax.random.split(key, 3)
@@ -78,11 +85,13 @@ def reset_root(
             "yaw": uniform(key_yaw, (scene.num_envs,), yaw_range),
             "lin": uniform(key_lin, (scene.num_envs, 3), lin_vel_range),
             "ang": uniform(key_ang, (scene.num_envs, 3), ang_vel_range),
+            "height": uniform(jax.random.fold_in(key, 3), (scene.num_envs,), height_range),
         }
 
     def pose(view: View, nominal: Pose, state: Any, draws: dict[str, jax.Array]) -> Pose:
         del view, state
         return nominal._replace(
+            root_pos=nominal.root_pos.at[:, 2].add(draws["height"]),
             root_quat=rotations.multiply(rotations.about_z(draws["yaw"]), nominal.root_quat),
             root_lin_vel=draws["lin"],
             root_ang_vel=draws["ang"],
