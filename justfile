@@ -40,6 +40,10 @@ test-all *ARGS:
 bench *ARGS:
     python -m benchmarks.all "$@"
 
+# train every preset briefly, and fail where one learns less than its recorded floor; about an hour on two cores
+nightly *ARGS:
+    python -m benchmarks.nightly "$@"
+
 # Of what Isaac Lab asks for, the worker loads none of these: 2.3 GB.
 unused := "open3d triton transformers tokenizers numba llvmlite plotly dash pin-pink pin libpinocchio coal libcoal eigenpy cmeel-assimp cmeel-boost cmeel-octomap cmeel-qhull"
 

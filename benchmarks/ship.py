@@ -34,7 +34,9 @@ MODES = ("clean", "train_like", "stress")
 LARGEST = 1_000_000
 """bytes of a policy's folder"""
 FREE = {
-    "training": dict.fromkeys(("checkpoint", "warm_start", "project", "name", "keep_checkpoints", "keep_every")),
+    "training": dict.fromkeys(
+        ("checkpoint", "warm_start", "project", "name", "keep_checkpoints", "keep_every")
+    ),
     "logger": None,
 }
 """Keys of the config that do not change what is learned."""
@@ -68,7 +70,9 @@ def samples(run: Path, step: int) -> int | None:
     """Environment steps of the run `run` up to iteration `step`; None where its log does not say."""
     file = run / "metrics.jsonl"
     rows = read_metrics(file) if file.exists() else []
-    counts = [int(row["Train/num_samples"]) for row in rows if row["step"] <= step and "Train/num_samples" in row]
+    counts = [
+        int(row["Train/num_samples"]) for row in rows if row["step"] <= step and "Train/num_samples" in row
+    ]
     return counts[-1] if counts else None
 
 
@@ -86,12 +90,17 @@ def score(checkpoint_name: str, mode: str, sweep: bool, arguments: tuple[str, ..
 
 def main() -> int:
     """Strip, score, record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", help="a run's folder, or one of its checkpoints/<step>")
     parser.add_argument("name", help="of the policy: pretrained:NAME")
-    parser.add_argument("--command", required=True, action="append",
-                        help="arguments of train; several times, in order, where runs began with each other")  # fmt: skip
-    parser.add_argument("--commit", default=describe()["commit"], help="that it was trained at; default: this one")
+    parser.add_argument(
+        "--command", required=True, action="append", help="arguments of train; repeat it for a chain of runs"
+    )
+    parser.add_argument(
+        "--commit", default=describe()["commit"], help="that it was trained at; default: this one"
+    )
     parser.add_argument("--replace", action="store_true", help="a policy of that name may be there")
     args = parser.parse_args()
     try:

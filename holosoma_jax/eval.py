@@ -72,7 +72,9 @@ def _without_config(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 def _find(argv: Sequence[str], given: Sequence[str], args: EvalArgs) -> tuple[PolicySource, bool]:
     """The policy, and whether the user wants to watch it."""
     if not args.checkpoint:  # --help alone, or forgotten: known without the seconds that JAX takes
-        raise ConfigError("--checkpoint is missing: give a run directory, a checkpoint, pretrained:NAME or an .onnx file.")
+        raise ConfigError(
+            "--checkpoint is missing: give a run directory, a checkpoint, pretrained:NAME or an .onnx file."
+        )
     from holosoma_jax.policy import policies
 
     overrides = tokens.parse(argv).overrides

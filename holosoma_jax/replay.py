@@ -5,6 +5,7 @@
     python -m holosoma_jax.eval --checkpoint RUN --record walk.npz
     python -m holosoma_jax.replay walk.npz --video
     python -m holosoma_jax.replay exp:g1-29dof-wbt --training.headless False
+    python -m holosoma_jax.replay --checkpoint pretrained:g1-29dof --video
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from holosoma_jax import runtime
 from holosoma_jax.config import compose
@@ -24,7 +26,7 @@ PROG = "python -m holosoma_jax.replay"
 ABOUT = (
     "Shows a trajectory: a recording of `eval --record`, or a motion clip of any format in docs/motions.md. "
     "The file may be given without a flag: replay walk.npz. A preset of whole-body tracking, exp:NAME, stands "
-    "for its clip."
+    "for its clip, and --checkpoint POLICY for what a policy does."
 )
 
 
@@ -42,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = flags.parse_or_exit(with_flag(argv), PROG, ABOUT, ReplayArgs)
         else:
             args = _of_preset(preset, argv)
+        if args.checkpoint is not None:
+            args = replace(args, file=str(_of_policy(args)))
         from holosoma_jax.viewer import replay_session  # imports JAX: not for --help
 
         replay_session.run(args)
@@ -62,6 +66,27 @@ def with_flag(argv: Sequence[str]) -> list[str]:
         for before, argument in zip((None, *argv), argv, strict=False)
         if argument != "--file"
     ]
+
+
+def _of_policy(args: ReplayArgs) -> Path:
+    """The recording of what the policy of `args` does, written below its folder.
+
+    Raises:
+      ConfigError: there is no such policy, a file is given as well, or the recording cannot be written.
+    """
+    if args.file is not None:
+        raise ConfigError(
+            f"--checkpoint {args.checkpoint}: got the file {args.file} as well. Give one of them."
+        )
+    from holosoma_jax.evaluation import film  # imports JAX: not for --help
+    from holosoma_jax.policy import policies
+
+    source = policies.find(args.checkpoint or "", asset=args.asset)
+    target = source.folder / "replay" / f"{source.path.stem}.npz"
+    try:
+        return film.record(source, target, args.length_s, args.velocity)
+    except OSError as error:
+        raise ConfigError(f"--checkpoint: cannot write {target} ({error.strerror or error}).") from None
 
 
 def _of_preset(preset: str, argv: Sequence[str]) -> ReplayArgs:

@@ -107,7 +107,9 @@ def find(
         )
     if pretrained.is_name(checkpoint_path):
         run = pretrained.find(checkpoint_path)
-        return _from_checkpoint(str(run), checkpoint_path)._replace(folder=Path("logs", "pretrained", run.name))
+        return _from_checkpoint(str(run), checkpoint_path)._replace(
+            folder=Path("logs", "pretrained", run.name)
+        )
     return _from_checkpoint(checkpoint_path)
 
 

@@ -75,7 +75,9 @@ def load(path: Path, template: Any, leaves: Collection[str]) -> Any:
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DamagedCheckpoint(f"checkpoint {path} is damaged: {FILE} cannot be read ({error}).") from None
     if describe(arrays) != dict(there):
-        raise DamagedCheckpoint(f"checkpoint {path} is damaged: {FILE} is not what {checkpoint.META_FILE} lists.")
+        raise DamagedCheckpoint(
+            f"checkpoint {path} is damaged: {FILE} is not what {checkpoint.META_FILE} lists."
+        )
 
     def filled(leaf_path: Any, leaf: Any) -> Any:
         name = jax.tree_util.keystr(leaf_path, simple=True, separator="/")

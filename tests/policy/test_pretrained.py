@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from holosoma_jax import eval as evaluation
-from holosoma_jax import experiment, export
+from holosoma_jax import experiment, export, replay
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.policy import exporting, onnx_policy, policies, stripping
 from holosoma_jax.policy.onnx import parity_observations
+from holosoma_jax.render import recording
 from holosoma_jax.runs import checkpoint, pretrained
 from holosoma_jax.training import run_state
 from tests.support.checkpoints import STEP, g1_fast_sac_run  # noqa: F401
@@ -57,11 +58,27 @@ def test_export_and_eval_write_below_the_working_directory(named: str, shipped: 
     before = sorted(shipped.rglob("*"))
     assert export.main(["--checkpoint", named]) == 0
     assert onnx_policy.load(tmp_path / "logs/pretrained/walker/exported/7.onnx").iteration == STEP
-    few = ["simulator:mujoco", "--training.num-envs", "8", "--training.max-eval-steps", "3", "--pictures", "False"]
+    few = [
+        "simulator:mujoco",
+        "--training.num-envs",
+        "8",
+        "--training.max-eval-steps",
+        "3",
+        "--pictures",
+        "False",
+    ]
     assert evaluation.main(["--checkpoint", named, *few, "--commands", "sweep"]) == 0
     record = json.loads((tmp_path / "logs/pretrained/walker/eval/7.json").read_text())
     assert record["policy"].startswith(named) and len(record["scores"]["groups"]) == 8
     assert sorted(shipped.rglob("*")) == before
+
+
+def test_replay_shows_what_it_does(named: str, tmp_path: Path) -> None:
+    argv = ["--checkpoint", named, "--length-s", "0.1", "--velocity", "0.3", "0", "0", "--pictures", "False"]
+    assert replay.main(argv) == 0
+    found = recording.read(tmp_path / "logs/pretrained/walker/replay/7.npz")
+    assert found.num_frames == 5
+    np.testing.assert_allclose(found.arrays["command"], np.tile(np.float32([0.3, 0, 0]), (5, 1)))
 
 
 def test_a_new_run_begins_with_it(named: str) -> None:
@@ -81,7 +98,10 @@ def test_a_new_run_begins_with_it(named: str) -> None:
 
 
 def test_a_name_that_is_not_there_is_one_line(named: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluation.main(["--checkpoint", "pretrained:walkr"]) == 2
-    assert "'pretrained:walkr'" in (err := capsys.readouterr().err) and "walker" in err
+    with pytest.raises(SystemExit) as end:
+        evaluation.main(["--checkpoint", "pretrained:walkr"])
+    err = capsys.readouterr().err
+    assert end.value.code == 2 and err.count("\n") == 1
+    assert "'pretrained:walkr'" in err and "'walker'" in err
     with pytest.raises(ConfigError, match="pretrained:runner"):
         policies.find("pretrained:runner")

@@ -63,7 +63,7 @@ def test_it_cannot_be_resumed_and_nothing_is_written_to_it(run: Path) -> None:
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     for where in (run, run / "checkpoints" / "7"):
         cfg = toy.config(checkpoint=str(where))
-        with pytest.raises(ConfigError, match=f"--training.warm-start {where}"), open_run(cfg):
+        with pytest.raises(ConfigError, match=rf"--training\.warm-start {where}"), open_run(cfg):
             pass
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
@@ -78,7 +78,7 @@ def test_names_of_the_package(run: Path, tmp_path: Path, monkeypatch: pytest.Mon
     with open_run(cfg) as opened:
         assert opened.warm_start == run / "checkpoints" / "7"
     resumed = replace(cfg, training=replace(cfg.training, checkpoint="pretrained:walker"))
-    with pytest.raises(ConfigError, match="--training.warm-start pretrained:walker"), open_run(resumed):
+    with pytest.raises(ConfigError, match=r"--training\.warm-start pretrained:walker"), open_run(resumed):
         pass
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from holosoma_jax.config.schema import ViewerConfig
-from holosoma_jax.config.schema.types import PathText
+from holosoma_jax.config.schema.types import PathText, PositiveFloat
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,13 @@ class ReplayArgs:
 
     file: PathText | None = None
     """An .npz: a recording of eval --record, or a motion clip; may be given without the flag."""
+    checkpoint: PathText | None = None
+    """Instead of a file: a policy, as eval takes it (a run, pretrained:NAME, an .onnx file). One robot on a plane in
+    MuJoCo does what it does, and that is shown."""
+    velocity: tuple[float, float, float] | None = None
+    """With --checkpoint: m/s forward, m/s left, rad/s yaw rate; default: 0.5 m/s forward, where it takes commands."""
+    length_s: PositiveFloat = 10.0
+    """With --checkpoint: s, at most; one clip of a policy that tracks a motion."""
     asset: PathText | None = None
     """The robot: a folder under holosoma_jax/robots, or a path to one; default: the one with the file's joints."""
     pictures: bool = True
