@@ -21,8 +21,9 @@ train *ARGS:
     @[ $# -gt 0 ] || set -- exp:g1-29dof-cpu; python -m holosoma_jax.train "$@"
 
 # open the viewer on a robot with a pretrained policy, which you steer; ARGS are those of eval
+[no-exit-message]
 play NAME="g1-29dof" *ARGS:
-    @name="$1"; [ $# -eq 0 ] || shift; python -m holosoma_jax.eval --checkpoint "pretrained:${name:-g1-29dof}" --training.headless False "$@"
+    @name=$1; shift; python -m holosoma_jax.eval --checkpoint "pretrained:$name" --training.headless False "$@"
 
 # the fast tests
 test *ARGS:

@@ -35,7 +35,9 @@ def band(runs: Sequence[Path], key: str) -> Band | None:
     """
     curves = []
     for run in runs:
-        rows = [row for row in read_metrics(run / "metrics.jsonl") if SAMPLES in row and key in row]
+        rows = [
+            r for r in read_metrics(run / "metrics.jsonl") if SAMPLES in r and np.isfinite(r.get(key, np.nan))
+        ]
         if not rows:
             return None
         values = np.array([row[key] for row in rows], float)
@@ -65,5 +67,6 @@ def draw(groups: Mapping[str, Sequence[Path]], target: Path) -> Path:
             axis.fill_between(x, found.low, found.high, color=colour, alpha=0.2, linewidth=0)
             seeds = f"{label} ({len(runs)} seed{'s' * (len(runs) != 1)})"
             axis.plot(x, found.middle, color=colour, linewidth=1.9, label=seeds)
-        axis.legend(fontsize=axes.TICKS, frameon=False, labelcolor=axes.INK)
+        if axis.get_legend_handles_labels()[1]:
+            axis.legend(fontsize=axes.TICKS, frameon=False, labelcolor=axes.INK)
     return axes.save(figure, target)

@@ -45,7 +45,7 @@ def convert(
         if target.stat().st_size <= limit:
             return width, fps, colours
     target.unlink()
-    raise ValueError(f"{target}: larger than {limit} bytes at {width} pixels; take fewer seconds.")
+    raise ValueError(f"{target}: larger than {limit} bytes at {SIZES[-1][0]} pixels; take fewer seconds.")
 
 
 def main() -> int:

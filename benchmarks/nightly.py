@@ -67,15 +67,18 @@ def brief(preset: str) -> tuple[str, int]:
 def growth(rows: Sequence[dict[str, Any]], iterations: int) -> float:
     """How much longer episodes were at the end than at the beginning, in control steps.
 
+    Lines of the log without a finished episode do not count.
+
     Raises:
-      ValueError: the log ends before iteration `iterations`, or an episode length in it is not finite.
+      ValueError: the log ends before iteration `iterations`, or no episode ended.
     """
-    used = [row for row in rows if row["step"] <= iterations and KEY in row]
+    used = [row for row in rows if row["step"] <= iterations]
     if not used or used[-1]["step"] < iterations:
         raise ValueError(f"the log ends before iteration {iterations}")
-    lengths = np.array([row[KEY] for row in used], float)
-    if not np.isfinite(lengths).all():
-        raise ValueError(f"{KEY} is not finite")
+    lengths = np.array([row.get(KEY, np.nan) for row in used], float)
+    lengths = lengths[np.isfinite(lengths)]
+    if not len(lengths):
+        raise ValueError(f"{KEY} is in no line of the log")
     first, last = max(1, len(lengths) // 20), max(1, len(lengths) // 5)
     return float(lengths[-last:].mean() - lengths[:first].mean())
 
@@ -114,8 +117,7 @@ def measured(preset: str, runs: Sequence[Path]) -> dict[str, Any]:
         config = compose.to_mapping(compose.load(["--config", str(run / "config.yaml")]))
         seed, budget = config["training"]["seed"], config["algo"]["config"]["num_learning_iterations"]
         as_trained = f"{arguments} --training.seed {seed} --algo.config.num-learning-iterations {budget}"
-        settings = config["algo"]["config"]["save_interval"]
-        require_command(f"{as_trained} --algo.config.save-interval {settings}", config, run)
+        require_command(as_trained, config, run)
         grown[str(seed)] = round(growth(read_metrics(run / "metrics.jsonl"), iterations), 2)
     return {
         "arguments": arguments,

@@ -28,17 +28,20 @@ from holosoma_jax.config.schema import Config
 from holosoma_jax.config.trust import Saved
 from holosoma_jax.loggers.jsonl import read_metrics
 from holosoma_jax.policy import stripping
-from holosoma_jax.runs import checkpoint, origin, pretrained, run_dir
+from holosoma_jax.runs import checkpoint, pretrained, run_dir
 
 MODES = ("clean", "train_like", "stress")
 LARGEST = 1_000_000
 """bytes of a policy's folder"""
 FREE = {
     "training": dict.fromkeys(
-        ("checkpoint", "warm_start", "project", "name", "keep_checkpoints", "keep_every")
+        ("checkpoint", "warm_start", "project", "name", "keep_checkpoints", "keep_every", "output_dir", "headless",
+         "export_onnx")
     ),
+    "algo": {"config": {"save_interval": None, "logging_interval": None}},
     "logger": None,
-}
+    "viewer": None,
+}  # fmt: skip
 """Keys of the config that do not change what is learned."""
 
 
@@ -59,8 +62,7 @@ def differences(one: Any, two: Any, key: str = "") -> Iterator[str]:
 def require_command(command: str, trained: Mapping[str, Any], path: Path) -> None:
     """Raise ConfigError unless `command` trains what the config `trained` says."""
     given, wanted = (
-        json.loads(json.dumps(keys.overlay(origin.without_personal(config, path), FREE)))
-        for config in (command_config(command), trained)
+        json.loads(json.dumps(keys.overlay(config, FREE))) for config in (command_config(command), trained)
     )
     for difference in differences(given, wanted):
         raise ConfigError(f"--command: does not train what {path} holds. {difference}.")

@@ -64,14 +64,18 @@ class Look(NamedTuple):
         return self.survival >= SURVIVAL and self.lin_vel_error <= LINEAR and self.yaw_rate_error <= YAW
 
 
+def now() -> np.ndarray:
+    """[2] s: of all threads of this process on processors, and on the wall."""
+    return np.array([time.process_time(), time.perf_counter()])
+
+
 class Watch(Callback):
     """Evaluates the learner at every checkpoint, counts what the training alone takes, and ends it at the goal."""
 
     def __init__(self, setup: experiment.Setup, judge: experiment.Setup, stop: Stop):
         """Watch the training of `setup` by means of the environments of `judge`."""
         self._setup, self._judge, self._stop = setup, judge, stop
-        self._began = (time.process_time(), time.perf_counter())
-        self._elsewhere = (0.0, 0.0)
+        self._began, self._elsewhere = now(), np.zeros(2)
         self._started = False
         self.startup_s = math.nan
         self.samples = 0
@@ -81,10 +85,10 @@ class Watch(Callback):
         """The clocks start after the first control step, which waits for the compiler."""
         if not self._started:
             self._started = True
-            self.startup_s = time.perf_counter() - self._began[1]
-            self._began = (time.process_time(), time.perf_counter())
+            self.startup_s = float(now()[1] - self._began[1])
+            self._began = now()
 
-    def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """As a sink of the log: how far the training is."""
         self.samples = int(scalars["Train/num_samples"])
 
@@ -95,11 +99,9 @@ class Watch(Callback):
         """Evaluate; ask for the end where the robot walks, and ignore the checkpoint that the end writes."""
         if self._stop.requested:
             return
-        before = (time.process_time(), time.perf_counter())
-        spent = [
-            now - start - away for now, start, away in zip(before, self._began, self._elsewhere, strict=True)
-        ]
-        look = Look(self.samples, *spent, *evaluated(self._judge, self._setup, learner))
+        before = now()
+        processor, wall = map(float, before - self._began - self._elsewhere)
+        look = Look(self.samples, processor, wall, *evaluated(self._judge, self._setup, learner))
         self.looks.append(look)
         print(
             f"{look.samples:>10} samples {look.processor_s:7.0f} processor s {look.wall_s:7.0f} s: "
@@ -108,8 +110,7 @@ class Watch(Callback):
         )
         if look.walks:
             self._stop.signal = SIGTERM
-        after = (time.process_time(), time.perf_counter())
-        self._elsewhere = tuple(a + y - x for a, x, y in zip(self._elsewhere, before, after, strict=True))
+        self._elsewhere = self._elsewhere + now() - before
 
 
 def evaluated(judge: experiment.Setup, setup: experiment.Setup, learner: Any) -> tuple[float, float, float]:
@@ -120,8 +121,9 @@ def evaluated(judge: experiment.Setup, setup: experiment.Setup, learner: Any) ->
     key = jax.random.key(judge.cfg.training.seed)
     command = steering.sample(judge.env, key)
     scores = evaluate.run(judge, policy, command, judge.env.spec.max_episode_steps, key)
-    errors = [scores.first[name] for name in ("lin_vel_error", "yaw_rate_error")]
-    return scores.survival_rate, *(math.nan if error is None else error for error in errors)
+    linear, yaw = scores.first["lin_vel_error"], scores.first["yaw_rate_error"]
+    assert linear is not None and yaw is not None, "every robot lives through a first control step"
+    return scores.survival_rate, linear, yaw
 
 
 def samples_per_iteration(cfg: Config) -> int:

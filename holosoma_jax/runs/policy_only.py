@@ -38,7 +38,7 @@ def save(run: Path, meta: Meta, learner: Any, leaves: Collection[str]) -> Path:
     folder = run / "checkpoints" / str(meta.step)
     folder.mkdir(parents=True)
     arrays = {name: np.asarray(x) for name, x in _named(learner).items() if name in leaves}
-    np.savez_compressed(folder / FILE, **arrays)
+    np.savez_compressed(folder / FILE, allow_pickle=False, **arrays)
     seal(folder, replace(meta, arrays={ITEM: describe(arrays)}, files={}))
     return folder
 

@@ -10,7 +10,6 @@ import os
 from importlib import resources
 from pathlib import Path
 
-import holosoma_jax
 from holosoma_jax.config.errors import ConfigError, nearest
 
 SCHEME = "pretrained:"
@@ -26,7 +25,7 @@ def is_name(text: str | os.PathLike[str]) -> bool:
 
 def folder() -> Path:
     """Where the policies lie."""
-    return Path(str(resources.files(holosoma_jax) / FOLDER))
+    return Path(str(resources.files("holosoma_jax") / FOLDER))
 
 
 def shipped() -> dict[str, Path]:

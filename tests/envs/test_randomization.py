@@ -127,6 +127,23 @@ def test_reset_joints(g1: Robot, key: jax.Array) -> None:
     assert (np.asarray(clipped) <= g1.joint_upper + 1e-6).all()
 
 
+def test_reset_root_height(g1: Robot, key: jax.Array) -> None:
+    still = jnp.zeros((E, 3))
+    pos, quat = (jnp.tile(jnp.asarray(x, jnp.float32)[None], (E, 1)) for x in (g1.init_pos, g1.init_quat))
+    joints = jnp.zeros((E, g1.num_joints))
+    nominal, poses = Pose(pos, quat, still, still, joints, joints), []
+    for low in (-0.05, 0.0):
+        term = terms.reset_root(height_range=(low, 0.0))
+        assert term.pose is not None and term.draw is not None
+        view = cast(View, SimpleNamespace(robot=g1))
+        poses.append(term.pose(view, nominal, None, term.draw(key, scene(g1))))
+    uniform_within(np.asarray(poses[0].root_pos[:, 2]), 0.75, 0.80)
+    independent(np.asarray(poses[0].root_pos[:, 2]), np.asarray(poses[0].root_lin_vel[:, 2]))
+    np.testing.assert_array_equal(poses[1].root_pos, nominal.root_pos)
+    np.testing.assert_array_equal(poses[1].root_lin_vel, poses[0].root_lin_vel)
+    np.testing.assert_array_equal(poses[1].root_ang_vel, poses[0].root_ang_vel)
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
