@@ -55,3 +55,17 @@ def test_the_python_examples_run(tmp_path, monkeypatch):
     assert len(examples) == 2
     for text in examples:
         exec(compile(text, str(PAGE), "exec", dont_inherit=True), {"__name__": "example"})
+
+
+def test_the_other_starts_of_an_evaluation_change_starts_and_physics_alone():
+    page = (PAGE.parent / "evaluation.md").read_text()
+    (command,) = re.findall(r"--commands sweep \\\n(.*?)\n```", page, re.DOTALL)
+    overrides = shlex.split(command.replace("\\\n", " "))
+    base = compose.load(["exp:g1-29dof-fast-sac-cpu"])
+    config = compose.load(overrides, base=compose.to_mapping(base))
+    root = config.randomization.reset_terms["randomize_root_state"].params
+    full = compose.load(["exp:g1-29dof-fast-sac"]).randomization.reset_terms
+    assert root == {**full["randomize_root_state"].params, "height_range": (-0.05, 0.0)}
+    assert config.randomization.reset_terms["randomize_dof_state"] == full["randomize_dof_state"]
+    sim = config.simulator.config.sim
+    assert (sim.fps, sim.fps / sim.control_decimation) == (200, 50)
