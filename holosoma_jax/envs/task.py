@@ -70,6 +70,8 @@ class Timeline:
     """environment, state -> [E] int32, the frame that the next control step plays"""
     start_at: Callable[[Env, EnvState, int], tuple[EnvState, Pose]]
     """environment, state, frame -> state that begins there, and where all robots are to be put"""
+    shown: tuple[str, ...] = ()
+    """measures of the task that an evaluation draws over the frames"""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ class EvalPending(struct.PyTreeNode):
     action: jax.Array  # [E, A] what the policy asked for
     first: jax.Array  # [E] bool: environments that had not failed before
     starts: jax.Array  # [E] bool: environments for which it was the first step of an episode
+    frame: jax.Array | None = None  # [E] float32: which frame it played, where the task has a timeline
+    shown: dict[str, jax.Array] = struct.field(default_factory=dict)  # `Timeline.shown` -> [E], in this step
 
 
 class LiveCommand(Protocol):
@@ -149,7 +151,13 @@ def _nothing_scored(env: Env) -> EvalPending:
         action=jnp.zeros((num_envs, env.spec.action_dim)),
         first=jnp.ones(num_envs, bool),
         starts=jnp.ones(num_envs, bool),
+        frame=None if env.task.timeline is None else jnp.zeros(num_envs),
+        shown={name: jnp.zeros(num_envs) for name in _shown(env)},
     )
+
+
+def _shown(env: Env) -> tuple[str, ...]:
+    return () if env.task.timeline is None else env.task.timeline.shown
 
 
 def _act(
@@ -178,7 +186,11 @@ def _score(
     samples = setup.env.task.measure(setup.env, step.before, step.sim, step.command.targets)
     starts = step.before.episode_step == 0
     accumulator = scores.accumulate(pending.accumulator, samples, step.result)
-    return EvalPending(accumulator, pending.action, ~pending.accumulator.over, starts), {}
+    timeline = setup.env.task.timeline
+    # float32 makes it a copy: the pending state is donated, and the environment's own frame with it otherwise
+    frame = None if timeline is None else timeline.frame(setup.env, step.before).astype(jnp.float32)
+    shown = {name: samples[name].value for name in _shown(setup.env)}
+    return EvalPending(accumulator, pending.action, ~pending.accumulator.over, starts, frame, shown), {}
 
 
 def steering(setup: Setup, *, flag: str = "--velocity") -> Steering:

@@ -13,7 +13,7 @@ import numpy as np
 from bridges.protocol import SimState
 from holosoma_jax import rotations
 from holosoma_jax.config.schema.evaluation import EvalArgs
-from holosoma_jax.evaluation import tracking_plot
+from holosoma_jax.evaluation import timeline_plot, tracking_plot
 from holosoma_jax.experiment import Setup
 from holosoma_jax.render import video, video_job
 from holosoma_jax.render.recording import Recorder
@@ -47,6 +47,8 @@ class EvalRecorder:
         self._velocity = jax.jit(_velocities)
         self._measured: list[np.ndarray] = []
         self._first: list[np.ndarray] = []
+        self._played: list[np.ndarray] = []
+        self._shown: list[dict[str, np.ndarray]] = []
         self._frames: list[Trajectory] = []
         self._recorder = Recorder(parts.robot)
         self._video = video.EpisodeRecorder(
@@ -78,6 +80,9 @@ class EvalRecorder:
         first = np.asarray(info.pending.first)
         self._measured.append(np.asarray(self._velocity(sim)))
         self._first.append(first)
+        if info.pending.frame is not None:
+            self._played.append(np.asarray(info.pending.frame))
+            self._shown.append({name: np.asarray(value) for name, value in info.pending.shown.items()})
         if first[0]:
             self._frames.append(video_job.frame_of(sim, 0, self._host_command, info.ghost))
 
@@ -102,7 +107,7 @@ class EvalRecorder:
                 self._recorder.save(path, control_dt=spec.control_dt, decimation=spec.decimation, **facts)
             )
         if self._args.pictures and self._measured:
-            files += [*self._plot(title), *self._sheet()]
+            files += [*self._plot(title), *self._plot_timeline(title), *self._sheet()]
         return files + self._video.close()
 
     def _plot(self, title: str) -> list[Path]:
@@ -119,6 +124,26 @@ class EvalRecorder:
             )
         except OSError as error:
             self._warn(f"no picture of the velocities: {error.strerror or error}.")
+            return []
+        return [path]
+
+    def _plot_timeline(self, title: str) -> list[Path]:
+        task = self._parts.env.task
+        if not self._played or not self._shown[0]:
+            return []
+        values = {name: np.stack([step[name] for step in self._shown]) for name in self._shown[0]}
+        try:
+            path = timeline_plot.draw(
+                self._beside("errors"),
+                {task.measures[name]: value for name, value in values.items()},
+                np.stack(self._played).astype(np.int64),
+                np.stack(self._first),
+                task.cases(self._parts.env),
+                self._parts.env.spec.control_dt,
+                title,
+            )
+        except OSError as error:
+            self._warn(f"no picture of the errors: {error.strerror or error}.")
             return []
         return [path]
 

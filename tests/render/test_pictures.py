@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from holosoma_jax.evaluation import tracking_plot
+from holosoma_jax.envs.task import Measure
+from holosoma_jax.evaluation import timeline_plot, tracking_plot
 from holosoma_jax.evaluation.tracking_plot import moving_average, settled_means
 from holosoma_jax.render import contact_sheet
 
@@ -39,6 +40,35 @@ def test_a_plot_is_drawn(tmp_path: Path, falls: bool):
     blue = (image[..., 2] > 200) & (image[..., 0] < 80)
     assert blue.sum() > 500  # the measured curves
     assert [p.name for p in path.parent.iterdir()] == ["velocity.png"]
+
+
+def test_samples_are_gathered_by_frame():
+    frames = np.array([[5, 7], [6, 8], [7, 9]])
+    values = np.array([[1.0, 2.0], [3.0, 4.0], [6.0, 8.0]])
+    counted = np.array([[True, True], [True, True], [True, False]])  # the second one failed
+    found = timeline_plot.over_frames(values, frames, counted)
+    np.testing.assert_array_equal(found.frame, [5, 6, 7, 8])
+    np.testing.assert_allclose(found.mean, [1.0, 3.0, 4.0, 4.0])
+    np.testing.assert_array_equal(found.samples, [1, 1, 2, 1])
+    np.testing.assert_allclose([found.low[2], found.high[2]], [2.4, 5.6])  # a tenth in from 2 and 6
+    assert not len(timeline_plot.over_frames(values, frames, np.zeros_like(counted)).frame)
+
+
+@pytest.mark.parametrize("cases", [(), ("squat", "walk")])
+def test_errors_over_two_clips_are_drawn(tmp_path: Path, cases: tuple[str, ...]):
+    frames = np.arange(100)[:, None] + np.array([0, 100, 0, 100])
+    alive = np.ones((100, 4), bool)
+    alive[30:, 2:] = False
+    values = {
+        Measure("body position error", "m"): np.where(frames < 100, 0.05, 0.1),
+        Measure("angle", "rad"): 0.001 * frames,
+    }
+    path = timeline_plot.draw(tmp_path / "deep" / "errors.png", values, frames, alive, cases, 0.02, "policy")
+    image = np.asarray(Image.open(path).convert("RGB"))
+    assert image.shape[0] > 500 and image.shape[1] > 900
+    blue = (image[..., 2] > 200) & (image[..., 0] < 80)
+    red = (image[..., 0] > 180) & (image[..., 2] < 90)
+    assert blue.sum() > 500 and (red.sum() > 500) == bool(cases)  # a colour for each clip
 
 
 def test_frames_lie_row_by_row():

@@ -228,6 +228,7 @@ TIMELINE = Timeline(
     length=lambda env: len(motion_of(env.mdp.scene).clips.clip),
     frame=lambda env, state: env.mdp.values("commands", state.terms)[MOTION].frame,
     start_at=start_at,
+    shown=("mpkpe", "anchor_error", "joint_rms"),
 )
 
 TASK = Task(
