@@ -129,9 +129,9 @@ class EvalRecorder:
 
     def _plot_timeline(self, title: str) -> list[Path]:
         task = self._parts.env.task
-        if not self._played or not self._shown[0]:
+        if not self._played or task.timeline is None or not task.timeline.shown:
             return []
-        values = {name: np.stack([step[name] for step in self._shown]) for name in self._shown[0]}
+        values = {name: np.stack([step[name] for step in self._shown]) for name in task.timeline.shown}
         try:
             path = timeline_plot.draw(
                 self._beside("errors"),
