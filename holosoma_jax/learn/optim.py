@@ -31,11 +31,12 @@ class TrainState(struct.PyTreeNode):
         """`params` before their first step with `tx`."""
         return cls(params=params, opt_state=tx.init(params), tx=tx)
 
-    def apply_gradients(self, grads: Any) -> TrainState:
-        """The state after one step of `tx`."""
+    def apply_gradients(self, grads: Any, share: jax.Array | None = None) -> TrainState:
+        """The state after one step of `tx`, or after `share` [] of one, which is a step at that share of its rate."""
         # Optax raises float32 scalars to int32 powers, which strict promotion forbids.
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = self.tx.update(grads, self.opt_state, self.params)
+            updates = updates if share is None else optax.tree.scale(share, updates)
             params = optax.apply_updates(self.params, updates)
         return self.replace(params=params, opt_state=opt_state)
 

@@ -30,6 +30,7 @@ from holosoma_jax.learn.arrays import ACTOR_OBS
 from holosoma_jax.learn.fast_sac import loss, networks, squashed
 from holosoma_jax.learn.fast_sac.batch import check_obs
 from holosoma_jax.learn.fast_sac.state import FastSacState
+from holosoma_jax.learn.symmetry import reflect
 
 Observations = Mapping[str, jax.Array]
 """Observation group -> [N, dim], raw; 'actor_obs' is read."""
@@ -63,7 +64,15 @@ def mode(state: FastSacState, actor_obs: jax.Array) -> jax.Array:
     """
     static = state.static
     seen = _normalized(state, actor_obs)
-    return squashed.mode(networks.float32_mean(static.actor_net, state.actor.params, seen), static.scale)
+
+    def mean(seen: jax.Array) -> jax.Array:
+        return networks.float32_mean(static.actor_net, state.actor.params, seen)
+
+    mirror = static.network_mirror
+    if mirror is not None:
+        image = mean(reflect(seen, mirror.obs[ACTOR_OBS]))
+        return squashed.mode(0.5 * (mean(seen) + reflect(image, mirror.action)), static.scale)
+    return squashed.mode(mean(seen), static.scale)
 
 
 def policy_fn(state: FastSacState) -> Callable[[jax.Array], jax.Array]:

@@ -9,12 +9,15 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS
 from holosoma_jax.learn.fast_sac import categorical, networks, squashed
 from holosoma_jax.learn.fast_sac.networks import CriticParams
 from holosoma_jax.learn.fast_sac.state import FastSacStatic
 from holosoma_jax.learn.networks import Params
 from holosoma_jax.learn.pooling import weighted_mean
+from holosoma_jax.learn.symmetry import reflect
 
 Metrics: TypeAlias = dict[str, jax.Array]
 """'Group/name' -> scalar."""
@@ -52,9 +55,25 @@ class Draw(NamedTuple):
     """[R, A] before squashing"""
 
 
+def policy(params: Params, obs: jax.Array, static: FastSacStatic) -> tuple[jax.Array, jax.Array]:
+    """Mean and log standard deviation [R, A] before squashing, for normalised `obs` [R, Da].
+
+    With symmetric networks the mean of what the network says here and, mirrored back, of the mirror image:
+    pi(M s) = M pi(s) for any parameters (Abdolhosseini et al. 2019).
+    """
+    mirror = static.network_mirror
+    if mirror is None:
+        return networks.actor(static.actor_net, params, obs)
+    both = jnp.concatenate([obs, reflect(obs, mirror.obs[ACTOR_OBS])])
+    mean, log_std = networks.actor(static.actor_net, params, both)
+    (mean, image_mean), (log_std, image_log_std) = jnp.split(mean, 2), jnp.split(log_std, 2)
+    swapped = image_log_std[..., np.array(mirror.action.index)]
+    return 0.5 * (mean + reflect(image_mean, mirror.action)), 0.5 * (log_std + swapped)
+
+
 def draw(params: Params, obs: jax.Array, noise: jax.Array, static: FastSacStatic) -> Draw:
     """One action for each row of normalised `obs` [R, Da], from standard normal `noise` [R, A]."""
-    mean, log_std = networks.actor(static.actor_net, params, obs)
+    mean, log_std = policy(params, obs, static)
     action, log_prob = squashed.sample(mean, log_std, noise, static.scale, static.log_det)
     return Draw(action, log_prob, log_std)
 
@@ -62,10 +81,21 @@ def draw(params: Params, obs: jax.Array, noise: jax.Array, static: FastSacStatic
 def logits(
     params: CriticParams, critic_obs: jax.Array, action: jax.Array, static: FastSacStatic
 ) -> tuple[jax.Array, ...]:
-    """Logits [R, n] of every critic, for normalised `critic_obs` [R, Dc] and `action` [R, A]."""
+    """Logits [R, n] of every critic, for normalised `critic_obs` [R, Dc] and `action` [R, A].
+
+    With symmetric networks their mean over the pair and its mirror image: Q(M s, M a) = Q(s, a).
+    """
+    mirror = static.network_mirror
+    if mirror is not None:
+        image = reflect(critic_obs, mirror.obs[CRITIC_OBS]), reflect(action, mirror.action)
+        critic_obs, action = (jnp.concatenate(pair) for pair in zip((critic_obs, action), image, strict=True))
     if static.unit_actions and static.scale is not None:
         action = action / static.scale[None]
-    return networks.critics(static.critic_net, params, jnp.concatenate([critic_obs, action], axis=-1))
+    values = networks.critics(static.critic_net, params, jnp.concatenate([critic_obs, action], axis=-1))
+    if mirror is None:
+        return values
+    halves = (jnp.split(value, 2) for value in values)
+    return tuple(0.5 * (given + mirrored) for given, mirrored in halves)
 
 
 def critic_targets(

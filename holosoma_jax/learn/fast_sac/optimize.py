@@ -28,6 +28,9 @@ from holosoma_jax.learn.optim import TrainState
 from holosoma_jax.learn.pooling import pmean_weighted, weighted_mean
 from holosoma_jax.learn.symmetry import Reflection, reflect
 
+LEAST_RATE = 0.02
+"""Share of its learning rate that is left to a run at its end, or beyond."""
+
 
 class Learner(NamedTuple):
     """What one update changes."""
@@ -71,16 +74,25 @@ def update(
     state = observe(state, batch, axis_name)
     turns = actor_turns(static, state.updates)
 
+    share = annealing(state.hyper, state.updates)
+
     def one(learner: Learner, inputs: tuple[FastSacBatch, jax.Array, jax.Array]) -> tuple[Learner, Metrics]:
         part, key, turn = inputs
         rows = prepare(state, zero_invalid(part, part.valid))
-        return step(learner, rows, key, turn, state.hyper, static, axis_name, loss)
+        return step(learner, rows, key, turn, state.hyper, static, axis_name, loss, share)
 
     learner = Learner(state.actor, state.critics, state.log_alpha, state.target, state.actor_metrics)
     keys = jax.random.split(key, static.num_updates)
     learner, history = jax.lax.scan(one, learner, (batch, keys, turns))
     state = state.replace(**learner._asdict(), updates=state.updates + 1)
     return state, jax.tree.map(jnp.mean, history)
+
+
+def annealing(hyper: FastSacHyper, updates: jax.Array) -> jax.Array:
+    """[] what the learning rates are multiplied by after `updates` calls: 1, in the end falling to `LEAST_RATE`."""
+    left = hyper.total - updates.astype(jnp.float32)
+    share = jnp.clip(left / jnp.maximum(hyper.annealed, 1.0), LEAST_RATE, 1.0)
+    return jnp.where(hyper.annealed > 0.0, share, 1.0)
 
 
 def actor_turns(static: FastSacStatic, updates: jax.Array) -> jax.Array:
@@ -119,7 +131,7 @@ def observe(state: FastSacState, batch: FastSacBatch, axis_name: str | None = No
 
 def prepare(state: FastSacState, batch: FastSacBatch) -> Rows:
     """The rows of one update, from transitions [B, ...]: mirror images appended, then normalised."""
-    static, mirror = state.static, state.static.mirror
+    static, mirror = state.static, state.static.row_mirror
 
     def both(x: jax.Array, reflection: Reflection | None) -> jax.Array:
         if mirror is None:
@@ -151,14 +163,17 @@ def step(
     static: FastSacStatic,
     axis_name: str | None = None,
     loss: Losses = losses.LOSSES,
+    share: jax.Array | None = None,
 ) -> tuple[Learner, Metrics]:
     """One update, in the order critics, temperature, actor if it is its turn, target."""
     next_key, policy_key = jax.random.split(key)
     noise = partial(_noise, rows=rows, static=static, axis_name=axis_name)
-    learner, metrics = critic_step(learner, rows, noise(next_key), hyper, static, axis_name, loss.critic)
+    learner, metrics = critic_step(
+        learner, rows, noise(next_key), hyper, static, axis_name, loss.critic, share
+    )
     learner = jax.lax.cond(
         actor_turn,
-        lambda learner: actor_step(learner, rows, noise(policy_key), static, axis_name, loss.actor),
+        lambda learner: actor_step(learner, rows, noise(policy_key), static, axis_name, loss.actor, share),
         lambda learner: learner,
         learner,
     )
@@ -180,6 +195,7 @@ def critic_step(
     static: FastSacStatic,
     axis_name: str | None = None,
     loss: CriticLoss = losses.critic_loss,
+    share: jax.Array | None = None,
 ) -> tuple[Learner, Metrics]:
     """A step of the critics, and one of the temperature from the same next actions.
 
@@ -191,6 +207,7 @@ def critic_step(
       static: structure.
       axis_name: devices to pool, or None.
       loss: of the critics.
+      share: of a step of the critics, []; None: a whole one.
     """
     log_alpha = learner.log_alpha
     actor, target, critics = learner.actor.params, learner.target, learner.critics.params
@@ -209,7 +226,7 @@ def critic_step(
     metrics, grads, log_prob, reward = pmean_weighted(means, rows.weight, axis_name)
     if axis_name is not None:
         low, high = jax.lax.pmin(low, axis_name), jax.lax.pmax(high, axis_name)
-    moved = learner.critics.apply_gradients(grads)
+    moved = learner.critics.apply_gradients(grads, share)
     gradient = jax.value_and_grad(losses.alpha_loss)
     dual, slope = gradient(log_alpha.params, log_prob, hyper.target_entropy)
     if static.autotune:
@@ -232,8 +249,9 @@ def actor_step(
     static: FastSacStatic,
     axis_name: str | None = None,
     loss: ActorLoss = losses.actor_loss,
+    share: jax.Array | None = None,
 ) -> Learner:
-    """A step of the actor, from `noise` [R, A], with the critics and the temperature as they are now."""
+    """`share` of a step of the actor, from `noise` [R, A], with critics and temperature as they are now."""
     alpha = jnp.exp(learner.log_alpha.params)
     actor, critics = learner.actor.params, learner.critics.params
 
@@ -247,7 +265,7 @@ def actor_step(
     means, _ = _mean_of_chunks(part, rows, noise, static.chunk)
     value, grads, entropy, std = pmean_weighted(means, rows.weight, axis_name)
     metrics = ActorMetrics(loss=value, grad_norm=optax.tree.norm(grads), entropy=entropy, std=std)
-    return learner._replace(actor=learner.actor.apply_gradients(grads), actor_metrics=metrics)
+    return learner._replace(actor=learner.actor.apply_gradients(grads, share), actor_metrics=metrics)
 
 
 def polyak_update(learner: Learner, hyper: FastSacHyper) -> Learner:
@@ -297,7 +315,7 @@ def _range(
 
 def _noise(key: jax.Array, rows: Rows, static: FastSacStatic, axis_name: str | None) -> jax.Array:
     """Standard normal [R, A]: of each row what a single device that holds all rows would draw."""
-    copies = 1 if static.mirror is None else 2
+    copies = 1 if static.row_mirror is None else 2
     count, actions = rows.reward.shape[0], static.spec.action_dim
     share = count // copies
     if axis_name is None:

@@ -56,10 +56,21 @@ class FastSacStatic:
     log_det: LogDet
     unit_actions: bool
     autotune: bool
+    symmetric_networks: bool
     normalize: bool
     variance_merge: normalizer.VarianceMerge
     chunk: int | None
     """rows whose gradients are taken at once; None: all. Their mean is the same"""
+
+    @property
+    def row_mirror(self) -> Mirror | None:
+        """The mirror whose images are added to the rows of an update."""
+        return None if self.symmetric_networks else self.mirror
+
+    @property
+    def network_mirror(self) -> Mirror | None:
+        """The mirror under which policy and critics are symmetric by construction."""
+        return self.mirror if self.symmetric_networks else None
 
     @property
     def scale(self) -> np.ndarray | None:
@@ -77,6 +88,10 @@ class FastSacHyper(struct.PyTreeNode):
     tau: jax.Array
     target_entropy: jax.Array
     """nats, of the scaled actions"""
+    total: jax.Array
+    """calls of `update` in the whole run"""
+    annealed: jax.Array
+    """the last ones of these, over which the learning rates fall"""
 
 
 class ActorMetrics(NamedTuple):
@@ -154,6 +169,8 @@ def hyper_from(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacHyper:
     return FastSacHyper(
         tau=f32(cfg.tau),
         target_entropy=f32(-cfg.target_entropy_ratio * spec.action_dim),
+        total=f32(cfg.num_learning_iterations),
+        annealed=f32(cfg.anneal_share * cfg.num_learning_iterations),
     )
 
 
@@ -217,6 +234,7 @@ def _static(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacStatic:
         log_det=cfg.tanh_log_det,
         unit_actions=cfg.unit_actions,
         autotune=cfg.use_autotune,
+        symmetric_networks=cfg.symmetric_networks,
         normalize=cfg.obs_normalization,
         variance_merge=cfg.variance_merge,
         chunk=_cpu_chunk() if jax.default_backend() == "cpu" else None,
