@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from holosoma_jax import rotations
-from tests.support.shared import shared_path
+from tests.support.shared import shared_arrays
 
 
 def random_quats(key: jax.Array, n: int = 64) -> jax.Array:
@@ -43,15 +43,15 @@ def test_wrap_to_pi(angle: float, wrapped: float) -> None:
 
 
 def test_recorded_quaternions() -> None:
-    with np.load(shared_path("golden/pure/quaternion.npz")) as d:
-        q, q2 = (jnp.asarray(np.roll(d[k], 1, -1)) for k in ("q", "q2"))
-        v = jnp.asarray(d["v"])
-        np.testing.assert_allclose(np.roll(rotations.multiply(q, q2), -1, -1), d["mul"], atol=1e-5)
-        np.testing.assert_allclose(rotations.rotate(q, v), d["apply"], atol=1e-5, rtol=1e-5)
-        np.testing.assert_allclose(rotations.rotate_inverse(q, v), d["rotate_inverse"], atol=1e-5, rtol=1e-5)
-        np.testing.assert_allclose(rotations.projected_gravity(q), d["projected_gravity"], atol=1e-5)
-        # the yaw of a body whose x axis is vertical is undefined
-        x_axis = rotations.rotate(q, jnp.tile(jnp.array([[1.0, 0, 0]]), (q.shape[0], 1)))
-        defined = np.asarray(jnp.linalg.norm(x_axis[:, :2], axis=-1) > 1e-3)
-        turn = np.asarray(rotations.heading(q)) - d["heading"]
-        np.testing.assert_allclose(np.sin(turn / 2)[defined], 0.0, atol=1e-5)
+    d = shared_arrays("pure/quaternion")
+    q, q2 = (jnp.asarray(np.roll(d[k], 1, -1)) for k in ("q", "q2"))
+    v = jnp.asarray(d["v"])
+    np.testing.assert_allclose(np.roll(rotations.multiply(q, q2), -1, -1), d["mul"], atol=1e-5)
+    np.testing.assert_allclose(rotations.rotate(q, v), d["apply"], atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(rotations.rotate_inverse(q, v), d["rotate_inverse"], atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(rotations.projected_gravity(q), d["projected_gravity"], atol=1e-5)
+    # the yaw of a body whose x axis is vertical is undefined
+    x_axis = rotations.rotate(q, jnp.tile(jnp.array([[1.0, 0, 0]]), (q.shape[0], 1)))
+    defined = np.asarray(jnp.linalg.norm(x_axis[:, :2], axis=-1) > 1e-3)
+    turn = np.asarray(rotations.heading(q)) - d["heading"]
+    np.testing.assert_allclose(np.sin(turn / 2)[defined], 0.0, atol=1e-5)

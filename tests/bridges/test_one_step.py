@@ -14,15 +14,15 @@ import bridges
 from bridges.protocol import Ground, PhysicsParams, Pose
 from holosoma_jax import robots
 from holosoma_jax.config import compose
-from tests.support.shared import shared_path
+from tests.support.shared import shared_arrays
 
 FIELDS = ("root_pos", "root_quat", "root_lin_vel", "root_ang_vel", "dof_pos", "dof_vel")
-STEPS = 60
+STEPS = 48
 
 
 def recorded(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The trace, and the states that its steps started from."""
-    data = dict(np.load(shared_path(f"golden/{name}.npz")))
+    data = shared_arrays(name)
     after = {}
     for field in FIELDS:
         after[field] = data[f"pre/{field}"].copy()

@@ -15,7 +15,7 @@ from holosoma_jax.envs.terms import curriculum as curricula
 from holosoma_jax.envs.terms import gait
 from holosoma_jax.envs.terms.term import Curriculum
 from holosoma_jax.envs.view import View
-from tests.support.shared import shared_path
+from tests.support.shared import shared_arrays
 
 PPO = curricula.penalty_curriculum()
 
@@ -52,15 +52,15 @@ def test_standing_freezes_both_feet_on_the_ground() -> None:
 
 
 def test_recorded_gait() -> None:
-    with np.load(shared_path("golden/pure/gait.npz")) as d:
-        phi = jnp.asarray(d["phi"])
-        for name, height in (("foot_height_swing_009", 0.09), ("foot_height_swing_012", 0.12)):
-            np.testing.assert_allclose(gait.swing_height_target(phi, height), d[name], atol=1e-6)
-        frequency = jnp.asarray(d["phase_dt"]).reshape(-1) / (2 * np.pi * 0.02)
-        for step, command, recorded in zip(d["episode_length"], d["command"], d["phase"], strict=True):
-            phase = gait.gait_phase(jnp.asarray(step), frequency, jnp.asarray(d["phase_offset"]), 0.02)
-            ours = gait.freeze_when_standing(phase, jnp.asarray(command))
-            np.testing.assert_allclose(np.sin((np.asarray(ours) - recorded) / 2), 0.0, atol=3e-5)
+    d = shared_arrays("pure/gait")
+    phi = jnp.asarray(d["phi"])
+    for name, height in (("foot_height_swing_009", 0.09), ("foot_height_swing_012", 0.12)):
+        np.testing.assert_allclose(gait.swing_height_target(phi, height), d[name], atol=1e-6)
+    frequency = jnp.asarray(d["phase_dt"]).reshape(-1) / (2 * np.pi * 0.02)
+    for step, command, recorded in zip(d["episode_length"], d["command"], d["phase"], strict=True):
+        phase = gait.gait_phase(jnp.asarray(step), frequency, jnp.asarray(d["phase_offset"]), 0.02)
+        ours = gait.freeze_when_standing(phase, jnp.asarray(command))
+        np.testing.assert_allclose(np.sin((np.asarray(ours) - recorded) / 2), 0.0, atol=3e-5)
 
 
 @pytest.mark.parametrize("envs, window", [(4096, 1000), (1024, 250), (1, 1)])
@@ -102,13 +102,13 @@ def test_penalty_scale_climbs_and_falls() -> None:
 )
 def test_recorded_curriculum(kind: str, curriculum: Curriculum) -> None:
     window = curricula.tracker_window(1000.0, 4096)
-    with np.load(shared_path("golden/pure/curriculum.npz")) as d:
-        counts, lengths = d[f"{kind}_num_resets"], d[f"{kind}_episode_lengths"]
-        average, scale = jnp.float32(0.0), curriculum.init(jax.random.key(0), cast(Scene, None))
-        for row, count in enumerate(counts):
-            length = np.zeros(4096, np.int32)
-            length[: lengths.shape[1]] = lengths[row]
-            average = curricula.moving_average(average, jnp.asarray(length), jnp.arange(4096) < count, window)
-            scale = updated(curriculum, scale, average)
-            np.testing.assert_allclose(average, d[f"{kind}_average"][row], rtol=1e-5)
-            np.testing.assert_allclose(scale, d[f"{kind}_scale"][row], rtol=1e-5)
+    d = shared_arrays("pure/curriculum")
+    counts, lengths = d[f"{kind}_num_resets"], d[f"{kind}_episode_lengths"]
+    average, scale = jnp.float32(0.0), curriculum.init(jax.random.key(0), cast(Scene, None))
+    for row, count in enumerate(counts):
+        length = np.zeros(4096, np.int32)
+        length[: lengths.shape[1]] = lengths[row]
+        average = curricula.moving_average(average, jnp.asarray(length), jnp.arange(4096) < count, window)
+        scale = updated(curriculum, scale, average)
+        np.testing.assert_allclose(average, d[f"{kind}_average"][row], rtol=1e-5)
+        np.testing.assert_allclose(scale, d[f"{kind}_scale"][row], rtol=1e-5)

@@ -14,7 +14,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import SpawnConfig, TerrainConfig, TerrainTermConfig
 from holosoma_jax.envs import terrain
 from tests.envs.test_locomotion import example_view, standing
-from tests.support.shared import shared_path
+from tests.support.shared import shared_arrays
 
 MIX = {"flat": 0.2, "rough": 0.6, "low_obstacles": 0.2, "smooth_slope": 0.0, "rough_slope": 0.0}
 UNIT = 0.005
@@ -61,8 +61,8 @@ def test_mix_has_holosomas_statistics() -> None:
 
 def test_recorded_map_has_the_same_statistics() -> None:
     """Mean and spread of holosoma's tiles, kind by kind, against ours."""
-    with np.load(shared_path("golden/pure/terrain_mix.npz")) as d:
-        raw, kinds = d["height_field_raw"], d["tile_type"]
+    d = shared_arrays("pure/terrain_mix")
+    raw, kinds = d["height_field_raw"], d["tile_type"]
     ours = terrain.build(mix(), 5)
     for index, name in enumerate(("flat", "rough", "low_obstacles")):
         theirs = np.stack(
@@ -75,25 +75,25 @@ def test_recorded_map_has_the_same_statistics() -> None:
 
 def test_recorded_queries() -> None:
     """Ray casts of holosoma onto its own map, on our triangles (they carry 2e-5 m of error)."""
-    with np.load(shared_path("golden/pure/terrain_mix.npz")) as d:
-        ground = Ground(d["height_field_raw"].astype(np.float32) * np.float32(UNIT), 0.1, (-40.0, -40.0))
-        height = terrain.grid_height(ground, jnp.asarray(d["query_xy"]))
-        np.testing.assert_allclose(height, d["query_height"], atol=6e-5)
-        spawn = SpawnConfig(query_terrain_height=True, use_grid_sampling=True)
-        built = terrain.Terrain(ground, d["tile_origins"], np.full((10, 20), "flat"), spawn)
-        grid = built.spawn_height(jnp.asarray(d["query_xy"]))
-        np.testing.assert_allclose(grid, d["query_height_grid"], atol=6e-5)
-        feet = d["feet_pos"]
-        above = feet[..., 2] - np.asarray(built.height(jnp.asarray(feet[..., :2])))
-        np.testing.assert_allclose(above, d["feet_height"], atol=6e-5)
-        quat = jnp.roll(jnp.asarray(d["base_quat"]), 1, axis=-1)  # recorded x y z w
-        view = example_view(standing())
-        view = dataclasses.replace(
-            view,
-            scene=dataclasses.replace(view.scene, terrain=built),
-            sim=standing(len(quat))._replace(root_pos=jnp.asarray(d["base_pos"]), root_quat=quat),
-        )
-        np.testing.assert_allclose(view.base_height, d["base_height"], atol=6e-5)
+    d = shared_arrays("pure/terrain_mix")
+    ground = Ground(d["height_field_raw"].astype(np.float32) * np.float32(UNIT), 0.1, (-40.0, -40.0))
+    height = terrain.grid_height(ground, jnp.asarray(d["query_xy"]))
+    np.testing.assert_allclose(height, d["query_height"], atol=6e-5)
+    spawn = SpawnConfig(query_terrain_height=True, use_grid_sampling=True)
+    built = terrain.Terrain(ground, d["tile_origins"], np.full(d["tile_origins"].shape[:2], "flat"), spawn)
+    grid = built.spawn_height(jnp.asarray(d["query_xy"]))
+    np.testing.assert_allclose(grid, d["query_height_grid"], atol=6e-5)
+    feet = d["feet_pos"]
+    above = feet[..., 2] - np.asarray(built.height(jnp.asarray(feet[..., :2])))
+    np.testing.assert_allclose(above, d["feet_height"], atol=6e-5)
+    quat = jnp.roll(jnp.asarray(d["base_quat"]), 1, axis=-1)  # recorded x y z w
+    view = example_view(standing())
+    view = dataclasses.replace(
+        view,
+        scene=dataclasses.replace(view.scene, terrain=built),
+        sim=standing(len(quat))._replace(root_pos=jnp.asarray(d["base_pos"]), root_quat=quat),
+    )
+    np.testing.assert_allclose(view.base_height, d["base_height"], atol=6e-5)
 
 
 def test_height_on_both_sides_of_the_diagonal() -> None:

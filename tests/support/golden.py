@@ -12,6 +12,7 @@ import numpy as np
 from holosoma_jax.learn import symmetry
 from holosoma_jax.learn.networks import ActorParams
 from holosoma_jax.learn.ppo.state import Pair
+from tests.support.shared import read_arrays
 
 DATA = Path(__file__).parents[1] / "data" / "golden"
 
@@ -54,8 +55,7 @@ class Term(NamedTuple):
 
 def load(name: str) -> dict[str, np.ndarray]:
     """All arrays of one file."""
-    with np.load(DATA / f"{name}.npz") as file:
-        return dict(file)
+    return read_arrays(DATA / f"{name}.npz.xz")
 
 
 def layout(history: int = 1) -> list[Term]:

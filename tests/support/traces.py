@@ -17,7 +17,7 @@ from holosoma_jax.envs.state import Draws
 from holosoma_jax.envs.terms.commands import AXES, VelocityDraw
 from holosoma_jax.envs.view import GAIT, VELOCITY
 from holosoma_jax.robots.robot import Robot
-from tests.support.shared import shared_path
+from tests.support.shared import shared_arrays, shared_path
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,7 @@ def wxyz(quat: np.ndarray) -> np.ndarray:
 
 def load(name: str, exp: str, *overrides: str) -> Trace:
     """The recorded trace `name`, with the preset `exp` on the plane, noise off; skips if absent."""
-    with np.load(shared_path(f"golden/{name}.npz")) as file:
-        data = {k: file[k] for k in file.files}
+    data = shared_arrays(name)
     facts = json.loads(shared_path(f"golden/{name}.json").read_text())
     cfg = compose.load(
         [

@@ -22,7 +22,7 @@ from holosoma_jax.envs.terms.motion.command import FrameDraw
 from holosoma_jax.envs.terms.motion.reference import ASSET, MOTION, Motion, MotionState
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.motion.batch import Clips, Frames
-from tests.support.shared import shared_path
+from tests.support.shared import shared_arrays, shared_path
 from tests.support.traces import Recorded, wxyz
 
 PARITY = {
@@ -181,8 +181,7 @@ class TrackingTrace(Recorded):
 def load() -> TrackingTrace:
     """The recorded run, with the preset's settings, noise off; skips if absent."""
     name = "trace_g1_wbt_ppo"
-    with np.load(shared_path(f"golden/{name}.npz")) as file:
-        data = {k: file[k] for k in file.files}
+    data = shared_arrays(name)
     facts = json.loads(shared_path(f"golden/{name}.json").read_text())
     window = facts["num_compute_average_epl"] * 4096.5 / facts["num_envs"]
     key = "--command.setup-terms.motion-command.params.motion-config."
