@@ -64,7 +64,7 @@ def motion_config(cfg: Config) -> MotionConfig:
     if term is None:
         raise ConfigError(
             f"command.setup_terms: '{MOTION}' is missing, which the task 'tracking' follows; add "
-            "command:g1-29dof-wbt, or choose task:locomotion."
+            "command:wbt, or choose task:locomotion."
         )
     found = registry.parameters("commands", MOTION, term.func, term.params).get("motion_config")
     if not isinstance(found, MotionConfig):
