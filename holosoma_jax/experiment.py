@@ -134,7 +134,7 @@ def learner_spec(cfg: Config, env: Env, robot: Robot, learner: Learner) -> Any:
             getattr(algo, "phase_mirror", "swap"),
         )
     reach = robot.action_reach
-    if getattr(algo, "action_bounds", "limits") == "reference" and _scaled_by_effort(cfg):
+    if getattr(algo, "action_bounds", "limits") == "holosoma" and _scaled_by_effort(cfg):
         reach = reach * robot.torque_limit / robot.kp
     prior = _reference_prior(env, robot) if getattr(algo, "reference_action", False) else None
     return learner.spec(LearnerSpec(spec.obs_dims, spec.action_dim, tuple(map(float, reach)), mirror, prior))

@@ -35,7 +35,7 @@ def test_the_simulator_is_closed_if_the_task_refuses_the_config(monkeypatch):
 
 @pytest.mark.parametrize(
     ("bounds", "hip", "wrist"),
-    [("limits", 3.1918, 1.61443), ("reference", 12.7672 * 0.547546465, 6.45772 * 0.07450087)],
+    [("limits", 3.1918, 1.61443), ("holosoma", 12.7672 * 0.547546465, 6.45772 * 0.07450087)],
 )
 def test_what_the_actions_of_fast_sac_reach(bounds: str, hip: float, wrist: float):
     """In rad of joint target. holosoma's, which ignore the joints' scales, pass the hip's limit twice over and leave

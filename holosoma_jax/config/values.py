@@ -57,6 +57,8 @@ def check(value: Any, tp: Any) -> Any:
 def wanted(value: Any, tp: Any) -> str:
     """'wanted ...' for a value that `check` refuses, with the nearest option where there are some."""
     hint = nearest(value, options(tp)) if isinstance(value, str) else ""
+    if value == "reference" and "holosoma" in options(tp):
+        hint = " holosoma's behaviour was called reference before; write holosoma."
     if isinstance(value, float) and 0 < abs(value) < MIN_FLOAT:
         hint = f" Numbers have 32 bits here: 0, or at least {MIN_FLOAT:.4g}."
     elif isinstance(value, (int, float)) and abs(value) > (MAX_INT if isinstance(value, int) else MAX_FLOAT):

@@ -23,7 +23,7 @@ stops growing at an unplanned place. Held here, the statistics become a moving a
 2**30 rows, which differs from the full average by less than sampling noise.
 """
 
-VarianceMerge = Literal["exact", "reference"]
+VarianceMerge = Literal["exact", "holosoma"]
 
 
 class RunningStats(struct.PyTreeNode):
@@ -68,8 +68,8 @@ def update(
       valid: [rows] bool, False for rows to leave out (they may hold NaN); default: all count.
       reflection: count the mirror image of every row too. Its moments are those of the rows, mirrored,
         so no image is made.
-      merge: 'reference' takes d from the mean that has already moved, which scales the last term by
-        (1 - w)^2 and underestimates the variance early in a run, as holosoma does.
+      merge: 'holosoma' takes d from the mean that has already moved, which scales the last term by
+        (1 - w)^2 and underestimates the variance early in a run.
       axis_name: devices whose rows are pooled, or None.
     """
     if valid is None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from holosoma_jax.learn.pooling import psum, weighted_mean
 
-AdvantageStd = Literal["biased", "reference"]
+AdvantageStd = Literal["biased", "holosoma"]
 
 
 def next_values(
@@ -90,8 +90,8 @@ def normalize_advantages(
     Args:
       advantages: [T, N], finite.
       weight: [T, N] float, 0 for steps that do not count.
-      form: 'biased' divides by sqrt(variance + 1e-8); 'reference' by the root with Bessel's
-        correction, plus 1e-8 (what holosoma does on one device).
+      form: 'biased' divides by sqrt(variance + 1e-8); 'holosoma' by the root with Bessel's
+        correction, plus 1e-8, as on one device there.
       axis_name: devices to pool, or None.
     """
     centred = advantages - weighted_mean(advantages, weight, axis_name)

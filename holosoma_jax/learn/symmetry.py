@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from flax.core import FrozenDict
 
-PhaseMirror = Literal["swap", "reference"]
+PhaseMirror = Literal["swap", "holosoma"]
 PHASE_TERMS = ("sin_phase", "cos_phase")
 """Terms [left, right] of the gait clock."""
 
@@ -104,8 +104,8 @@ def mirror_from(
       action_index: [A] entry i of the mirrored action is entry action_index[i] ...
       action_sign: [A] ... times action_sign[i].
       phase_mirror: what becomes of `sin_phase` and `cos_phase`. 'swap' exchanges left and right,
-        the true mirror image. 'reference' negates the left entry only, as holosoma does, which
-        is right while the legs are half a period apart and wrong in standing.
+        the true mirror image. 'holosoma' negates the left entry only, which is right while the legs are
+        half a period apart and wrong in standing.
 
     Raises:
       ValueError: a term without a mirror, a table that is no mirror, or a layout with gaps.

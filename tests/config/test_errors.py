@@ -100,6 +100,7 @@ FLAGS = [
         "wanted one of elu, relu, silu, tanh. Did you mean 'elu'?",
     ),
     ("--logger.mode=null", "got 'null'", "wanted one of online, offline, disabled."),
+    ("--algo.config.phase-mirror=reference", "got 'reference'", "write holosoma."),  # as it was called before
     # missing, doubled, or half a value
     ("--training.seed", "--training.seed: the value is missing", "wanted an integer"),
     ("--training.seed=", "--training.seed: the value is missing", "--training.seed=VALUE"),

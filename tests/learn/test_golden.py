@@ -38,7 +38,7 @@ def test_gae() -> None:
     np.testing.assert_allclose(advantages + values, data["returns"], rtol=1e-5, atol=2e-6)
 
     one = jnp.ones_like(advantages)
-    reference = returns.normalize_advantages(advantages, one, "reference")
+    reference = returns.normalize_advantages(advantages, one, "holosoma")
     np.testing.assert_allclose(reference, data["advantages_normalized"], rtol=1e-5, atol=2e-6)
     # the default differs by the square root of 768 / 767 only
     biased = returns.normalize_advantages(advantages, one)
@@ -72,7 +72,7 @@ def test_running_statistics() -> None:
     stats = normalizer.init(6)
     for i in range(6):
         batch = jnp.asarray(data[f"batch{i}"])
-        stats = normalizer.update(stats, batch, merge="reference")
+        stats = normalizer.update(stats, batch, merge="holosoma")
         for x, y in ((batch, f"out{i}"), (jnp.asarray(data["x_test"]), f"test_no_update{i}")):
             np.testing.assert_allclose(normalizer.normalize(stats, x), data[y], rtol=1e-5, atol=2e-5)
     # The file's mean0, mean1, ... all hold the values after the last batch.
@@ -92,7 +92,7 @@ def test_exact_merge_differs_from_the_reference_early() -> None:
 
 def test_mirror_of_the_g1() -> None:
     data = golden.load("symmetry_g1_hist1")
-    mirror = golden.mirror(phase_mirror="reference")
+    mirror = golden.mirror(phase_mirror="holosoma")
     for group in ("actor_obs", "critic_obs"):
         image = symmetry.reflect(jnp.asarray(data[group]), mirror.obs[group])
         np.testing.assert_array_equal(image, data[f"{group}_mirrored"])
@@ -137,7 +137,7 @@ def test_update(name: str, symmetric: bool, lr: float, entropy: float, decay: fl
         min_noise_std=None,
     )
     dims = (data[f"u0/mb/{group}"].shape[1] for group in ("actor_obs", "critic_obs"))
-    mirror = golden.mirror(phase_mirror="reference") if symmetric else None
+    mirror = golden.mirror(phase_mirror="holosoma") if symmetric else None
     state = ppo.init(jax.random.key(0), ppo.PpoSpec(*dims, action_dim=29, mirror=mirror), cfg)
     before = golden.parameters(data, "before")
     chex.assert_trees_all_equal_shapes_and_dtypes(before, state.params)

@@ -267,5 +267,5 @@ def test_time_out_bootstrap_of_a_failure() -> None:
         final_value=jnp.array([[0.0, 10.0]]),
     )
     assert small.prepare(one, batch).target.tolist() == [1.0, 1.0]
-    reference = small.learner(num_mini_batches=1, timeout_bootstrap="reference")
+    reference = small.learner(num_mini_batches=1, timeout_bootstrap="holosoma")
     np.testing.assert_allclose(small.prepare(reference, batch).target, [1.0, 1 + 0.99 * 10], rtol=1e-6)

@@ -80,12 +80,12 @@ def test_valid_steps_leaves_out_invalid_steps_and_those_that_lead_into_them() ->
     assert returns.valid_steps(valid, ended)[:, 0].tolist() == [True, False, False, True, True, False]
 
 
-@pytest.mark.parametrize("form", ["biased", "reference"])
+@pytest.mark.parametrize("form", ["biased", "holosoma"])
 def test_normalize_advantages(form: returns.AdvantageStd) -> None:
     x = 100.0 + jnp.asarray(np.random.default_rng(0).normal(size=(9, 7)).astype(np.float32))
     found = returns.normalize_advantages(x, jnp.ones_like(x), form)
     assert abs(float(jnp.mean(found))) < 1e-5
-    np.testing.assert_allclose(np.std(found, ddof=int(form == "reference")), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(np.std(found, ddof=int(form == "holosoma")), 1.0, rtol=1e-5)
     # rows without weight change nothing, and equal advantages are no reason to divide by zero
     more = jnp.concatenate([x, jnp.full((3, 7), 1e6)])
     weight = jnp.concatenate([jnp.ones_like(x), jnp.zeros((3, 7))])

@@ -13,7 +13,7 @@ from tests.support.golden import Term
 
 
 @pytest.mark.parametrize("history", [1, 4])
-@pytest.mark.parametrize("phase_mirror", ["swap", "reference"])
+@pytest.mark.parametrize("phase_mirror", ["swap", "holosoma"])
 def test_twice_is_the_identity(history: int, phase_mirror: str) -> None:
     mirror = golden.mirror(history, phase_mirror)
     for reflection in (*mirror.obs.values(), mirror.action):
@@ -37,7 +37,7 @@ def test_history_is_mirrored_frame_by_frame() -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase_mirror", "expected"), [("swap", [0.2, 0.1, 0.4, 0.3]), ("reference", [-0.1, 0.2, -0.3, 0.4])]
+    ("phase_mirror", "expected"), [("swap", [0.2, 0.1, 0.4, 0.3]), ("holosoma", [-0.1, 0.2, -0.3, 0.4])]
 )
 def test_phase(phase_mirror: str, expected: list[float]) -> None:
     layout = [
@@ -53,7 +53,7 @@ def test_mirrors_are_values() -> None:
     # they are part of a compiled program's key
     assert golden.mirror() == golden.mirror()
     assert hash(golden.mirror()) == hash(golden.mirror())
-    assert golden.mirror() != golden.mirror(phase_mirror="reference")
+    assert golden.mirror() != golden.mirror(phase_mirror="holosoma")
 
 
 def test_differentiable() -> None:

@@ -81,8 +81,8 @@ class FastSacConfig:
     """Layer normalisation after every hidden linear layer."""
     use_tanh: bool = True
     """Squash actions to the joints' range; False: a plain Gaussian."""
-    action_bounds: Literal["limits", "reference"] = "limits"
-    """What tanh = 1 asks for. limits: the joint limit that is furthest from the default pose. reference: as if every
+    action_bounds: Literal["limits", "holosoma"] = "limits"
+    """What tanh = 1 asks for. limits: the joint limit that is furthest from the default pose. holosoma: as if every
     joint had the scale `robot.control.action_scale`, which matters where torque limits and gains scale them."""
     tanh_log_det: Literal["capped", "exact"] = "capped"
     """Logarithm of the squashing's derivative; capped: ln(1 - tanh^2 + 1e-6), as in holosoma."""
@@ -110,10 +110,10 @@ class FastSacConfig:
     """Control steps between checkpoints."""
     logging_interval: PositiveInt = 100
     """Control steps between log lines, each the mean over them."""
-    phase_mirror: Literal["swap", "reference"] = "swap"
-    """Mirror of the gait phase; reference: negates the left entry only."""
-    variance_merge: Literal["exact", "reference"] = "exact"
-    """Merge of running variances; reference: underestimates early."""
+    phase_mirror: Literal["swap", "holosoma"] = "swap"
+    """Mirror of the gait phase; holosoma: negates the left entry only."""
+    variance_merge: Literal["exact", "holosoma"] = "exact"
+    """Merge of running variances; holosoma: underestimates early."""
 
 
 def _adamw(weight_decay: float) -> OptimizerConfig:

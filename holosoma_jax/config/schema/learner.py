@@ -99,14 +99,14 @@ class PpoConfig:
     """Iterations between checkpoints."""
     load_optimizer: bool = True
     """Restore the optimiser when resuming."""
-    phase_mirror: Literal["swap", "reference"] = "swap"
-    """Mirror of the gait phase; reference: negates the left entry only."""
-    variance_merge: Literal["exact", "reference"] = "exact"
-    """Merge of running variances; reference: underestimates early."""
-    timeout_bootstrap: Literal["unless_terminated", "reference"] = "unless_terminated"
-    """reference: bootstraps a failure that coincides with a time-out."""
-    advantage_std: Literal["biased", "reference"] = "biased"
-    """reference: Bessel's correction, eps outside the root."""
+    phase_mirror: Literal["swap", "holosoma"] = "swap"
+    """Mirror of the gait phase; holosoma: negates the left entry only."""
+    variance_merge: Literal["exact", "holosoma"] = "exact"
+    """Merge of running variances; holosoma: underestimates early."""
+    timeout_bootstrap: Literal["unless_terminated", "holosoma"] = "unless_terminated"
+    """holosoma: bootstraps a failure that coincides with a time-out."""
+    advantage_std: Literal["biased", "holosoma"] = "biased"
+    """holosoma: Bessel's correction, eps outside the root."""
 
 
 SECTIONS: Mapping[str, type] = {"ppo": PpoConfig, "fast_sac": FastSacConfig}

@@ -84,7 +84,7 @@ class MujocoConfig:
     ls_iterations: PositiveInt = 50
     """Line-search iterations at most."""
     foot_friction: Literal["randomized", "fixed"] = "randomized"
-    """Whether friction randomisation reaches explicit foot-floor pairs (reference: fixed at 0.8)."""
+    """Whether friction randomisation reaches explicit foot-floor pairs (holosoma: fixed at 0.8)."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class MujocoWarpConfig:
     ls_iterations: PositiveInt = 50
     """Line-search iterations at most."""
     foot_friction: Literal["randomized", "fixed"] = "randomized"
-    """Whether friction randomisation reaches the feet (reference: fixed at 0.8)."""
+    """Whether friction randomisation reaches the feet (holosoma: fixed at 0.8)."""
     cuda_graph: Literal["auto", "staged", "staged_ex", "addresses", "off"] = "auto"
     """How a control step becomes a CUDA graph: recorded once on buffers of its own (staged, auto; staged_ex
     copies into them outside of the graph), once for every set of addresses, or not at all."""

@@ -29,7 +29,7 @@ def prepare(state: PpoState, batch: PpoBatch, axis_name: str | None = None) -> M
     ended = batch.terminated | batch.truncated
     usable = returns.valid_steps(batch.valid, ended)
     weight = usable.astype(batch.value.dtype)
-    bootstrap_failures = static.timeout_bootstrap == "reference"
+    bootstrap_failures = static.timeout_bootstrap == "holosoma"
     terminated = batch.terminated & ~batch.truncated if bootstrap_failures else batch.terminated
     advantage = returns.gae(
         batch.reward,

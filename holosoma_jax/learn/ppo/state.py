@@ -55,7 +55,7 @@ class PpoStatic:
     clip_value_loss: bool
     normalize: bool
     variance_merge: normalizer.VarianceMerge
-    timeout_bootstrap: Literal["unless_terminated", "reference"]
+    timeout_bootstrap: Literal["unless_terminated", "holosoma"]
     advantage_std: returns.AdvantageStd
 
 
