@@ -12,7 +12,7 @@ import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import PolicyArgs
-from holosoma_jax.policy import onnx_metadata
+from holosoma_jax.policy import metadata_checks
 from holosoma_jax.policy.foreign import metadata as foreign_metadata
 
 INPUT_NAME = "actor_obs"
@@ -108,7 +108,7 @@ def describe(
             f"{path}: metadata 'dof_names' is missing, so nothing says which robot's joints its {action_dim} "
             "actions move; give --policy.joint-names, or --policy.joint-order mjcf or isaaclab and --robot.asset."
         )
-    problems = onnx_metadata.check_metadata(meta, obs_dim=obs_dim, action_dim=action_dim, required=())
+    problems = metadata_checks.check_metadata(meta, obs_dim=obs_dim, action_dim=action_dim, required=())
     if problems:
         more = f" ({len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise PolicyFileError(f"{path}: metadata {problems[0]}{more}{_instead(problems[0])}.")

@@ -22,7 +22,7 @@ import numpy as np
 
 from holosoma_jax import __version__
 from holosoma_jax.files import replacing
-from holosoma_jax.policy import motion_graph, onnx_metadata
+from holosoma_jax.policy import metadata_checks, motion_graph, onnx_digest, onnx_metadata
 
 if TYPE_CHECKING:
     import onnx
@@ -82,7 +82,7 @@ def export_policy(
       ValueError: the metadata is wrong, or `policy` returns another shape or dtype.
     """
     target = Path(path)
-    problems = onnx_metadata.check_metadata(metadata, obs_dim=obs_dim, action_dim=action_dim)
+    problems = metadata_checks.check_metadata(metadata, obs_dim=obs_dim, action_dim=action_dim)
     if problems:
         raise ValueError(f"{target.name}: metadata {problems[0]}.")
     wanted = jax.ShapeDtypeStruct((2, action_dim), jnp.float32)
@@ -95,8 +95,8 @@ def export_policy(
         motion_graph.add_tables(model.graph, tables)
     for key, text in encode(metadata).items():
         model.metadata_props.add(key=key, value=text)
-    model.model_version = onnx_metadata.DIGESTED
-    model.metadata_props.add(key=onnx_metadata.DIGEST, value=json.dumps(onnx_metadata.digest(model)))
+    model.model_version = onnx_digest.DIGESTED
+    model.metadata_props.add(key=onnx_digest.DIGEST, value=json.dumps(onnx_digest.digest(model)))
     data = model.SerializeToString()
 
     observations = parity_observations(obs_dim) if observations is None else observations
@@ -189,7 +189,7 @@ def _convert(
             )
         _state_axes_as_attributes(model.graph)
         model.ir_version = IR_VERSION
-        model.producer_name = onnx_metadata.PRODUCER
+        model.producer_name = onnx_digest.PRODUCER
         model.producer_version = __version__
         for node in model.graph.node:
             node.ClearField("doc_string")

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holosoma_jax.motion.formats import policy_graph
+from holosoma_jax.motion.formats.onnx_graph import CASTS, GraphIndex
 from holosoma_jax.motion.formats.policy_graph import TIME_STEP
-from holosoma_jax.policy import loaded, onnx_metadata
+from holosoma_jax.policy import loaded, onnx_digest
 from holosoma_jax.policy.foreign import metadata as foreign_metadata
 from holosoma_jax.policy.loaded import INPUT_NAME, LoadedPolicy, PolicyFileError
 
@@ -109,10 +110,10 @@ def _parse(path: Path) -> onnx.ModelProto:
     if not model.graph.node or not model.graph.output:
         raise PolicyFileError(f"{path}: not an ONNX file, or cut short: it holds no graph with an output.")
     try:
-        digested = onnx_metadata.check_digest(model)
+        digested = onnx_digest.check_digest(model)
     except ValueError as error:
         raise PolicyFileError(f"{path}: {error}.") from None
-    if not digested and model.producer_name == onnx_metadata.PRODUCER:
+    if not digested and model.producer_name == onnx_digest.PRODUCER:
         log.warning(
             "%s: exported by an earlier version, without a digest: damage would not be noticed.", path
         )
@@ -183,20 +184,15 @@ def _action_bound(graph: onnx.GraphProto, action_dim: int) -> np.ndarray | None:
     """[A] the b of an action that is b * tanh(...), up to an offset; None where it is none."""
     from onnx import numpy_helper
 
-    constants = {item.name: item for item in graph.initializer}
-    made = {name: node for node in graph.node for name in node.output}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t
+    index = GraphIndex(graph)
+    constants = index.constants
 
     def is_tanh(name: str) -> bool:
-        while name in made and made[name].op_type in ("Identity", "Cast"):
-            name = made[name].input[0]
-        return name in made and made[name].op_type == "Tanh"
+        node = index.maker(name, CASTS)
+        return node is not None and node.op_type == "Tanh"
 
     name = graph.output[0].name
-    while name in made and name not in constants:
-        node = made[name]
+    while name not in constants and (node := index.maker(name)) is not None:
         if node.op_type == "Mul":
             for factor, other in (node.input, reversed(node.input)):
                 if factor in constants and is_tanh(other):

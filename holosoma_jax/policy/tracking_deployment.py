@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from holosoma_jax.motion.formats.onnx_graph import GraphIndex
 from holosoma_jax.motion.formats.policy_graph import ANCHOR, CLIPS, HOLOSOMA, TIME_STEP
 
 if TYPE_CHECKING:
@@ -77,7 +78,5 @@ def last_joint_vel(graph: onnx.GraphProto) -> np.ndarray | None:
     """[J] rad/s of the clip's last frame; None where the graph has no such table."""
     from onnx import numpy_helper
 
-    made = {name: node for node in graph.node for name in node.output}
-    node = made.get("joint_vel")
-    table = None if node is None else next((t for t in graph.initializer if t.name == node.input[0]), None)
+    table = GraphIndex(graph).table("joint_vel")
     return None if table is None else np.asarray(numpy_helper.to_array(table))[-1]

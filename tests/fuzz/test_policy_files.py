@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from holosoma_jax import robots
 from holosoma_jax.config import compose
-from holosoma_jax.policy import deployment, onnx_metadata, onnx_policy, policies
+from holosoma_jax.policy import deployment, onnx_digest, onnx_policy, policies
 from holosoma_jax.policy.foreign import stated
 from holosoma_jax.policy.loaded import LoadedPolicy, PolicyFileError
 from tests.support.fuzzing import TEXTS, damaged, fuzz, mutated, read_or_refused
@@ -81,8 +81,8 @@ def with_metadata(model: onnx.ModelProto, entries: dict[str, str], *, ours: bool
     for key, value in entries.items():
         made.metadata_props.add(key=key, value=value)
     if ours:
-        made.producer_name, made.model_version = onnx_metadata.PRODUCER, onnx_metadata.DIGESTED
-        made.metadata_props.add(key=onnx_metadata.DIGEST, value=json.dumps(onnx_metadata.digest(made)))
+        made.producer_name, made.model_version = onnx_digest.PRODUCER, onnx_digest.DIGESTED
+        made.metadata_props.add(key=onnx_digest.DIGEST, value=json.dumps(onnx_digest.digest(made)))
     return made.SerializeToString()
 
 

@@ -18,8 +18,9 @@ from holosoma_jax.policy import onnx as export
 from holosoma_jax.policy import onnx_policy
 from holosoma_jax.policy.foreign.metadata import decode
 from holosoma_jax.policy.loaded import PolicyFileError
+from holosoma_jax.policy.metadata_checks import check_metadata
 from holosoma_jax.policy.onnx import OnnxParityError, export_policy, parity_error, parity_observations
-from holosoma_jax.policy.onnx_metadata import check_metadata, encode, policy_metadata, strip_paths
+from holosoma_jax.policy.onnx_metadata import encode, policy_metadata, strip_paths
 from tests.support.stick_robot import stick_robot
 
 OBS, JOINTS = 12, 4

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.motion.formats.onnx_graph import GraphIndex
 from holosoma_jax.motion.formats.raw import Raw, StoredBodies, checked, unit
 
 if TYPE_CHECKING:
@@ -150,18 +151,8 @@ def _table_rows(path: Path, output: str) -> int | None:
     """Rows of the constant that `output` is gathered from; None where the graph is made otherwise."""
     import onnx
 
-    graph = onnx.load(str(path), load_external_data=False).graph
-    sizes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    made = {name: node for node in graph.node for name in node.output}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            sizes[node.output[0]] = list(node.attribute[0].t.dims)
-    node = made.get(output)
-    while node is not None and node.op_type in ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze"):
-        node = made.get(node.input[0])
-    if node is None or node.op_type not in ("Gather", "GatherND"):
-        return None
-    return next(iter(sizes.get(node.input[0], ())), None)
+    table = GraphIndex(onnx.load(str(path), load_external_data=False).graph).table(output)
+    return None if table is None else next(iter(table.dims), None)
 
 
 def _shaped(name: str, rows: np.ndarray) -> np.ndarray:

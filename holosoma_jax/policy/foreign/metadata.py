@@ -106,7 +106,7 @@ def normalize(meta: Mapping[str, Any], group: str) -> dict[str, Any]:
       term's clip that is as wide as the whole observation's is none;
     - an ``iteration`` that is whole but not an integer -> an integer.
 
-    What cannot be rewritten is left for `onnx_metadata.check_metadata` to name.
+    What cannot be rewritten is left for `metadata_checks.check_metadata` to name.
 
     Raises:
       ValueError: a term is clipped, which cannot be observed here, or has a scale for each of other entries; there
