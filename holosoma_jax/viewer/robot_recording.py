@@ -11,7 +11,7 @@ import numpy as np
 from holosoma_jax import motion, robots
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion.reading import KNOWN_ROBOTS
-from holosoma_jax.render import recording
+from holosoma_jax.render import recording_file
 from holosoma_jax.render.recording import METADATA, STARTS, Recording
 from holosoma_jax.robots.robot import Robot
 
@@ -42,7 +42,7 @@ def load(path: str, robot: str | None = None) -> RobotRecording:
     if not _is_recording(Path(path)):
         clip = motion.read(path, robot, check_limits=False)
         return RobotRecording(Path(path), _of_clip(clip), robots.load(robot or clip.robot))
-    found = recording.read(path)
+    found = recording_file.read(path)
     record = robots.load(robot) if robot else _robot_of(path, found)
     if missing := [name for name in record.joint_names if name not in found.joint_names]:
         raise ConfigError(

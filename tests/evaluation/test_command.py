@@ -16,7 +16,7 @@ from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.evaluation import session, sweep
 from holosoma_jax.learn import ppo
 from holosoma_jax.policy import onnx, onnx_metadata, policies
-from holosoma_jax.render import recording
+from holosoma_jax.render import recording_file
 from holosoma_jax.runs import checkpoint
 from tests.support.checkpoints import g1_run  # noqa: F401
 from tests.support.policy_file import PolicyFile
@@ -265,7 +265,7 @@ def test_everything_that_an_evaluation_can_leave(
     assert (g1_run / "eval" / "7-velocity.png").is_file()
     assert (g1_run / "exported" / "7.onnx").is_file()
     assert (g1_run / "eval" / "7-frames.png").is_file() or "no picture of the robot:" in out
-    walk = recording.read(tmp_path / "walk.npz")
+    walk = recording_file.read(tmp_path / "walk.npz")
     assert (walk.num_frames, walk.robot) == (30, "g1")
     np.testing.assert_allclose(walk.arrays["command"], np.tile([0.4, 0.1, -0.2], (30, 1)), rtol=1e-6)
     # The recorded motion is one: positions are the integral of velocities, quaternions have unit length.

@@ -12,7 +12,8 @@ import pytest
 from bridges.protocol import SimState
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.render.recording import METADATA, UNITS, Recorder, read
+from holosoma_jax.render.recording import METADATA, UNITS, Recorder
+from holosoma_jax.render.recording_file import read
 
 STEPS, ENVS = 6, 3
 
