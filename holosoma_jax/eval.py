@@ -34,11 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body() -> int:
         rest, given = _without_config(argv)
-        found: list[PolicySource] = []
+        sources: list[PolicySource] = []
 
         def saved_config(args: EvalArgs) -> Saved:
             source, watched = _find(rest, given, args)
-            found.append(source)
+            sources.append(source)
             from holosoma_jax.evaluation import session
 
             return session.saved_config(source, watched=watched)
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cfg, args = compose.parse_or_exit(rest, PROG, ABOUT, extra=EvalArgs, base=saved_config)
         from holosoma_jax.evaluation import session
 
-        session.run(cfg, args, *found)
+        session.run(cfg, args, *sources)
         return 0
 
     return runtime.command(body, "interrupted: there are no scores")

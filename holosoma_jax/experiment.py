@@ -146,18 +146,18 @@ def _reference_prior(env: Env, robot: Robot) -> ActionPrior:
     Raises:
       ConfigError: the task has no reference, or the policy does not see it, or sees it scaled.
     """
-    wanted = env.task.reference_term
-    if wanted is None:
+    reference = env.task.reference_term
+    if reference is None:
         raise ConfigError(
             f"algo.config.reference_action: the task '{env.task.name}' has no reference; leave it false."
         )
-    found = [t for t in env.spec.layout if t.group == ACTOR_OBS and t.func == wanted and t.scale == 1.0]
-    if not found:
+    matches = [t for t in env.spec.layout if t.group == ACTOR_OBS and t.func == reference and t.scale == 1.0]
+    if not matches:
         raise ConfigError(
-            f"algo.config.reference_action: '{ACTOR_OBS}' has no term '{wanted}' of scale 1, which shows the "
+            f"algo.config.reference_action: '{ACTOR_OBS}' has no term '{reference}' of scale 1, which shows the "
             "policy what it adds to."
         )
-    newest = found[0].start + (found[0].history_length - 1) * found[0].dim
+    newest = matches[0].start + (matches[0].history_length - 1) * matches[0].dim
     return ActionPrior(
         columns=tuple(range(newest, newest + robot.num_joints)),
         scale=tuple(map(float, 1.0 / robot.action_scale)),

@@ -12,7 +12,7 @@ from holosoma_jax import envs, experiment
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from tests.support import tracking
-from tests.support.toy import ToyBridge
+from tests.support.toy_bridge import ToyBridge
 
 
 def test_the_simulator_is_closed_if_the_task_refuses_the_config(monkeypatch):

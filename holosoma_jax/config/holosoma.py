@@ -99,8 +99,8 @@ def ours(path: Path) -> Path:
 
 def advice(path: Path) -> str:
     """What to do instead of setting a key of holosoma's that is not here; '' for any other key."""
-    found = (DIFFERENT.get(path[:length]) for length in range(len(path), 0, -1))
-    return next((what for what in found if what), "")
+    hints = (DIFFERENT.get(path[:length]) for length in range(len(path), 0, -1))
+    return next((what for what in hints if what), "")
 
 
 def is_saved_config(mapping: Mapping[str, Any]) -> bool:

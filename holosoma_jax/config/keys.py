@@ -66,8 +66,8 @@ def hints_in(section: type, node: Any, base: Any = None) -> Mapping[str, Any]:
     out = dict(hints(section))
     for name, choice in _choices(section).items():
         named = (_get(node, choice.field), _get(base, choice.field), choice.default)
-        found = (choice.section(n) for n in named if isinstance(n, str))
-        out[name] = next(tp for tp in found if tp)
+        sections = (choice.section(n) for n in named if isinstance(n, str))
+        out[name] = next(tp for tp in sections if tp)
     return out
 
 

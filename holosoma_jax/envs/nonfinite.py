@@ -21,8 +21,8 @@ _SINGULAR = {"commands": "command", "rewards": "reward", "terminations": "termin
 
 def traces(state: EnvState) -> dict[str, Any]:
     """The part of an environment state that `culprits` looks at; a task without terms has none."""
-    kept = {"terms": getattr(state, "terms", {}), "reward_sums": getattr(state, "reward_sums", None)}
-    return jax.tree.map(lambda x: x if jnp.issubdtype(x.dtype, jnp.floating) else None, kept)
+    values = {"terms": getattr(state, "terms", {}), "reward_sums": getattr(state, "reward_sums", None)}
+    return jax.tree.map(lambda x: x if jnp.issubdtype(x.dtype, jnp.floating) else None, values)
 
 
 def without_bad_action(state: EnvState) -> EnvState:

@@ -73,24 +73,24 @@ def _noise(cfg: ObservationConfig, perturbations: Perturbations) -> ObservationC
 
 def _randomization(terms: Terms, perturbations: Perturbations) -> dict[str, TermConfig]:
     """The terms that act, with the parameters of their strength; a plain function has none that are known."""
-    wanted = {
+    switches = {
         "start": True,
         "pushes": perturbations.pushes,
         "delay": perturbations.delay,
         "dynamics": perturbations.randomization,
     }
-    kept = {}
+    active = {}
     for name, term in terms.items():
         record = registry.make("randomization", name, term.func, term.params)
         kind = record.disturbance if isinstance(record, Randomization) else "dynamics"
-        if not wanted[kind]:
+        if not switches[kind]:
             continue
-        kept[name] = term
+        active[name] = term
         if kind != "start" and isinstance(record, Randomization):
             params = registry.parameters("randomization", name, term.func, term.params)
             changed = _stronger(params, perturbations.strength)
-            kept[name] = replace(term, params={**term.params, **changed})
-    return kept
+            active[name] = replace(term, params={**term.params, **changed})
+    return active
 
 
 def _stronger(params: Mapping[str, Any], strength: float) -> dict[str, Any]:

@@ -232,10 +232,10 @@ def _unrecorded(path: str, error: OSError) -> ConfigError:
 def _long_enough(cfg: Config) -> Config:
     """Episodes that the clock does not cut before the evaluation ends."""
     sim = cfg.simulator.config.sim
-    asked = (cfg.training.max_eval_steps or 0) * sim.control_decimation / sim.fps
+    duration_s = (cfg.training.max_eval_steps or 0) * sim.control_decimation / sim.fps
     if not cfg.training.headless:
-        asked = asked or ENDLESS_S
-    sim = replace(sim, max_episode_length_s=max(sim.max_episode_length_s, asked))
+        duration_s = duration_s or ENDLESS_S
+    sim = replace(sim, max_episode_length_s=max(sim.max_episode_length_s, duration_s))
     return replace(cfg, simulator=replace(cfg.simulator, config=replace(cfg.simulator.config, sim=sim)))
 
 

@@ -81,11 +81,11 @@ def check_mirror(mirror: Mirror | None, dims: Mapping[str, int], spec: str) -> N
             f"algo.config.use_symmetry is true, but the environment has no mirror ({spec}.mirror is None). "
             "Give the spec one, or set algo.config.use_symmetry to false."
         )
-    found = {name: len(reflection.index) for name, reflection in mirror.obs.items()}
-    found["action"] = len(mirror.action.index)
+    widths = {name: len(reflection.index) for name, reflection in mirror.obs.items()}
+    widths["action"] = len(mirror.action.index)
     for name, dim in dims.items():
         where = f"entries of '{name}' in {spec}.mirror and in the {spec}: build both from one environment"
-        chex.assert_equal(found.get(name, 0), dim, custom_message=where, exception_type=ValueError)
+        chex.assert_equal(widths.get(name, 0), dim, custom_message=where, exception_type=ValueError)
 
 
 def mirror_from(

@@ -85,11 +85,11 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 def keep_steps(path: Path, completed: int) -> None:
     """Drop the rows of `path` after step `completed`, and lines that were cut short; atomically."""
     text = path.read_text(encoding="utf-8", errors="replace")
-    kept = "".join(f"{line}\n" for line, row in _rows(text.splitlines()) if row["step"] <= completed)
-    if kept == text:
+    whole_rows = "".join(f"{line}\n" for line, row in _rows(text.splitlines()) if row["step"] <= completed)
+    if whole_rows == text:
         return
     with replacing(path) as temporary:
-        temporary.write_text(kept, encoding="utf-8")
+        temporary.write_text(whole_rows, encoding="utf-8")
 
 
 def _rows(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:

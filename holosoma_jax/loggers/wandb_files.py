@@ -88,8 +88,8 @@ def fetch(uri: str, *, api: Any = None) -> Path:
     """
     address = parse(uri)
     place = cache_folder() / "wandb" / address.run_path
-    if address.file and (kept := _local(place, address.file)).exists():
-        return kept
+    if address.file and (local := _local(place, address.file)).exists():
+        return local
     run, names = _connect(uri, address, api)
     name = address.file or _newest(uri, names)
     if name not in names and f"{name}.tar" in names:
@@ -97,11 +97,11 @@ def fetch(uri: str, *, api: Any = None) -> Path:
     if name not in names:
         hint = nearest(name, names) or f" It holds: {_listed(names)}."
         raise ConfigError(f"{uri}: the run has no file '{name}'.{hint}")
-    kept = _local(place, name)
-    if not kept.exists():
+    local = _local(place, name)
+    if not local.exists():
         log.info("Downloading %s of %s ...", name, address.run_path)
-        _download(uri, run, name, kept)
-    return kept
+        _download(uri, run, name, local)
+    return local
 
 
 def _local(place: Path, name: str) -> Path:
@@ -148,7 +148,7 @@ def _explained(error: Exception) -> str:
 
 
 def _newest(uri: str, names: list[str]) -> str:
-    steps = {int(found[1]): name for name in names if (found := _CHECKPOINT.fullmatch(name))}
+    steps = {int(match[1]): name for name in names if (match := _CHECKPOINT.fullmatch(name))}
     if not steps:
         raise ConfigError(f"{uri}: the run has no checkpoint; add the FILE. It holds: {_listed(names)}.")
     return steps[max(steps)]

@@ -17,7 +17,7 @@ def agreement(raw: Raw, reading: Reading, clip: Clip) -> dict[str, float]:
     root mean squares of body linear (m/s) and angular (rad/s) and of joint velocities (rad/s). Files that
     store velocities of centres of mass, as BeyondMimic and holosoma do, differ from ours in the linear ones.
     """
-    found: dict[str, float] = {}
+    differences: dict[str, float] = {}
     bodies = raw.bodies
     if bodies is not None and len(reading.rows) > 1:
         ours = [clip.body_names.index(n) for n in reading.rows]
@@ -27,22 +27,24 @@ def agreement(raw: Raw, reading: Reading, clip: Clip) -> dict[str, float]:
             back = np.broadcast_to(rotations.conjugate(clip.root_quat[:, None]), quat.shape)
             pos = rotations.rotate(back, pos - clip.root_pos[:, None])
         off = np.linalg.norm(bodies.pos[:, theirs] - pos, axis=-1)
-        found |= {"position (mean, m)": float(off.mean()), "position (greatest, m)": float(off.max())}
+        differences |= {"position (mean, m)": float(off.mean()), "position (greatest, m)": float(off.max())}
         if bodies.quat is not None:
             stored = orientation(bodies.quat[:, theirs], reading.labels.quaternion)
-            found["orientation (mean, rad)"] = float(rotations.distance(stored, quat).mean())
+            differences["orientation (mean, rad)"] = float(rotations.distance(stored, quat).mean())
         if bodies.lin_vel is not None:
-            found["linear velocity (rms, m/s)"] = _rms(bodies.lin_vel[:, theirs] - clip.body_lin_vel[:, ours])
+            differences["linear velocity (rms, m/s)"] = _rms(
+                bodies.lin_vel[:, theirs] - clip.body_lin_vel[:, ours]
+            )
         if bodies.ang_vel is not None:
-            found["angular velocity (rms, rad/s)"] = _rms(
+            differences["angular velocity (rms, rad/s)"] = _rms(
                 bodies.ang_vel[:, theirs] - clip.body_ang_vel[:, ours]
             )
     if raw.joint_vel is not None and reading.columns:
         ours = [clip.joint_names.index(n) for n in reading.columns]
-        found["joint velocity (rms, rad/s)"] = _rms(
+        differences["joint velocity (rms, rad/s)"] = _rms(
             raw.joint_vel[:, list(reading.columns.values())] - clip.joint_vel[:, ours]
         )
-    return found
+    return differences
 
 
 def _rms(x: np.ndarray) -> float:

@@ -48,9 +48,9 @@ def select(
     """
     clips: list[Clip] = []
     faults: list[ConfigError] = []
-    for found in library.find(names):
+    for item in library.find(names):
         try:
-            clips += read_all(found.path, skeleton, bodies=bodies)
+            clips += read_all(item.path, skeleton, bodies=bodies)
         except ConfigError as error:
             if not several:
                 raise

@@ -171,17 +171,17 @@ def _by_process(count: int) -> tuple[tuple[Any, ...], ...]:
     Raises:
       ConfigError: a process has fewer.
     """
-    found: dict[int, list[Any]] = {}
+    groups: dict[int, list[Any]] = {}
     for device in sorted(jax.devices(), key=lambda device: device.id):
-        found.setdefault(device.process_index, []).append(device)
-    fewest = min(len(group) for group in found.values())
+        groups.setdefault(device.process_index, []).append(device)
+    fewest = min(len(group) for group in groups.values())
     if count > fewest:
         raise ConfigError(
             f"training.devices: got {count}, but JAX sees {fewest} {jax.default_backend()} device(s) in a process. "
             f"Pass --training.devices {fewest} or less. CUDA_VISIBLE_DEVICES chooses GPUs; "
             f"XLA_FLAGS=--xla_force_host_platform_device_count={count} makes virtual devices of a CPU."
         )
-    return tuple(tuple(found[process][:count]) for process in sorted(found))
+    return tuple(tuple(groups[process][:count]) for process in sorted(groups))
 
 
 def _on_host(x: Any) -> Any:

@@ -55,7 +55,7 @@ def run(cfg: Config, argv: Sequence[str]) -> int:
         with _forwarded(children):
             for index in range(number):
                 children.append(_start(command, index, device(platform, index, each), watched, folder))
-            failed = _wait(children)
+            failed = wait_for_children(children)
         if failed is None:
             return children[0].wait()
         _report(failed, children[failed], folder)
@@ -105,7 +105,7 @@ def _forwarded(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int | None:
+def wait_for_children(children: Sequence[subprocess.Popen[bytes]]) -> int | None:
     """Until all have ended, or `GRACE` seconds after the first failed; returns whose failure it was.
 
     That is the first one that failed, except that those which noticed the loss of another (`LOST`, or JAX's

@@ -52,43 +52,43 @@ def problems(path: str | os.PathLike[str]) -> list[str]:
 
     model = onnx.load_model_from_string(Path(path).read_bytes())
     tracking = any(item.name == TIME_STEP for item in model.graph.input)
-    found = [] if not tracking else tracking_deployment.graph_problems(model.graph)
-    found += _graph(model, () if tracking else (INPUT_NAME,))
+    faults = [] if not tracking else tracking_deployment.graph_problems(model.graph)
+    faults += _graph(model, () if tracking else (INPUT_NAME,))
     meta: dict[str, Any] = {}
     for item in model.metadata_props:
         try:
             meta[item.key] = json.loads(item.value)
         except ValueError:
-            found.append(f"metadata '{item.key}' is not JSON: the program refuses the whole file")
+            faults.append(f"metadata '{item.key}' is not JSON: the program refuses the whole file")
     joints = (_shape(model.graph.output[0]) or [0])[-1]
     for key in ("dof_names", "kp", "kd"):
         value = meta.get(key)
         if not isinstance(value, list) or len(value) != joints:
             held = f"{len(value)} entries" if isinstance(value, list) else "none"
-            found.append(f"metadata '{key}' has {held}, wanted {joints}, one per action")
+            faults.append(f"metadata '{key}' has {held}, wanted {joints}, one per action")
     if tracking:
-        found += tracking_deployment.conventions(meta, tracking_deployment.last_joint_vel(model.graph))
-        return found + _rates(meta) + _observed(meta, tracking_deployment.TERMS, {})
+        faults += tracking_deployment.conventions(meta, tracking_deployment.last_joint_vel(model.graph))
+        return faults + _rates(meta) + _observed(meta, tracking_deployment.TERMS, {})
     scale = meta.get("action_scale")
     if scale is not None and not np.allclose(scale, ACTION_SCALE):
-        found.append(
+        faults.append(
             f"it moves joints by {ACTION_SCALE} rad per unit of action; this policy was trained otherwise"
         )
-    return found + _rates(meta) + _observed(meta, TERMS, SCALES.get(str(meta.get("robot"))))
+    return faults + _rates(meta) + _observed(meta, TERMS, SCALES.get(str(meta.get("robot"))))
 
 
 def _graph(model: Any, names: tuple[str, ...]) -> list[str]:
     """What is wrong with the first input and output, and with the inputs' `names`, where there are some."""
-    found = []
+    faults = []
     inputs, output = list(model.graph.input), model.graph.output[0]
     if names and tuple(i.name for i in inputs) != names:
-        found.append(f"the inputs are {[i.name for i in inputs]}, wanted '{INPUT_NAME}' alone")
+        faults.append(f"the inputs are {[i.name for i in inputs]}, wanted '{INPUT_NAME}' alone")
     for kind, value in (("input", inputs[0]), ("output", output)):
         shape = _shape(value)
         if len(shape) != 2 or shape[0] != 1 or shape[1] < 1:
             said = str([size or "any" for size in shape]).replace("'", "")
-            found.append(f"the {kind} '{value.name}' is {said}, wanted [1, n] (export with a batch of 1)")
-    return found
+            faults.append(f"the {kind} '{value.name}' is {said}, wanted [1, n] (export with a batch of 1)")
+    return faults
 
 
 def _rates(meta: dict[str, Any]) -> list[str]:
@@ -102,32 +102,32 @@ def _observed(
     meta: dict[str, Any], wanted_terms: tuple[tuple[str, int], ...], scales: Mapping[str, float] | None
 ) -> list[str]:
     """What is observed otherwise than `wanted_terms`; scales other than `scales`, 1 for the rest, None for any."""
-    layout, found = meta.get("observation_layout"), list[str]()
+    layout, faults = meta.get("observation_layout"), list[str]()
     if layout is None:
-        return found
+        return faults
     terms = tuple((term.get("name"), term.get("dim")) for term in layout)
     if terms != wanted_terms:
         odd = sorted(set(terms) ^ set(wanted_terms), key=str)
-        found.append(
+        faults.append(
             f"it observes other terms than this policy; they differ in {odd[0][0]} ({odd[0][1]} entries)"
             if odd
             else f"it observes the terms in another order; wanted {', '.join(name for name, _ in wanted_terms)}"
         )
     for term in layout if scales is not None else ():
-        wanted = (scales or {}).get(term.get("name"), 1.0)
-        scale = term.get("scale", wanted)
-        if scale is None or not np.isclose(scale, wanted):
-            found.append(
-                f"it multiplies '{term.get('name')}' by {wanted}; this policy was trained with {scale}"
+        factor = (scales or {}).get(term.get("name"), 1.0)
+        scale = term.get("scale", factor)
+        if scale is None or not np.isclose(scale, factor):
+            faults.append(
+                f"it multiplies '{term.get('name')}' by {factor}; this policy was trained with {scale}"
             )
     frames = {term.get("history_length", 1) for term in layout}
     if frames != {1}:
-        found.append(f"its observation history has to be set to {max(frames)} frames there, too")
+        faults.append(f"its observation history has to be set to {max(frames)} frames there, too")
         if any(term.get("history_fill") == "first" for term in layout):
-            found.append(
+            faults.append(
                 "it fills the history before the start with zeros, this policy's held its first frame"
             )
-    return found
+    return faults
 
 
 def _shape(value: Any) -> list[int]:

@@ -34,14 +34,14 @@ STILL = 0.5
 
 def graph_problems(graph: onnx.GraphProto) -> list[str]:
     """Inputs and outputs that the program does not feed or read; one sentence each."""
-    found = []
+    faults = []
     inputs, outputs = [i.name for i in graph.input], [o.name for o in graph.output]
     if inputs != ["obs", TIME_STEP]:
-        found.append(f"the inputs are {inputs}, wanted 'obs' and '{TIME_STEP}'")
+        faults.append(f"the inputs are {inputs}, wanted 'obs' and '{TIME_STEP}'")
     if outputs != ["actions", *HOLOSOMA]:
         missing = next((name for name in ("actions", *HOLOSOMA) if name not in outputs), outputs[0])
-        found.append(f"the outputs are {outputs}, look at '{missing}': export with --signature holosoma")
-    return found
+        faults.append(f"the outputs are {outputs}, look at '{missing}': export with --signature holosoma")
+    return faults
 
 
 def conventions(meta: Mapping[str, Any], last_joint_vel: np.ndarray | None) -> list[str]:
@@ -51,27 +51,27 @@ def conventions(meta: Mapping[str, Any], last_joint_vel: np.ndarray | None) -> l
       meta: decoded metadata.
       last_joint_vel: [J] rad/s of the clip's last frame; None where the file has none.
     """
-    found = []
+    faults = []
     urdf, anchor = meta.get("robot_urdf"), meta.get("anchor_body_name", ANCHOR)
     if not isinstance(urdf, str):
-        found.append("metadata 'robot_urdf' has none: the program needs it for the anchor's orientation")
+        faults.append("metadata 'robot_urdf' has none: the program needs it for the anchor's orientation")
     elif f'"{ANCHOR}"' not in urdf:
-        found.append(f"metadata 'robot_urdf' has no link '{ANCHOR}', whose orientation the program observes")
+        faults.append(f"metadata 'robot_urdf' has no link '{ANCHOR}', whose orientation the program observes")
     if anchor != ANCHOR:
-        found.append(f"it observes the orientation of '{ANCHOR}'; this policy was trained with '{anchor}'")
+        faults.append(f"it observes the orientation of '{ANCHOR}'; this policy was trained with '{anchor}'")
     clip = meta.get("action_clip")
     if clip is not None and not np.isclose(clip, ACTION_CLIP):
-        found.append(f"it clips actions to {ACTION_CLIP:g}; this policy was trained with {clip:g}")
+        faults.append(f"it clips actions to {ACTION_CLIP:g}; this policy was trained with {clip:g}")
     clips = meta.get(CLIPS) or ()
     if len(clips) > 1:
-        found.append(f"it plays the {len(clips)} clips one behind the other, without a transition")
+        faults.append(f"it plays the {len(clips)} clips one behind the other, without a transition")
     if last_joint_vel is not None and np.abs(last_joint_vel).max() > STILL:
         fastest = float(np.abs(last_joint_vel).max())
-        found.append(
+        faults.append(
             f"it holds the last frame of the clip, in which a joint moves at {fastest:.1f} rad/s: give it a transition "
             "with motion_config.enable_default_pose_append, or motion_end_timestep there"
         )
-    return found
+    return faults
 
 
 def last_joint_vel(graph: onnx.GraphProto) -> np.ndarray | None:

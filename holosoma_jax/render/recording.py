@@ -172,8 +172,8 @@ class Recorder:
             "units": dict(UNITS),
             **facts,
         }
-        kept = [name for name in UNITS if name in self._frames[0]]
-        arrays = {name: np.stack([frame[name] for frame in self._frames]) for name in kept}
+        names = [name for name in UNITS if name in self._frames[0]]
+        arrays = {name: np.stack([frame[name] for frame in self._frames]) for name in names}
         arrays |= {METADATA: np.array(json.dumps(metadata)), STARTS: np.array(self._starts)}
         with replacing(path) as temporary:
             np.savez_compressed(temporary, allow_pickle=False, **arrays)

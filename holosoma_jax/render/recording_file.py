@@ -53,18 +53,18 @@ def read(path: str | os.PathLike[str]) -> Recording:
         )
     if missing := [name for name in POSE if name not in arrays]:
         raise ConfigError(f"{path}: lacks '{missing[0]}'; {_WANTED}.")
-    kept = {name: arrays[name] for name in ("root_pos", *UNITS, STARTS) if name in arrays}
-    ghost = [name for name in POSE if f"ghost_{name}" in kept]
+    known = {name: arrays[name] for name in ("root_pos", *UNITS, STARTS) if name in arrays}
+    ghost = [name for name in POSE if f"ghost_{name}" in known]
     if 0 < len(ghost) < len(POSE):
         lacking = next(name for name in POSE if name not in ghost)
         raise ConfigError(f"{path}: has 'ghost_{ghost[0]}', but lacks 'ghost_{lacking}'; {_WANTED}.")
-    frames = len(np.atleast_1d(kept["root_pos"]))
-    for name, array in kept.items():
+    frames = len(np.atleast_1d(known["root_pos"]))
+    for name, array in known.items():
         _check(path, name, array, (frames, *_tail(name, len(joints), len(bodies))))
     robot = metadata.get("robot")
     if robot is not None and not isinstance(robot, str):
         raise ConfigError(f"{path}: {METADATA}: robot is {robot!r:.40}; expected a name.")
-    return Recording(kept, joints, bodies, robot=robot, dt=float(dt), metadata=metadata)
+    return Recording(known, joints, bodies, robot=robot, dt=float(dt), metadata=metadata)
 
 
 def _require_small(path: Path) -> None:

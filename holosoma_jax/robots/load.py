@@ -190,10 +190,10 @@ def _joints(path: Path, record: Mapping[str, Any], joints: Sequence[str]) -> dic
         if got != want:
             raise ConfigError(f"{path}: joints: '{got}' stands where the model has '{want}'. Reorder them.")
     for name, row in table.items():
-        wanted = (*JOINT_NUMBERS, "mirror")
-        if not isinstance(row, dict) or set(row) != set(wanted):
+        keys = (*JOINT_NUMBERS, "mirror")
+        if not isinstance(row, dict) or set(row) != set(keys):
             got = ", ".join(map(str, row)) if isinstance(row, dict) else repr(row)
-            raise ConfigError(f"{path}: joints.{name}: expected {', '.join(wanted)}; got {got}.")
+            raise ConfigError(f"{path}: joints.{name}: expected {', '.join(keys)}; got {got}.")
         for key in JOINT_NUMBERS:
             if not _is_number(row[key]) or (key != "default" and row[key] < 0):
                 raise ConfigError(f"{path}: joints.{name}.{key}: expected a number, got {row[key]!r}.")
@@ -288,8 +288,8 @@ def _bodies(
 ) -> tuple[str, ...]:
     names = record[key]
     if not isinstance(names, list) or (size is not None and len(names) != size):
-        wanted = "a list of body names" if size is None else f"{size} body names, left then right"
-        raise ConfigError(f"{path}: {key}: expected {wanted}, got {names!r}.")
+        expected = "a list of body names" if size is None else f"{size} body names, left then right"
+        raise ConfigError(f"{path}: {key}: expected {expected}, got {names!r}.")
     return tuple(_body(path, key, name, bodies) for name in names)
 
 

@@ -84,7 +84,7 @@ def seal(folder: Path, meta: Meta) -> None:
     # Through JSON once, so that what is digested is what will be read back.
     record = json.loads(json.dumps(asdict(replace(meta, files=digests))))
     with (folder / FILE).open("w") as file:
-        json.dump({"digest": _digest_of(record), **record}, file, indent=1)
+        json.dump({"digest": digest_of(record), **record}, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     for directory in (*(p for p in folder.rglob("*") if p.is_dir()), folder):
@@ -174,7 +174,7 @@ def _record(path: Path, file: Path) -> dict[str, Any]:
             "Continue with that version, or evaluate the policy it exported (policies/latest.onnx of the run)."
         )
     digest = record.pop("digest", None)
-    if digest != _digest_of(record):
+    if digest != digest_of(record):
         raise _damaged(path, "has changed since it was saved")
     return record
 
@@ -207,6 +207,6 @@ def _digest(file: Path, *, sync: bool = False) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _digest_of(record: Mapping[str, Any]) -> str:
+def digest_of(record: Mapping[str, Any]) -> str:
     """SHA-256 of the contents, whatever their order and white space."""
     return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

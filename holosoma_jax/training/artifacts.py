@@ -52,7 +52,7 @@ class ArtifactWriter(Callback):
         """
         self._setup, self._run, self._share, self._film = setup, run, share, film
         self._shared_videos = 0
-        self._recorder = video.EpisodeRecorder(
+        self.recorder = video.EpisodeRecorder(
             setup.cfg.logger.video,
             setup.robot,
             setup.terrain.ground,
@@ -65,18 +65,18 @@ class ArtifactWriter(Callback):
     def on_iteration_start(self, iteration: int) -> None:
         """Ask for a video if it is time for one, and pass on those that are drawn."""
         self._share_videos()
-        if self._due is None and self._recorder.due(iteration):
+        if self._due is None and self.recorder.due(iteration):
             self._due = f"{iteration:07d}"
 
     def on_step(self, info: StepInfo) -> None:
         """Record environment 0, from the start of an episode to its end."""
-        if self._due is None and not self._recorder.recording:
+        if self._due is None and not self.recorder.recording:
             return
-        self._recorder.add(info.sim, info.command, info.ghost)
+        self.recorder.add(info.sim, info.command, info.ghost)
         if bool(info.reset[0]):
-            self._recorder.finish()
+            self.recorder.finish()
             if self._due is not None:
-                self._recorder.start(self._due)
+                self.recorder.start(self._due)
                 self._due = None
 
     def on_checkpoint(self, iteration: int, learner: Any) -> None:
@@ -93,11 +93,11 @@ class ArtifactWriter(Callback):
         film = self._film
         if learner is not None and film is not None and self._setup.cfg.logger.video.enabled:
             self._attempt("final video", lambda: self._final_video(film, learner))
-        self._attempt("videos", self._recorder.close)
+        self._attempt("videos", self.recorder.close)
         self._share_videos()
 
     def _share_videos(self) -> None:
-        for path in self._recorder.videos[self._shared_videos :]:
+        for path in self.recorder.videos[self._shared_videos :]:
             self._shared_videos += 1
             self._share(path)
 
@@ -105,10 +105,10 @@ class ArtifactWriter(Callback):
         learning_curve.draw(self._run.metrics, self._run.curve, unit=self._setup.learner.iteration_name)
 
     def _final_video(self, film: Film, learner: Any) -> None:
-        self._recorder.finish()
-        self._recorder.start("final")
-        film(self._setup.cfg, jax.jit(self._setup.learner.policy_fn(learner)), self._recorder.add)
-        self._recorder.finish()
+        self.recorder.finish()
+        self.recorder.start("final")
+        film(self._setup.cfg, jax.jit(self._setup.learner.policy_fn(learner)), self.recorder.add)
+        self.recorder.finish()
 
     def _attempt(self, what: str, make: Callable[[], object]) -> None:
         try:

@@ -64,11 +64,11 @@ def draw(
         return None
     rows = rows[:: -(-len(rows) // MAX_POINTS)] + rows[-1:]  # more would only take longer to draw
     steps = np.array([row["step"] for row in rows], float)
-    panels = _panels(rows)
+    panels = panels_of(rows)
     if not panels:
         return None
     height = -(-len(panels) // COLUMNS)
-    headline = _headline(rows, title or source.resolve().parent.name, unit)
+    headline = headline_text(rows, title or source.resolve().parent.name, unit)
     figure = axes.sheet(12.0, 3.2 * height + 0.5, headline)
     grid = figure.subplots(height, COLUMNS, squeeze=False).ravel()
     for axis, panel in zip(grid, panels, strict=False):
@@ -93,7 +93,7 @@ def smooth(values: np.ndarray, span: float) -> np.ndarray:
     return result
 
 
-def _panels(rows: Sequence[dict[str, Any]]) -> list[Panel]:
+def panels_of(rows: Sequence[dict[str, Any]]) -> list[Panel]:
     """Those of the panels below that have a number to show."""
     keys = {key for row in rows for key in row}
     prefix = "Episode/rew_"
@@ -165,7 +165,8 @@ def _draw_line(
     axis.plot(steps, average, color=colour, linewidth=1.9, label=line.label)
 
 
-def _headline(rows: Sequence[dict[str, Any]], title: str, unit: str = "iteration") -> str:
+def headline_text(rows: Sequence[dict[str, Any]], title: str, unit: str = "iteration") -> str:
+    """Title, iterations, samples and time of a run, as far as its rows say them."""
     last = rows[-1]
     parts = [title, f"{last['step']:,} {unit}s"]
     samples = last.get("Train/num_samples")

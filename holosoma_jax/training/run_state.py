@@ -135,7 +135,7 @@ def save(folder: RunDir, setup: Setup, state: RunState) -> Path:
 def items(setup: Setup, runner: RunnerState, with_replay: bool) -> dict[str, Any]:
     """What a checkpoint consists of."""
     rollout = runner.rollout
-    found = {
+    parts = {
         "learner": runner.learner,
         # The metrics buffer is empty between iterations; left out, a new metric does not spoil old checkpoints.
         "env": rollout.carry.replace(metrics_buffer={}),
@@ -143,10 +143,10 @@ def items(setup: Setup, runner: RunnerState, with_replay: bool) -> dict[str, Any
         "physics": dict(over_devices(setup.bridge, setup.devices).get_state(rollout.physics)),
     }
     if setup.learner.kind == "off_policy":
-        found["last_transition"] = runner.pending
+        parts["last_transition"] = runner.pending
         if with_replay:
-            found[REPLAY] = runner.replay
-    return found
+            parts[REPLAY] = runner.replay
+    return parts
 
 
 def load(path: Path, devices: Devices, templates: Mapping[str, Any]) -> dict[str, Any]:

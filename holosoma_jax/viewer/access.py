@@ -59,9 +59,9 @@ def refusal(rule: Rule, path: str, headers: Mapping[str, list[str]]) -> str | No
         return "uploads are switched off"
     hosts = headers.get("host", [])
     if len(hosts) != 1 or not _is_ours(rule, hosts[0]):
-        asked = ", ".join(hosts) or "none"
+        addresses = ", ".join(hosts) or "none"
         return (
-            f"Host is {asked!r}, which is not the viewer's address. Forward port {rule.port} to the same port "
+            f"Host is {addresses!r}, which is not the viewer's address. Forward port {rule.port} to the same port "
             f"of your machine, or choose another with --viewer.port, and open http://localhost:{rule.port}/"
         )
     for origin in headers.get("origin", []):
@@ -133,10 +133,10 @@ def guard(serve: Callable[..., Any], rule: Rule) -> Callable[..., Any]:
         **settings: Any,
     ) -> Any:
         def request_checked(connection: Any, request: Any) -> Any:
-            given: dict[str, list[str]] = {}
+            fields: dict[str, list[str]] = {}
             for name, value in request.headers.raw_items():
-                given.setdefault(name.lower(), []).append(value)
-            why = refusal(rule, request.path, given)
+                fields.setdefault(name.lower(), []).append(value)
+            why = refusal(rule, request.path, fields)
             if why is None:
                 return process_request(connection, request)
             body = f"403: {why}.\n".encode()

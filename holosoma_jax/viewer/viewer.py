@@ -65,7 +65,7 @@ class Viewer:
         write_job(folder / "job.npz", job)
         self._log = folder / "log"
         with open(self._log, "wb") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [_python(job.kind), "-m", "holosoma_jax.viewer.process", folder / "job.npz"],
                 env=machine.child_environment(),
                 stdin=subprocess.PIPE,
@@ -175,10 +175,10 @@ class Viewer:
         with self._news:
             self._news.notify()
         try:
-            self._process.wait(5.0)
+            self.process.wait(5.0)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.process.kill()
+            self.process.wait()
         for thread in self._threads:
             thread.join(5.0)
         self._folder.cleanup()
@@ -188,7 +188,7 @@ class Viewer:
 
         No other thread may close it: that waits for a write, which a viewer that hangs never takes.
         """
-        pipe = self._process.stdin
+        pipe = self.process.stdin
         assert pipe is not None
         with suppress(OSError), pipe:  # an error: the viewer has ended
             while True:
@@ -235,8 +235,8 @@ class Viewer:
             self._news.notify()
 
     def _messages(self) -> Iterator[dict]:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
             for line in lines:
                 with suppress(ValueError):
                     yield json.loads(line)

@@ -124,7 +124,7 @@ class Ended:
     ],
 )
 def test_the_process_to_blame_is_not_one_that_lost_another(codes, culprit):
-    assert launch._wait(cast(Any, [Ended(code) for code in codes])) == culprit
+    assert launch.wait_for_children(cast(Any, [Ended(code) for code in codes])) == culprit
 
 
 @pytest.mark.parametrize(

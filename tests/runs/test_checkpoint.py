@@ -93,7 +93,7 @@ def rewrite(saved: Path, **changes: object) -> None:
     """Change what ``meta.json`` says, with a digest that fits: not damage, but something that was never saved."""
     record = json.loads((saved / "meta.json").read_text()) | changes
     del record["digest"]
-    record["digest"] = meta._digest_of(record)
+    record["digest"] = meta.digest_of(record)
     (saved / "meta.json").write_text(json.dumps(record))
 
 

@@ -2,7 +2,7 @@
 
 | module | holds |
 |---|---|
-| `toy` | an analytic robot, bridge and task: the loop without a simulator |
+| `toy`, `toy_bridge`, `toy_task` | an analytic robot, bridge and task: the loop without a simulator |
 | `biped` | a small MJCF robot with its record, for bridges |
 | `stick_robot` | a record without physics, or with something to draw |
 | `child`, `pair`, `programs` | training in processes of their own; programs compiled once for several tests |

@@ -91,7 +91,7 @@ def terrain() -> dict[str, np.ndarray]:
     for name in ("tile_origins", "tile_type", "tile_difficulty"):
         data[name] = data[name][:, :TILES]
     end = low + cell * (width - 1)
-    inside = data["query_xy"][:, 1] < end
+    inside = data["query_xy"][:, 1] < end - 1.0  # the highest point of a grid around each was asked, too
     for name in ("query_xy", "query_height", "query_height_grid"):
         data[name] = data[name][inside]
     inside = (data["feet_pos"][..., 1] < end).all(-1) & (data["base_pos"][:, 1] < end - 1.0)

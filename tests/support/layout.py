@@ -27,7 +27,7 @@ from holosoma_jax.parallel import launch, processes
 from holosoma_jax.rollout.device_bridge import over_devices
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.training import loop, run_state
-from tests.support import toy
+from tests.support import toy, toy_task
 from tests.support.biped import BIPED, STANDING, config
 from tests.support.child import ROOT, quickly
 
@@ -50,10 +50,10 @@ def biped_in_mjwarp(num_envs: int = NUM_ENVS, devices: int = 1, jump_every: int 
     from bridges.mjwarp import make
 
     figures = {"JOINTS": BIPED.num_joints, "BODIES": BIPED.body_names, "HEIGHT": STANDING}
-    with mock.patch.multiple(toy, **figures):
+    with mock.patch.multiple(toy_task, **figures):
         bridge = make(config(), BIPED, Ground(), num_envs, devices=devices)
         ground = cast("Terrain", SimpleNamespace(ground=Ground()))
-        env = toy.make_env(num_envs // devices, jump_every=jump_every, ghost=True)
+        env = toy_task.make_env(num_envs // devices, jump_every=jump_every, ghost=True)
 
         def build(cfg: Config) -> Setup:
             learner = load_learner(cfg)

@@ -51,7 +51,7 @@ def run(tmp_path):
 
 def writer(setup, run, **options):
     made = ArtifactWriter(setup, run, **options)
-    made._recorder = Recorder()
+    made.recorder = Recorder()
     return made
 
 
@@ -69,7 +69,7 @@ def test_video_shows_one_whole_episode_of_the_first_environment(run):
         for number in range(3 * iteration, 3 * iteration + 3):
             made.on_step(step(number, number in ends))
     # due at iteration 0; the episode under way ends with step 2, the next one is steps 3, 4, 5
-    assert made._recorder.told == ["0000000", 3.0, 4.0, 5.0, "end"]
+    assert made.recorder.told == ["0000000", 3.0, 4.0, 5.0, "end"]
 
 
 def test_a_video_that_is_due_waits_for_the_one_under_way(run):
@@ -80,7 +80,7 @@ def test_a_video_that_is_due_waits_for_the_one_under_way(run):
     made.on_step(step(1, True))
     made.on_iteration_start(20)
     made.on_step(step(2, True))
-    assert made._recorder.told == ["0000000", 1.0, "end", "0000020"]
+    assert made.recorder.told == ["0000000", 1.0, "end", "0000020"]
 
 
 def test_what_cannot_be_made_is_a_warning_and_the_rest_is_made(run, monkeypatch, messages):
@@ -108,7 +108,7 @@ def test_the_final_video_shows_the_learners_policy(run):
     made = writer(setup, run, film=film)
     made.finish(learner)
     shown = float(setup.learner.mode(learner, obs)[0, 0])
-    assert made._recorder.told == ["final", pytest.approx(shown, rel=1e-5), "end"]
+    assert made.recorder.told == ["final", pytest.approx(shown, rel=1e-5), "end"]
 
 
 def test_no_final_video_where_videos_are_off(run, messages):
@@ -119,13 +119,13 @@ def test_no_final_video_where_videos_are_off(run, messages):
 def test_what_is_new_is_passed_on_once(run, tmp_path):
     shared: list[Path] = []
     made = ArtifactWriter(toy.setup(), run, shared.append)
-    made._recorder = Recorder()  # type: ignore[assignment]
+    made.recorder = Recorder()  # type: ignore[assignment]
     made.on_iteration_start(1)
     assert shared == []
-    made._recorder.videos.append(tmp_path / "0000000.mp4")
+    made.recorder.videos.append(tmp_path / "0000000.mp4")
     made.on_iteration_start(2)
     made.on_iteration_start(3)
     assert shared == [tmp_path / "0000000.mp4"]
-    made._recorder.videos.append(tmp_path / "final.mp4")
+    made.recorder.videos.append(tmp_path / "final.mp4")
     made.finish(None)
     assert shared[1:] == [tmp_path / "final.mp4"]

@@ -101,15 +101,16 @@ def test_headline_adds_up_the_time_between_rows(tmp_path: Path):
         for step, speed in ((10, 1e4), (20, 2e4), (40, 4e4))
     ]
     assert (
-        learning_curve._headline(rows, "run") == "run   |   40 iterations   |   4.0 M samples   |   3.3 min"
+        learning_curve.headline_text(rows, "run")
+        == "run   |   40 iterations   |   4.0 M samples   |   3.3 min"
     )
     assert (
-        learning_curve._headline(rows[:1], "run", "step")
+        learning_curve.headline_text(rows[:1], "run", "step")
         == "run   |   10 steps   |   1.0 M samples   |   1.7 min"
     )
 
 
 def test_off_policy_losses_have_panels_of_their_own():
     keys = ("Loss/qf_loss", "Loss/alpha_value", "Loss/action_std", "Perf/total_fps", "Train/mean_reward")
-    panels = [panel.title for panel in learning_curve._panels([dict.fromkeys(keys, 1.0)])]
+    panels = [panel.title for panel in learning_curve.panels_of([dict.fromkeys(keys, 1.0)])]
     assert panels == ["Episode reward", "Critic loss", "Temperature and exploration", "Speed"]

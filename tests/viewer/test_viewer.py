@@ -197,15 +197,13 @@ def test_frames_are_taken_from_the_environment_that_is_looked_at(opened, robot, 
 
 def test_a_viewer_that_hangs_or_dies_costs_the_run_nothing(opened, robot):
     shown, state = opened(), standing(robot)
-    os.kill(shown._process.pid, signal.SIGSTOP)
-    began = time.monotonic()
-    for _ in range(2000):  # more than a pipe holds
+    os.kill(shown.process.pid, signal.SIGSTOP)
+    for _ in range(2000):  # more than a pipe holds; a call that waited for the viewer would wait for ever
         shown._due = 0.0
         shown.show(state)
-    assert time.monotonic() - began < 5.0
-    os.kill(shown._process.pid, signal.SIGCONT)
+    os.kill(shown.process.pid, signal.SIGCONT)
     assert not shown.closed
-    os.kill(shown._process.pid, signal.SIGKILL)
+    os.kill(shown.process.pid, signal.SIGKILL)
     wait_for(lambda: shown.closed)
     shown.show(state)
     shown.close()
@@ -214,7 +212,7 @@ def test_a_viewer_that_hangs_or_dies_costs_the_run_nothing(opened, robot):
 
 def test_a_viewer_that_hangs_is_ended_with_its_run(opened, robot):
     shown, state = opened(), standing(robot)
-    os.kill(shown._process.pid, signal.SIGSTOP)
+    os.kill(shown.process.pid, signal.SIGSTOP)
     for _ in range(1000):  # until the pipe is full and its writer waits
         shown._due = 0.0
         shown.show(state)
@@ -223,12 +221,12 @@ def test_a_viewer_that_hangs_is_ended_with_its_run(opened, robot):
     closing.start()
     closing.join(30.0)
     assert not closing.is_alive()
-    assert shown._process.returncode == -signal.SIGKILL
+    assert shown.process.returncode == -signal.SIGKILL
 
 
 def test_it_ends_with_its_run(opened):
     shown = opened()
-    process = shown._process
+    process = shown.process
     assert process.poll() is None
     shown.close()
     assert process.returncode == 0

@@ -63,4 +63,4 @@ def test_it_opens_shows_and_ends(display: str, monkeypatch: pytest.MonkeyPatch):
         assert not shown.closed
     finally:
         shown.close()
-    assert shown._process.returncode == 0
+    assert shown.process.returncode == 0

@@ -147,9 +147,9 @@ def _keys(root: Any, width: int) -> Text:
         if entry.section != heading:
             heading = entry.section
             out.append(f"\n{heading}\n", "bold")
-        given = {id(dataclasses.MISSING): " (required)", id(_OPEN): ""}.get(id(entry.value))
+        suffix = {id(dataclasses.MISSING): " (required)", id(_OPEN): ""}.get(id(entry.value))
         out.append(f"  {keys.as_flag(entry.path)}", "cyan")
-        out.append(f" = {show_value(entry.value)}\n" if given is None else f"{given}\n", "green")
+        out.append(f" = {show_value(entry.value)}\n" if suffix is None else f"{suffix}\n", "green")
         if entry.doc:
             text = f"{entry.doc} ({values.describe(entry.type)})"
             out.append(_fill(text, width, pad) + "\n")

@@ -77,10 +77,10 @@ class Tokens(NamedTuple):
         Raises:
           ConfigError: the flag names none.
         """
-        given = [o for o in self.overrides if o.path == IMPORT_FILE]
-        if any(not o.text for o in given):
-            raise ConfigError(f"{given[0].flag}: the file is missing; wanted {given[0].flag} FILE.py.")
-        return tuple(text for o in given for text in (o.text or "", *o.more))
+        options = [o for o in self.overrides if o.path == IMPORT_FILE]
+        if any(not o.text for o in options):
+            raise ConfigError(f"{options[0].flag}: the file is missing; wanted {options[0].flag} FILE.py.")
+        return tuple(text for o in options for text in (o.text or "", *o.more))
 
     def without_allowed(self) -> tuple[Tokens, tuple[str, ...]]:
         """The tokens without `--allow-code PACKAGE ...` and `--import-file`, and what these allow.
@@ -88,10 +88,14 @@ class Tokens(NamedTuple):
         Raises:
           ConfigError: no names of packages.
         """
-        given = [o for o in self.overrides if o.path == ALLOW_CODE]
-        packages = tuple(name for o in given for text in (o.text or "", *o.more) for name in text.split(","))
+        options = [o for o in self.overrides if o.path == ALLOW_CODE]
+        packages = tuple(
+            name for o in options for text in (o.text or "", *o.more) for name in text.split(",")
+        )
         if not all(part.isidentifier() for name in packages for part in name.split(".")):
-            raise ConfigError(f"{given[0].flag}: got '{given[0].text or ''}'; wanted the name of a package.")
+            raise ConfigError(
+                f"{options[0].flag}: got '{options[0].text or ''}'; wanted the name of a package."
+            )
         rest = tuple(o for o in self.overrides if o.path not in (ALLOW_CODE, IMPORT_FILE))
         return self._replace(overrides=rest), (*packages, *(Path(file).stem for file in self.own_files))
 

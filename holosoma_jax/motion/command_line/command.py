@@ -143,10 +143,10 @@ def _each(
             "which file? Name motion files, folders, or clips of ours: " + ", ".join(library.shipped())
         )
     files = library.find(names)
-    for found in files:
+    for item in files:
         try:
             clips = read_all(
-                found.path,
+                item.path,
                 args.robot,
                 joint_order=args.joint_order,
                 quaternion=args.quaternion,
@@ -159,9 +159,9 @@ def _each(
             if len(files) == 1:
                 raise
             print(f"error: {error}", file=sys.stderr)
-            yield found, None
+            yield item, None
         else:
-            yield found, clips
+            yield item, clips
 
 
 def _edited(args: ConvertArgs, clip: Clip, skeleton: Skeleton) -> Clip:

@@ -61,7 +61,7 @@ def _named(fields: Fields, name: str) -> Raw:
         )
     frames = len(joint_pos)
     joint_vel = fields.optional("joint_vel", frames, joint_pos.shape[1] - (joint_pos.shape[1] != joints))
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "name": name,
         "fps": fields.required_fps(),
         "joint_names": joint_names,
@@ -73,7 +73,7 @@ def _named(fields: Fields, name: str) -> Raw:
     if joint_pos.shape[1] == joints:
         if bodies is None:
             raise ConfigError(f"{file}: lacks 'body_pos_w', and joint_pos has no columns for the root.")
-        return _rooted_in_bodies(fields, "mjlab npz with names", joint_pos, joint_vel, bodies, found)
+        return _rooted_in_bodies(fields, "mjlab npz with names", joint_pos, joint_vel, bodies, facts)
     return Raw(
         file=file,
         format="holosoma npz",
@@ -82,7 +82,7 @@ def _named(fields: Fields, name: str) -> Raw:
         joint_pos=joint_pos[:, 7:],
         joint_vel=None if joint_vel is None else joint_vel[:, 6:],
         root_vel=None if joint_vel is None else joint_vel[:, :6],
-        **found,
+        **facts,
     )
 
 
@@ -94,7 +94,7 @@ def _nameless(fields: Fields, name: str) -> Raw:
     assert bodies is not None  # parse has seen body_pos_w
     if bodies.quat is None:
         raise ConfigError(f"{fields.file}: lacks 'body_quat_w', which holds the root's orientation.")
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "name": name,
         "fps": fields.required_fps(),
         "quaternion": ("wxyz", "xyzw"),
@@ -105,7 +105,7 @@ def _nameless(fields: Fields, name: str) -> Raw:
         **_object(fields, frames),
     }
     joint_vel = fields.optional("joint_vel", frames, joint_pos.shape[1])
-    return _rooted_in_bodies(fields, "BeyondMimic or mjlab npz", joint_pos, joint_vel, bodies, found)
+    return _rooted_in_bodies(fields, "BeyondMimic or mjlab npz", joint_pos, joint_vel, bodies, facts)
 
 
 def _rooted_in_bodies(
@@ -114,7 +114,7 @@ def _rooted_in_bodies(
     joint_pos: np.ndarray,
     joint_vel: np.ndarray | None,
     bodies: StoredBodies,
-    found: dict[str, Any],
+    facts: dict[str, Any],
 ) -> Raw:
     """The root is the first body; with names, the pelvis's row is found by the caller's robot."""
     file = fields.file
@@ -129,7 +129,7 @@ def _rooted_in_bodies(
         root_rot=bodies.quat[:, row],
         joint_pos=joint_pos,
         joint_vel=joint_vel,
-        **found,
+        **facts,
     )
 
 

@@ -247,8 +247,8 @@ def _parts(meta: Mapping[str, Any], stem: str, frames: int) -> list[tuple[str, i
 
 def _joint_names(meta: Mapping[str, Any], count: int) -> tuple[str, ...] | None:
     """The list of `count` names that the metadata has; None: the order is found by kinematics."""
-    found = (tuple(_list(meta.get(key))) for key in ("dof_names", "joint_names"))
-    return next((names for names in found if len(names) == count), None)
+    lists = (tuple(_list(meta.get(key))) for key in ("dof_names", "joint_names"))
+    return next((names for names in lists if len(names) == count), None)
 
 
 def _list(value: Any) -> list[str]:

@@ -164,10 +164,10 @@ def checked(file: str, key: str, value: Any, shape: Sequence[int | None]) -> np.
     if array.ndim != len(shape) or any(
         w is not None and w != n for w, n in zip(shape, array.shape, strict=True)
     ):
-        wanted = ", ".join(
+        expected = ", ".join(
             "T" if w is None and i == 0 else "any" if w is None else str(w) for i, w in enumerate(shape)
         )
-        raise ConfigError(f"{file}: {key} has shape {list(array.shape)}, expected [{wanted}].")
+        raise ConfigError(f"{file}: {key} has shape {list(array.shape)}, expected [{expected}].")
     if shape and array.shape[0] == 0:
         raise ConfigError(f"{file}: {key} is empty: it has no frame.")
     if faulty.any():

@@ -120,15 +120,15 @@ def recognise(
     Raises:
       ConfigError: the joints are not the robot's, or no reading fits, or several do.
     """
-    wanted = {"joint_order": joint_order, "quaternion": quaternion, "units": units}
+    choices = {"joint_order": joint_order, "quaternion": quaternion, "units": units}
     maps, notes = joint_maps(raw, skeleton)
     open_readings = [
         labels
         for labels in all_labels(raw, maps)
-        if all(v in (None, getattr(labels, k)) for k, v in wanted.items())
+        if all(v in (None, getattr(labels, k)) for k, v in choices.items())
     ]
     if not open_readings:
-        raise ConfigError(_no_such_choice(raw, maps, wanted))
+        raise ConfigError(_no_such_choice(raw, maps, choices))
     frames = _sampled(len(raw.root_pos))
     measured: list[tuple[Labels, Figures, np.ndarray]] = []
     for labels in open_readings:
@@ -137,7 +137,7 @@ def recognise(
     fitting = _distinct(_close_to_best([m for m in measured if m[1].fits]))
     if len(measured) == 1:
         labels, figures, _ = measured[0]
-        if not figures.fits and not (any(wanted.values()) or raw.commanded):
+        if not figures.fits and not (any(choices.values()) or raw.commanded):
             raise ConfigError(
                 f"{raw.file}: {raw.format}: its one reading ({labels.text()}) does not fit: {figures.text()}."
             )
@@ -243,11 +243,11 @@ def _close_to_best(
 
 def _distinct(found: list[tuple[Labels, Figures, np.ndarray]]) -> list[tuple[Labels, Figures, np.ndarray]]:
     """Readings that differ in coordinates; the first of those that do not."""
-    kept: list[tuple[Labels, Figures, np.ndarray]] = []
+    distinct: list[tuple[Labels, Figures, np.ndarray]] = []
     for item in found:
-        if not any(np.allclose(_canonical(item[2]), _canonical(other[2]), atol=1e-3) for other in kept):
-            kept.append(item)
-    return kept
+        if not any(np.allclose(_canonical(item[2]), _canonical(other[2]), atol=1e-3) for other in distinct):
+            distinct.append(item)
+    return distinct
 
 
 def _canonical(qpos: np.ndarray) -> np.ndarray:
