@@ -55,7 +55,7 @@ def walk(
 def record(
     source: PolicySource, target: Path, length_s: float, velocity: tuple[float, float, float] | None = None
 ) -> Path:
-    """Write what a policy does, undisturbed, on a plane in MuJoCo; `replay` and `render.recording.read` read it.
+    """Write what a policy does, undisturbed, on a plane in MuJoCo; `replay` and `render.recording_file.read` read it.
 
     Args:
       source: the policy.

@@ -15,7 +15,7 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.policy import exporting, onnx_policy, policies, stripping
 from holosoma_jax.policy.onnx import parity_observations
-from holosoma_jax.render import recording
+from holosoma_jax.render import recording_file
 from holosoma_jax.runs import checkpoint, pretrained
 from holosoma_jax.training import run_state
 from tests.support.checkpoints import STEP, g1_fast_sac_run  # noqa: F401
@@ -76,7 +76,7 @@ def test_export_and_eval_write_below_the_working_directory(named: str, shipped: 
 def test_replay_shows_what_it_does(named: str, tmp_path: Path) -> None:
     argv = ["--checkpoint", named, "--length-s", "0.1", "--velocity", "0.3", "0", "0", "--pictures", "False"]
     assert replay.main(argv) == 0
-    found = recording.read(tmp_path / "logs/pretrained/walker/replay/7.npz")
+    found = recording_file.read(tmp_path / "logs/pretrained/walker/replay/7.npz")
     assert found.num_frames == 5
     np.testing.assert_allclose(found.arrays["command"], np.tile(np.float32([0.3, 0, 0]), (5, 1)))
 
