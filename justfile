@@ -41,7 +41,7 @@ test-all *ARGS:
 bench *ARGS:
     python -m benchmarks.all "$@"
 
-# train every preset briefly, and fail where one learns less than its recorded floor; about an hour on two cores
+# train every preset briefly, and fail where one learns less than its recorded floor; sized for an hour on two cores
 nightly *ARGS:
     python -m benchmarks.nightly "$@"
 

@@ -1,6 +1,6 @@
 """Train every preset briefly, and fail where one learns less than it did when its floor was recorded.
 
-    python -m benchmarks.nightly                          all presets; about an hour on two quiet cores
+    python -m benchmarks.nightly                          all presets; sized for an hour on two quiet cores
     python -m benchmarks.nightly --only g1-29dof-cpu
     python -m benchmarks.nightly --measure --only k1-22dof  trains, and records what was learned as the new floor
     python -m benchmarks.nightly --measure-from g1-29dof-fast-sac-cpu RUN [RUN ...]
@@ -104,8 +104,8 @@ def train(preset: str, folder: Path) -> Path:
     return run
 
 
-def measured(preset: str, runs: Sequence[Path]) -> dict[str, Any]:
-    """The entry of benchmarks/nightly.json that `runs` of `preset` lead to.
+def measured(preset: str, runs: Sequence[Path], commit: str | None = None) -> dict[str, Any]:
+    """The entry of benchmarks/nightly.json that `runs` of `preset`, trained at `commit`, lead to.
 
     Raises:
       ConfigError: a run was not trained as `brief` trains.
@@ -125,6 +125,7 @@ def measured(preset: str, runs: Sequence[Path]) -> dict[str, Any]:
         "grown": grown,
         "floor": round(SHARE * min(grown.values()), 2),
         **describe(),
+        **({} if commit is None else {"commit": commit}),
     }
 
 
@@ -157,12 +158,13 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=presets(), choices=presets(), metavar="PRESET")
     parser.add_argument("--measure", action="store_true", help="record what is learned as the floor")
     parser.add_argument("--measure-from", nargs="+", metavar=("PRESET", "RUN"), help="record it from runs")
+    parser.add_argument("--commit", help="at which those runs were trained; default: this one")
     args = parser.parse_args()
     floors: dict[str, Any] = json.loads(FLOORS.read_text()) if FLOORS.exists() else {}
     wrong: dict[str, str] = {}
     if args.measure_from:
         preset, *runs = args.measure_from
-        floors[preset] = measured(preset, list(map(Path, runs)))
+        floors[preset] = measured(preset, list(map(Path, runs)), args.commit)
         print(f"{preset}: {floors[preset]['grown']}, floor {floors[preset]['floor']}")
     for preset in () if args.measure_from else args.only:
         print(f"{preset} ...", file=sys.stderr, flush=True)

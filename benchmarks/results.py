@@ -102,18 +102,18 @@ def add_policy(
         _run("export", "--checkpoint", policy, "--output", str(file))
         places["mujoco, ONNX"] = score(str(file), "clean", sweep, ("simulator:mujoco", *size))
         places["mujoco, ONNX"]["command"] = places["mujoco, ONNX"]["command"].replace(str(file), file.name)
-        pictures = _pictures(policy, name, Path(temporary), sweep)
+        pictures = _pictures(policy, name, Path(temporary), sweep, size)
     data["policies"][name] = {"record": record, "places": places, **pictures}
 
 
-def _pictures(policy: str, name: str, folder: Path, sweep: bool) -> dict[str, str]:
+def _pictures(policy: str, name: str, folder: Path, sweep: bool, size: tuple[str, str]) -> dict[str, str]:
     """The tracking plot and the film of a policy, in docs/images; their file names."""
     argv = ["--checkpoint", policy, "simulator:mujoco"]
     if sweep:
-        _run("eval", *argv, "--output", str(folder / "plot"))
-        argv += ["--velocity", *WALK]
-    seconds = ["--training.max-eval-steps", str(50 * FILM_S), "--training.num-envs", "1"]
-    _run("eval", *argv, *seconds, "--video", "True", "--pictures", "False", "--output", str(folder / "film"))
+        _run("eval", *argv, *size, "--output", str(folder / "plot"))
+        argv += ["--velocity", *WALK, "--training.max-eval-steps", str(50 * FILM_S)]
+    film = ["--training.num-envs", "1", "--video", "True", "--pictures", "False"]
+    _run("eval", *argv, *film, "--output", str(folder / "film"))
     found = {}
     for plot in (folder / "plot").glob("*-velocity.png"):
         found["plot"] = shutil.copyfile(plot, IMAGES / f"results-{name}-velocity.png").name

@@ -103,16 +103,21 @@ def main() -> int:
     parser.add_argument(
         "--commit", default=describe()["commit"], help="that it was trained at; default: this one"
     )
+    parser.add_argument("--num-envs", type=int, default=64, help="robots of each evaluation")
     parser.add_argument("--replace", action="store_true", help="a policy of that name may be there")
     args = parser.parse_args()
     try:
-        return ship(args.run, args.name, tuple(args.command), args.commit, replace=args.replace)
+        return ship(
+            args.run, args.name, tuple(args.command), args.commit, args.num_envs, replace=args.replace
+        )
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def ship(run: str, name: str, commands: tuple[str, ...], commit: str, *, replace: bool = False) -> int:
+def ship(
+    run: str, name: str, commands: tuple[str, ...], commit: str, num_envs: int = 64, *, replace: bool = False
+) -> int:
     """See the module.
 
     Raises:
@@ -129,14 +134,14 @@ def ship(run: str, name: str, commands: tuple[str, ...], commit: str, *, replace
     with tempfile.TemporaryDirectory() as folder:
         stripped = Path(folder) / name
         stripping.strip(str(path), stripped)
-        size = sum(file.stat().st_size for file in stripped.rglob("*") if file.is_file())
-        if size > LARGEST:
-            raise ConfigError(f"{name}: {size} bytes, wanted at most {LARGEST}; train a smaller actor.")
+        num_bytes = sum(file.stat().st_size for file in stripped.rglob("*") if file.is_file())
+        if num_bytes > LARGEST:
+            raise ConfigError(f"{name}: {num_bytes} bytes, wanted at most {LARGEST}; train a smaller actor.")
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(stripped, target)
     cfg: Config = compose.from_mapping(Saved(meta.config, path), str(path))
-    sweep = cfg.task == "locomotion"
+    sweep, size = cfg.task == "locomotion", ("--training.num-envs", str(num_envs))
     record = {
         "name": name,
         "commands": [f"python -m holosoma_jax.train {command}" for command in commands],
@@ -149,12 +154,12 @@ def ship(run: str, name: str, commands: tuple[str, ...], commit: str, *, replace
         "samples": samples(run_dir.of(path.parent).path, meta.step),
         "training_s": round(meta.elapsed_s, 1),
         "holosoma_jax_version": meta.version,
-        "bytes": size,
+        "bytes": num_bytes,
         **{key: value for key, value in describe().items() if key != "commit"},
-        "scores": {mode: score(f"{pretrained.SCHEME}{name}", mode, sweep) for mode in MODES},
+        "scores": {mode: score(f"{pretrained.SCHEME}{name}", mode, sweep, size) for mode in MODES},
     }
     (target / pretrained.RECORD).write_text(json.dumps(record, indent=1) + "\n")
-    print(f"{target}: {size / 1e6:.2f} MB")
+    print(f"{target}: {num_bytes / 1e6:.2f} MB")
     for mode, found in record["scores"].items():
         print(f"  {mode:<10} survival {found['scores']['survival_rate']:.1%}")
     return 0
