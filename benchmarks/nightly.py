@@ -29,6 +29,7 @@ import numpy as np
 
 from benchmarks.machine import describe
 from benchmarks.ship import require_command
+from holosoma_jax import runtime
 from holosoma_jax.config import compose
 from holosoma_jax.loggers.jsonl import read_metrics
 
@@ -160,6 +161,11 @@ def main() -> int:
     parser.add_argument("--measure-from", nargs="+", metavar=("PRESET", "RUN"), help="record it from runs")
     parser.add_argument("--commit", help="at which those runs were trained; default: this one")
     args = parser.parse_args()
+    return runtime.command(lambda: run(args), "interrupted")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the command line says; 1 if a preset is wrong."""
     floors: dict[str, Any] = json.loads(FLOORS.read_text()) if FLOORS.exists() else {}
     wrong: dict[str, str] = {}
     if args.measure_from:

@@ -30,6 +30,7 @@ from benchmarks import curves, gif, results_page
 from benchmarks.machine import describe
 from benchmarks.ship import require_command, score
 from bridges import require
+from holosoma_jax import runtime
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.runs import pretrained
@@ -74,7 +75,7 @@ def add_curves(data: dict[str, Any], title: str, command: str, runs: Sequence[Pa
 def installed(name: str) -> bool:
     """Whether simulator `name` runs here."""
     try:
-        require(compose.load([f"simulator:{name}"]).simulator)
+        require(compose.load(["exp:g1-29dof", f"simulator:{name}"]).simulator)
     except ConfigError:
         return False
     return True
@@ -149,6 +150,11 @@ def main() -> int:
     scored.add_argument("--num-envs", type=int, default=64)
     parts.add_parser("page")
     args = parser.parse_args()
+    return runtime.command(lambda: run(args), "interrupted: nothing was written")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the command line says."""
     data = read()
     if args.part == "curves":
         add_curves(data, args.title, args.command, args.runs)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe
+from holosoma_jax import runtime
 from holosoma_jax.config import compose, keys
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
@@ -106,13 +107,8 @@ def main() -> int:
     parser.add_argument("--num-envs", type=int, default=64, help="robots of each evaluation")
     parser.add_argument("--replace", action="store_true", help="a policy of that name may be there")
     args = parser.parse_args()
-    try:
-        return ship(
-            args.run, args.name, tuple(args.command), args.commit, args.num_envs, replace=args.replace
-        )
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    chosen = args.run, args.name, tuple(args.command), args.commit, args.num_envs
+    return runtime.command(lambda: ship(*chosen, replace=args.replace), "interrupted")
 
 
 def ship(

@@ -10,7 +10,7 @@ time of evaluations does not count, that of saving does. Arguments that are not 
 the preset.
 
 Processor seconds are of all threads of this process. `startup_s` is what passes before the first control step, mostly
-compiling; where ``~/.cache/holosoma_jax`` holds the programs, it is less. It is not part of the other times.
+compiling. It is not part of the other times.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ import numpy as np
 from benchmarks.machine import describe, report
 from holosoma_jax import envs, experiment, runtime
 from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
-from holosoma_jax.evaluation import evaluate, perturbations
+from holosoma_jax.config.schema.evaluation import EvalArgs
+from holosoma_jax.evaluation import commands, evaluate, perturbations
 from holosoma_jax.policy.policies import Policy
 from holosoma_jax.rollout.state import StepInfo
 from holosoma_jax.runs.run_dir import RunDir
@@ -116,10 +118,12 @@ class Watch(Callback):
 def evaluated(judge: experiment.Setup, setup: experiment.Setup, learner: Any) -> tuple[float, float, float]:
     """Survival, velocity error in m/s and yaw rate error in rad/s of first episodes."""
     policy = Policy("learner", jax.jit(setup.learner.policy_fn(learner)))
-    steering = judge.env.task.steering
-    assert steering is not None, "time_to_walk: the task takes no velocity commands"
+    command, _ = commands.choose(judge, EvalArgs())  # as `eval` does, so that it finds the same numbers
+    if command is None:
+        raise ConfigError(
+            f"time_to_walk: task '{judge.cfg.task}' takes no velocity commands; choose a preset that does."
+        )
     key = jax.random.key(judge.cfg.training.seed)
-    command = steering.sample(judge.env, key)
     scores = evaluate.run(judge, policy, command, judge.env.spec.max_episode_steps, key)
     linear, yaw = scores.first["lin_vel_error"], scores.first["yaw_rate_error"]
     assert linear is not None and yaw is not None, "every robot lives through a first control step"
@@ -196,6 +200,11 @@ def main() -> int:
     parser.add_argument("--out", help="a JSON file")
     args, overrides = parser.parse_known_args()
     runtime.prepare()
+    return runtime.command(lambda: run(args, overrides), "interrupted")
+
+
+def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Train every seed that `args` name."""
     runs: list[dict[str, Any]] = []
     result: dict[str, Any] = {}
     for seed in args.seeds:
