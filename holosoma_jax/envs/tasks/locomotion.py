@@ -33,8 +33,9 @@ def build(
     """
     if VELOCITY not in cfg.command.setup_terms:
         raise ConfigError(
-            f"command.setup_terms: '{VELOCITY}' is missing; add command:{robot.name}-locomotion or a command of "
-            "your own of that name."
+            f"command.setup_terms: '{VELOCITY}' is missing, which the task 'locomotion' follows; add "
+            f"command:{robot.name}-{robot.num_joints}dof-locomotion or a command of your own of that name, or choose "
+            "task:tracking."
         )
     cfg = _with_common_timer(cfg)
     return compose(cfg, robot, terrain, bridge, evaluation=evaluation)
