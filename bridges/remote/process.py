@@ -19,6 +19,7 @@ from bridges.protocol import CapacityError, SimulatorError, UnsupportedRandomiza
 from bridges.remote import worker as wire
 from bridges.remote.child import SLICE_S, Child, anonymous_file
 from bridges.remote.program import Program, StartError
+from holosoma_jax import machine
 
 _CLOSE_S = 10.0
 """s that a worker has to end by itself"""
@@ -49,13 +50,13 @@ class Worker:
         self.versions: Mapping[str, str]
         """of the worker's Python, NumPy, and those of the program's packages that are installed there"""
         self._layout, size = _lay_out(program.arrays)
-        try:
-            self._memory_fd = anonymous_file(size)
-            self._memory = mmap.mmap(self._memory_fd, size)
-        except OSError as error:
+        free = machine.available_memory()
+        if free is not None and size > free:  # the system hands it out, and kills who fills it
             raise StartError(
-                f"{self._name} needs {size / 1e9:,.1f} GB of shared memory: {error.strerror}. {_FEWER}"
-            ) from None
+                f"{self._name} needs {size / 1e9:,.1f} GB of shared memory; {free / 1e9:,.1f} GB are free. {_FEWER}"
+            )
+        self._memory_fd = anonymous_file(size)
+        self._memory = mmap.mmap(self._memory_fd, size)
         self.arrays: dict[str, np.ndarray] = wire.views(self._memory, self._layout)
         """name -> view of shared memory, each at a 64-byte boundary"""
         self._words = wire.header(self._memory)

@@ -13,7 +13,7 @@ from holosoma_jax import eval as eval_command
 from holosoma_jax import export, replay, train
 from holosoma_jax.config import compose, keys
 from holosoma_jax.training import session
-from tests.support import toy
+from tests.support import isaacgym_python, toy
 from tests.support.checkpoints import g1_run  # noqa: F401
 from tests.support.wandb_runs import Api, Read
 
@@ -181,6 +181,20 @@ def test_the_other_rows_train(
         assert kept.config["exp"] == argv[0].removeprefix("exp:")
         assert any("Train/num_samples" in row for row in kept.history)
         assert {"config.yaml"} < kept.files and any(name.startswith("checkpoints/") for name in kept.files)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("argv", of("train", "simulator:isaacgym"), ids=" ".join)
+def test_isaacgym_rows_train_where_it_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str]
+):
+    """In a Python 3.8 with the double of IsaacGym, on its CPU pipeline; all else is as typed."""
+    monkeypatch.setenv("ISAACGYM_PYTHON", isaacgym_python.write(tmp_path, "3.8"))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    on_cpu = "--simulator.config.sim.physx.device=cpu"
+    code, out, err = run(capsys, "train", [*tiny(argv, tmp_path / "logs"), on_cpu])
+    assert code == 0, err
+    assert "python -m holosoma_jax.eval --checkpoint" in out
 
 
 def place(argv: list[str], run_folder: Path) -> list[str]:

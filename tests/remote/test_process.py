@@ -101,12 +101,11 @@ def test_a_failure_names_call_and_place(worker: Worker, kind: str, words: str):
     assert_adds(worker)
 
 
-def test_more_shared_memory_than_there_is(monkeypatch: pytest.MonkeyPatch):
-    """A refused allocation on this side."""
+def test_more_shared_memory_than_there_is():
+    """Linux would hand it out all the same, and end a process once it is filled."""
     huge = {"in": ((1 << 45,), np.float32)}
-    with pytest.raises(
-        StartError, match=r"test worker needs .* GB of shared memory.*--training\.num-envs"
-    ) as caught:
+    words = r"test worker needs 140,737\.5 GB of shared memory; \d.* free.*--training\.num-envs"
+    with pytest.raises(StartError, match=words) as caught:
         Worker(replace(PROGRAM, arrays=huge))
     assert "\n" not in str(caught.value)
 
