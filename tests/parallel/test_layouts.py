@@ -46,14 +46,8 @@ def test_a_run_of_two_processes_continues_on_two_devices_of_one(tmp_path, progra
     assert_equal(straight, continued)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "mjwarp_ppo",
-        pytest.param("fast_sac", marks=pytest.mark.slow),
-        pytest.param("mjwarp_fast_sac", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mjwarp_ppo", "fast_sac", "mjwarp_fast_sac"])
 def test_a_run_on_two_devices_resumes_bit_for_bit(tmp_path: Path, kind: str) -> None:
     if kind.startswith("mjwarp"):
         pytest.importorskip("mujoco_warp")

@@ -193,6 +193,7 @@ def test_simulator_is_only_called_when_something_is_due(cfg, learner):
     assert 0 < sum(resets) < 12
 
 
+@pytest.mark.slow
 def test_the_halves_compose_under_scan(cfg, learner):
     """As `control_step` says for a traceable bridge; here one whose joints are at once where they are asked."""
     setup, driver, state = begin(cfg, learner)

@@ -66,7 +66,7 @@ def g1_run(steps: int, k: int) -> Config:
 @pytest.mark.parametrize(
     ("make", "cfg", "k"),
     [
-        pytest.param(toy.setup, toy_run, 8, id="toy-before-the-buffer-is-full"),
+        pytest.param(toy.setup, toy_run, 8, id="toy-before-the-buffer-is-full", marks=pytest.mark.slow),
         pytest.param(toy.setup, toy_run, 12, id="toy-while-it-wraps"),
         pytest.param(build, g1_run, 12, id="g1-mujoco", marks=pytest.mark.slow),
     ],

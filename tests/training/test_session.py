@@ -77,6 +77,7 @@ def test_run_leaves_its_files_and_says_what_to_type_next(command, tmp_path):
     assert compose.load(["--config", str(run / "config.yaml")]).algo.config.num_learning_iterations == 8
 
 
+@pytest.mark.slow
 def test_an_off_policy_run_counts_control_steps(command, tmp_path):
     code, out, err = command(*fast_sac_arguments(tmp_path))
     run = only_run(tmp_path)
