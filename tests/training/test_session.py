@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import shlex
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -19,6 +20,22 @@ from holosoma_jax.runs import checkpoint
 from holosoma_jax.training import session
 from tests.support import toy
 from tests.support.child import arguments, fast_sac_arguments, toy_training
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A run of four iterations, for copies of it."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "build", toy.setup)
+        assert train.main([str(a) for a in arguments(folder)]) == 0
+    return only_run(folder)
+
+
+@pytest.fixture
+def finished(trained: Path, tmp_path: Path) -> Path:
+    """The folder of a finished run, to go on in or to damage."""
+    return Path(shutil.copytree(trained, tmp_path / "toy" / trained.name))
 
 
 @pytest.fixture
@@ -137,26 +154,22 @@ def test_a_new_run_begins_with_the_policy_of_another(command, tmp_path):
     assert code == 0 and f"Continuing from {warm / 'checkpoints' / '6'}: 6 of 7" in out
 
 
-def test_finished_run_has_nothing_left_to_do(command, tmp_path):
-    command(*arguments(tmp_path))
-    run = only_run(tmp_path)
-    code, out, _ = command("--training.checkpoint", run)
+def test_finished_run_has_nothing_left_to_do(command, finished):
+    code, out, _ = command("--training.checkpoint", finished)
     assert code == 0
     assert "Nothing was left to do: all 4 iterations were done before." in out
-    _, out, _ = command("--training.checkpoint", run, "--algo.config.num-learning-iterations", "1")
+    _, out, _ = command("--training.checkpoint", finished, "--algo.config.num-learning-iterations", "1")
     assert "--algo.config.num-learning-iterations 8\n" in out  # more than what is done
-    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["2", "4"]
+    assert sorted(p.name for p in (finished / "checkpoints").iterdir()) == ["2", "4"]
 
 
-def test_named_preset_wins_over_the_saved_config(command, tmp_path):
-    command(*arguments(tmp_path))
-    run = only_run(tmp_path)
+def test_named_preset_wins_over_the_saved_config(command, finished, tmp_path):
     other = [a for a in arguments(tmp_path) if "num-learning-iterations" not in a]
     more = ["--algo.config.num-learning-iterations", "5", "--algo.config.gamma", "0.5"]
-    code, out, _ = command(*other, *more, "--training.checkpoint", run)
+    code, out, _ = command(*other, *more, "--training.checkpoint", finished)
     assert code == 0
     assert "4 of 5 iterations are done" in out
-    assert compose.load(["--config", str(run / "config.yaml")]).algo.config.gamma == 0.5
+    assert compose.load(["--config", str(finished / "config.yaml")]).algo.config.gamma == 0.5
 
 
 @pytest.mark.parametrize(
@@ -170,11 +183,9 @@ def test_named_preset_wins_over_the_saved_config(command, tmp_path):
         (["exp:g1-29dof", "--training.output-dir=RUN/config.yaml"], "training.output_dir: cannot write"),
     ],
 )
-def test_bad_input_is_one_line_and_harms_nothing(command, tmp_path, extra, said):
-    command(*arguments(tmp_path, **{"algo.config.num-learning-iterations": 2}))
-    run = only_run(tmp_path)
+def test_bad_input_is_one_line_and_harms_nothing(command, finished, tmp_path, extra, said):
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    code, _, err = command(*(a.replace("RUN", str(run)) for a in extra))
+    code, _, err = command(*(a.replace("RUN", str(finished)) for a in extra))
     assert code == 2
     assert err.startswith("error: ")
     assert said in err
@@ -182,20 +193,18 @@ def test_bad_input_is_one_line_and_harms_nothing(command, tmp_path, extra, said)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
-def test_a_damaged_checkpoint_is_refused_by_name_and_passed_over_by_its_run(command, tmp_path):
-    command(*arguments(tmp_path))
-    run = only_run(tmp_path)
-    newest = run / "checkpoints" / "4"
+def test_a_damaged_checkpoint_is_refused_by_name_and_passed_over_by_its_run(command, finished):
+    newest = finished / "checkpoints" / "4"
     victim = max((newest / "learner").rglob("*"), key=lambda p: p.stat().st_size)
     victim.write_bytes(victim.read_bytes()[:-100])
     code, _, err = command("--training.checkpoint", newest, "--algo.config.num-learning-iterations", "6")
     assert code == 2
     assert str(newest) in err
     assert err.count("\n") == 1
-    code, out, _ = command("--training.checkpoint", run)
+    code, out, _ = command("--training.checkpoint", finished)
     assert code == 0
-    assert "WARNING: " in out and f"Continuing from {run / 'checkpoints' / '2'}: 2 of 4" in out
-    assert checkpoint.newest_sound(run / "checkpoints") == (newest, [])
+    assert "WARNING: " in out and f"Continuing from {finished / 'checkpoints' / '2'}: 2 of 4" in out
+    assert checkpoint.newest_sound(finished / "checkpoints") == (newest, [])
 
 
 def test_missing_extra_is_one_line(command, tmp_path, monkeypatch):
