@@ -18,7 +18,7 @@ setup EXTRAS="":
 
 # train; without arguments the G1 on this machine's CPU, in about ten minutes
 train *ARGS:
-    @[ $# -gt 0 ] || set -- exp:g1-29dof-cpu; python -m holosoma_jax.train "$@"
+    @[ $# -gt 0 ] || set -- exp:g1-29dof-fast-sac-cpu; python -m holosoma_jax.train "$@"
 
 # open the viewer on a robot with a pretrained policy, which you steer; ARGS are those of eval
 [no-exit-message]
