@@ -30,7 +30,7 @@ OBS = "--observation.groups.actor-obs.terms."
     ("flags", "named"),
     [
         (("exp:g1-29dof", f"{tracking.KEY}motion-file=g1_dance"), ["motion_command", "locomotion_command"]),
-        (("exp:g1-29dof", "command:g1-29dof-wbt"), ["locomotion_command", "command:g1_29dof_locomotion"]),
+        (("exp:g1-29dof", "command:wbt"), ["locomotion_command", "command:g1_29dof_locomotion"]),
         (("exp:g1-29dof-wbt", "command:g1-29dof-locomotion"), ["motion_command", "tracking"]),
         (("exp:g1-29dof-wbt", f"{tracking.KEY}motion-file=g1_dans"), [FILE, "g1_dans", "g1_dance"]),
         (("exp:g1-29dof-wbt", f"{tracking.KEY}motion-file=t1_dance"), [FILE, "g1"]),
