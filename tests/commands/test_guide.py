@@ -159,7 +159,7 @@ def tiny(argv: list[str], output: Path) -> list[str]:
     budget = {f"--algo.config.{key}": value for key, value in TINY[learner].items()}
     budget |= {"--training.num-envs": 16, "--training.output-dir": output, "--training.export-onnx": False}
     budget |= {"--logger.video.enabled": False}
-    own = ("--training.num-envs", "--logger.video.enabled")
+    own = ("--training.num-envs", "--logger.video.enabled", "--training.multigpu")  # there is one CPU
     kept = [a for before, a in itertools.pairwise(["", *argv]) if not a.startswith(own) and before not in own]
     return [*kept, *(f"{key}={value}" for key, value in budget.items())]
 

@@ -23,6 +23,7 @@ from bridges.mujoco import model as mujoco_model
 from bridges.protocol import Bounded, CapacityError, Ground, PhysicsParams, SimulatorError
 from bridges.remote.program import Program, StartError
 from holosoma_jax import doctor, robots
+from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import IsaacSimConfig, RemoteConfig, SimulatorConfig
 from holosoma_jax.robots.usd import usda
@@ -105,6 +106,18 @@ def test_physx_asks_for_isaac_sim_and_for_a_licence_that_the_user_has_accepted(n
         install.interpreter(cfg)
     nowhere.setenv(install.LICENCE, "YES")
     assert install.interpreter(cfg) == sys.executable
+
+
+def test_another_simulator_is_not_looked_for_in_the_interpreter_of_the_first(tmp_path: Path):
+    """As in `eval --checkpoint RUN simulator:mujoco` of a run whose IsaacGym was named on the command line."""
+    first = ["exp:g1-29dof", "simulator:isaacgym", "--simulator.config.remote.python=/a/python3.8"]
+    saved = compose.save_yaml(compose.load(first), tmp_path / "config.yaml")
+    assert compose.load([f"--config={saved}"]).simulator.config.remote.python == "/a/python3.8"
+    for name in bridges.SIMULATORS:
+        choice = [f"--config={saved}", f"simulator:{name}"]
+        assert compose.load(choice).simulator.config.remote.python == ""
+        named = compose.load([*choice, "--simulator.config.remote.python=/b/python"])
+        assert named.simulator.config.remote.python == "/b/python"
 
 
 def test_what_the_worker_is_told():
