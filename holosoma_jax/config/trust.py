@@ -82,9 +82,14 @@ def flags(config: Mapping[str, Any]) -> str:
 
 
 def _named(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Every (dotted key, package.module:NAME) of a mapping that may be anything."""
+    """Every (dotted key, package.module:NAME) of a mapping that may be anything.
+
+    The name of a term without `func` is the name of its function, so keys of sections are looked at too.
+    """
     for name, value in node.items() if isinstance(node, Mapping) else ():
         here = (*path, spell(str(name)))
+        if ":" in here[-1] and isinstance(value, Mapping):
+            yield ".".join(here), here[-1]
         if isinstance(value, str) and ":" in value and (here[-1] in _ANYWHERE or here in _AT):
             yield ".".join(here), value
         yield from _named(value, here)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,30 @@ def test_every_key_that_names_code_is_looked_at(saved: dict[str, Any], key: tupl
     node[key[-1]] = "outside_terms:alive"
     with pytest.raises(ConfigError, match="outside_terms:alive"):
         compose.load([], base=saved)
+    assert not Path("payload_ran").exists()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ("reward", "terms"),
+        ("termination", "terms"),
+        ("observation", "groups", "actor_obs", "terms"),
+        ("command", "setup_terms"),
+        ("randomization", "reset_terms"),
+        ("curriculum", "setup_terms"),
+    ],
+)
+def test_a_term_called_after_its_function_names_code(saved: dict[str, Any], key: tuple[str, ...]):
+    saved["reward"]["terms"]["alive"]["func"] = ""
+    for name in ("outside_terms:alive", "outside-terms:alive"):
+        config = copy.deepcopy(saved)
+        node = config
+        for part in key:
+            node = node[part]
+        node[name] = {"weight": 1.0} if key[0] == "reward" else {}
+        with pytest.raises(ConfigError, match="--allow-code outside_terms"):
+            compose.load([], base=config)
     assert not Path("payload_ran").exists()
 
 
