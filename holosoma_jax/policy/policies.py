@@ -29,7 +29,7 @@ from holosoma_jax.policy.foreign import adapter, file_config, stated, torchscrip
 from holosoma_jax.policy.foreign.metadata import PER_JOINT
 from holosoma_jax.policy.loaded import LoadedPolicy
 from holosoma_jax.robots.robot import Robot
-from holosoma_jax.runs import checkpoint, open_run, policy_only, pretrained, run_dir
+from holosoma_jax.runs import checkpoint, open_run, origin, policy_only, pretrained, run_dir
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +142,7 @@ def _from_file(
     file = onnx_policy.load(path, beside) if is_onnx else torchscript.load(path, beside)
     ours = "holosoma_jax_version" in file.metadata and "experiment_config" in file.metadata
     found = file.metadata["experiment_config"] if ours else file_config.make(file, asset, config)
+    found = origin.without_personal(found, path, origin.OF_MACHINE)
     saved = Saved(file_config.follow_clip(found, file) if file.clip else found)
 
     def policy(setup: Setup) -> Policy:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,21 @@ FILE = ".origin"
 PERSONAL = (
     ("training", "headless"),
     ("training", "output_dir"),
+    ("training", "warm_start"),
     ("training", "multigpu"),
     ("training", "distributed"),
+    ("logger", "type"),
+    ("logger", "mode"),
     ("logger", "entity"),
     ("logger", "dir"),
+    ("simulator", "config", "remote"),
     ("viewer",),
     ("robot", "asset"),
 )
-"""Keys of the config that belong to the person and the machine. ``robot.asset`` does where it is a path."""
+"""Keys of the config that belong to the person and the machine: addresses, accounts, what is sent or fetched, the
+interpreter that is started. ``robot.asset`` does where it is a path, ``logger.type`` where it is wandb."""
+OF_MACHINE = (("simulator", "config", "remote"),)
+"""Those of them that an evaluation of a policy file would act on."""
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +55,19 @@ def is_here(folder: Path) -> bool:
         return False
 
 
-def without_personal(config: Mapping[str, Any], source: Path) -> Mapping[str, Any]:
-    """`config` of the run or checkpoint `source`, with the defaults of what is `PERSONAL`; says what was left out."""
+def without_personal(
+    config: Mapping[str, Any], source: Path, personal: Sequence[tuple[str, ...]] = PERSONAL
+) -> Mapping[str, Any]:
+    """`config` of the run, checkpoint or policy `source`, with the defaults of what is `personal`.
+
+    Says what was left out.
+    """
     defaults, changes, dropped = compose.to_mapping(Config()), dict[str, Any](), list[str]()
-    for path in PERSONAL:
+    for path in personal:
         default, value = _at(defaults, path), _at(config, path)
         if value in (None, default) or (path == ("robot", "asset") and os.sep not in str(value)):
+            continue
+        if path == ("logger", "type") and value != "wandb":  # the others send nothing
             continue
         dropped += _differences(".".join(path), value, default)
         for key in reversed(path):
@@ -61,7 +75,7 @@ def without_personal(config: Mapping[str, Any], source: Path) -> Mapping[str, An
         changes = keys.overlay(changes, default)
     if dropped:
         log.warning(
-            "%s was not begun here, so these settings of it are left out: %s. Pass them as flags if you want them.",
+            "%s was not made here, so these settings of it are left out: %s. Pass them as flags if you want them.",
             source,
             ", ".join(dropped),
         )

@@ -193,3 +193,16 @@ def test_a_run_from_elsewhere_brings_its_robot_and_no_settings_of_its_machine(
     here = policies.find(str(run.folder.path)).config.config
     assert here["robot"]["asset"] == str(run.folder.path / "robot")
     assert here["viewer"]["host"] == "0.0.0.0"
+
+
+def test_a_file_decides_neither_what_is_imported_nor_what_is_started(
+    policy_file: PolicyFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = compose.to_mapping(compose.load(["exp:g1-29dof"]))
+    config["simulator"]["config"]["remote"]["python"] = "./run_me"
+    ours = {"holosoma_jax_version": "9.9", "experiment_config": config}
+    cfg = compose.load([], base=policies.find(str(policy_file(**ours))).config)
+    assert cfg.simulator.config.remote.python == "" and "remote.python './run_me'" in caplog.text
+    config["reward"]["terms"]["outside_terms:alive"] = {"weight": 1.0}
+    with pytest.raises(ConfigError, match="--allow-code outside_terms"):
+        compose.load([], base=policies.find(str(policy_file(**ours))).config)

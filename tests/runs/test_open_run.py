@@ -16,7 +16,8 @@ import pytest
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
-from holosoma_jax.runs import checkpoint, lock
+from holosoma_jax.config.schema.world import RemoteConfig
+from holosoma_jax.runs import checkpoint, lock, origin
 from holosoma_jax.runs.open_run import OpenedRun, open_run, saved_config
 from holosoma_jax.runs.run_dir import RunDir
 from tests.support import toy
@@ -261,7 +262,10 @@ def personal(cfg: Config) -> Config:
     return replace(
         cfg,
         training=replace(cfg.training, headless=False, multigpu=True),
-        logger=replace(cfg.logger, entity="them"),
+        logger=replace(cfg.logger, entity="them", type="wandb", mode="offline"),
+        simulator=replace(
+            cfg.simulator, config=replace(cfg.simulator.config, remote=RemoteConfig("./run_me"))
+        ),
         viewer=replace(cfg.viewer, host="0.0.0.0"),
         robot=replace(cfg.robot, asset="/home/them/robot"),
     )
@@ -284,19 +288,29 @@ def test_a_run_from_elsewhere_does_not_decide_for_this_machine(cfg, tmp_path, ca
     if saved:
         save(run, personal(cfg), 5)
     copy = shutil.copytree(run.path, tmp_path / "copy")
-    kept = replace(cfg, training=replace(cfg.training, output_dir="logs"))
+    kept = replace(
+        cfg, training=replace(cfg.training, output_dir="logs"), logger=replace(cfg.logger, type="tensorboard")
+    )
     assert saved_config(copy).config == compose.to_mapping(kept)
     for text in ("viewer.host '0.0.0.0'", "training.headless", "training.multigpu", "logger.entity 'them'"):
+        assert text in caplog.text
+    for text in ("logger.type 'wandb'", "logger.mode 'offline'", "remote.python './run_me'"):
         assert text in caplog.text
     for key in ("training.output_dir", "robot.asset", str(copy)):
         assert key in caplog.text
     assert "viewer.port" not in caplog.text  # which is the default
 
 
-@pytest.mark.parametrize("origin", ["{", "[]", '{"inode": 1}', "[" * 100_000])
-def test_a_run_cannot_claim_to_be_from_here(cfg, origin):
+def test_a_run_from_elsewhere_fetches_nothing(cfg, tmp_path, caplog):
+    begun = compose.to_mapping(cfg) | {"training": {"warm_start": "wandb://them/p/r/7.tar"}}
+    assert origin.without_personal(begun, tmp_path)["training"]["warm_start"] is None
+    assert "training.warm_start 'wandb://them/p/r/7.tar'" in caplog.text
+
+
+@pytest.mark.parametrize("inode", ["{", "[]", '{"inode": 1}', "[" * 100_000])
+def test_a_run_cannot_claim_to_be_from_here(cfg, inode):
     run = opened(personal(cfg)).folder
-    (run.path / ".origin").write_text(origin)
+    (run.path / ".origin").write_text(inode)
     assert saved_config(run.path).config["viewer"]["host"] == "127.0.0.1"
 
 
