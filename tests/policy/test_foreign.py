@@ -18,7 +18,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import PolicyArgs
 from holosoma_jax.envs.env import EnvSpec, ObservationTerm
 from holosoma_jax.policy import policies
-from holosoma_jax.policy.foreign import adapter
+from holosoma_jax.policy.foreign import adapter, stated
 from holosoma_jax.robots import joint_order
 from tests.support.onnx_files import Graph
 
@@ -233,6 +233,21 @@ def test_unitree_states_everything_in_a_file_beside(
         setup.bridge.close()
 
 
+def test_the_terms_that_a_flag_or_our_file_lists_come_before_a_deploy_yaml(tmp_path: Path) -> None:
+    (tmp_path / "deploy.yaml").write_text(yaml.safe_dump(deploy_yaml(5)))
+    file = tmp_path / "policy.onnx"
+    assert len(stated.gather(file)["observation_layout"]) == 6
+    named = stated.gather(file, PolicyArgs(observation_names=("gyro", "gravity")))
+    assert named["observation_names"] == ["gyro", "gravity"] and "observation_layout" not in named
+    assert named["kp"][0] == 10.0  # which nothing else says
+    frames = stated.gather(file, PolicyArgs(observation_history=2))
+    assert frames["observation_history"] == 2 and len(frames["observation_layout"]) == 6
+    (tmp_path / "policy.yaml").write_text("observation_names: [gyro]\nobservation_scales: [0.25]\n")
+    assert stated.gather(file)["observation_scales"] == [0.25]
+    flag = stated.gather(file, PolicyArgs(observation_names=("gyro", "gravity")))
+    assert flag["observation_names"] == ["gyro", "gravity"] and "observation_scales" not in flag
+
+
 def spec_of(*terms: tuple[str, int, int, float]) -> EnvSpec:
     """An environment that observes (name, dim, frames, scale)."""
     layout, start = [], 0
@@ -411,11 +426,11 @@ def test_frames_before_the_episode_are_as_the_policy_states() -> None:
     """One that does not say takes ours; another filling is another observation, but for a single frame."""
     spec = spec_of(("dof_pos", 2, 3, 1.0))
     term: dict[str, Any] = {"name": "dof_pos", "dim": 2, "history_length": 3}
-    for stated in (
+    for filled in (
         term,
         term | {"history_fill": "zero"},
         term | {"history_fill": "first", "history_length": 1},
     ):
-        assert adapted([stated], spec, [0, 1]).size == 2 * stated["history_length"]
+        assert adapted([filled], spec, [0, 1]).size == 2 * filled["history_length"]
     with pytest.raises(ConfigError, match="history_fill first"):
         adapted([term | {"history_fill": "first"}], spec, [0, 1])

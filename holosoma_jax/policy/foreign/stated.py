@@ -16,9 +16,11 @@ import yaml
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.schema.evaluation import PolicyArgs
+from holosoma_jax.policy.foreign.metadata import RESTATED
 from holosoma_jax.robots import joint_order
 
 DEPLOY = "deploy.yaml"
+_TERMS = ("observation_names", "observation_layout")
 _ALL = (None, [None, None, None])  # slice(None), too
 _FREE = 10.0  # rad: a limit of the joint target beyond this one limits nothing
 LARGEST = 1_000_000
@@ -56,9 +58,16 @@ def gather(path: Path, args: PolicyArgs | None = None, asset: str | None = None)
     result: dict[str, Any] = {}
     for file in (path.parent.parent / "params" / DEPLOY, path.parent / DEPLOY, path.with_suffix(".yaml")):
         if file.is_file():
-            result |= _read(file, asset)
+            result = _laid_over(result, _read(file, asset))
     flags = {key: value for key, value in asdict(args or PolicyArgs()).items() if value is not None}
-    return result | _named(flags, "--policy", asset)
+    return _laid_over(result, _named(flags, "--policy", asset))
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` with `above` in its place; terms that `above` lists take the place of a layout, and of its scales."""
+    if any(key in above for key in _TERMS):
+        below = {key: value for key, value in below.items() if key not in (*_TERMS, *RESTATED)}
+    return {**below, **above}
 
 
 def _read(file: Path, asset: str | None) -> dict[str, Any]:
