@@ -98,7 +98,11 @@ def run(
     halves = Halves(
         partial(control_step.act, host_env, partial(_act, policy)), process_half(env, partial(_score, setup))
     )
-    names = (*jax.eval_shape(env.post_step, state, sim)[1].metrics, control_step.VALID)
+    names = (
+        *jax.eval_shape(env.post_step, state, sim)[1].metrics,
+        control_step.VALID,
+        control_step.BAD_REWARD,
+    )
     carry = commit_to_device(control_step.empty_carry(env, state, names))
     history = nan_guard.history(sim, jnp.zeros((spec.num_envs, setup.robot.num_joints)))
     pending = jax.jit(partial(_nothing_scored, env))()

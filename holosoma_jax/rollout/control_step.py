@@ -35,6 +35,9 @@ from holosoma_jax.rollout.state import Act, EnvCarry, EnvStep, Keys, Process, Ro
 
 VALID = "valid"
 """Share of environment steps with a finite simulator state: in the metrics buffer, not in the log."""
+BAD_REWARD = "bad_reward"
+"""Share of environment steps with a reward that is not finite, likewise. A learner may clip an infinite one, and a
+replayed NaN shows when it is drawn."""
 
 
 def act(
@@ -84,11 +87,12 @@ def process_env_step(
 def accumulate_metrics(carry: EnvCarry, state: EnvState, result: StepResult, measured: Any = ()) -> EnvCarry:
     """`carry` after a control step that led to `state` and `result`; `measured`: metrics of the learner."""
     done = jnp.logical_or(result.terminated, result.truncated)
-    valid = {VALID: jnp.mean(~result.nonfinite, dtype=jnp.float32)}
+    odd = {VALID: ~result.nonfinite, BAD_REWARD: ~jnp.isfinite(result.reward)}
+    shares = {name: jnp.mean(flags, dtype=jnp.float32) for name, flags in odd.items()}
     return EnvCarry(
         env=state,
         episodes=metrics.record(carry.episodes, result.reward, done, ~result.nonfinite),
-        metrics_buffer=metrics.pool(carry.metrics_buffer, {**result.metrics, **valid, **dict(measured)}),
+        metrics_buffer=metrics.pool(carry.metrics_buffer, {**result.metrics, **shares, **dict(measured)}),
         step=carry.step + 1,
     )
 

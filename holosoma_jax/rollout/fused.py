@@ -19,7 +19,7 @@ from bridges.protocol import Bridge, Physics, Pose, SimState
 from holosoma_jax.envs.env import Env, Reset, StepResult
 from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.rollout import control_step, metrics, nan_guard
-from holosoma_jax.rollout.control_step import VALID, apply_resets
+from holosoma_jax.rollout.control_step import BAD_REWARD, VALID, apply_resets
 from holosoma_jax.rollout.state import (
     IterationStats,
     Keys,
@@ -141,7 +141,8 @@ class Fused:
         if on_step is not no_callback or on_iteration is not keep_going:
             replay_callbacks(devices.first(frames), first_event(event, devices), steps, on_each)
         valid = scalars.pop(VALID, 1.0)
-        return state, IterationStats(count, steps, scalars, valid, bool(finite))
+        finite = scalars.pop(BAD_REWARD, 0.0) == 0.0 and bool(finite)
+        return state, IterationStats(count, steps, scalars, valid, finite)
 
     def culprits(self, state: RunnerState) -> list[str]:
         """As `Stepped.culprits`."""

@@ -138,7 +138,7 @@ class IterationStats(NamedTuple):
     valid: float
     """share of environment steps whose simulator state was finite"""
     finite: bool
-    """whether all that is learnt is"""
+    """whether all that is learnt is, and all rewards were"""
     collection_s: float | None = None
     """s, in environments and simulator; None where that cannot be told apart"""
     learning_s: float | None = None

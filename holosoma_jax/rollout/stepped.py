@@ -15,7 +15,7 @@ from holosoma_jax.envs import nonfinite
 from holosoma_jax.envs.env import ActuatorCommand, Env
 from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.rollout import control_step, metrics, nan_guard
-from holosoma_jax.rollout.control_step import VALID, apply_resets
+from holosoma_jax.rollout.control_step import BAD_REWARD, VALID, apply_resets
 from holosoma_jax.rollout.device_bridge import over_devices
 from holosoma_jax.rollout.state import (
     IterationStats,
@@ -200,8 +200,8 @@ class Stepped:
             iterations=t // horizon,
             control_steps=t,
             valid=scalars.pop(VALID, 1.0),
+            finite=scalars.pop(BAD_REWARD, 0.0) == 0.0 and bool(finite),
             scalars=scalars,
-            finite=bool(finite),
             collection_s=time.perf_counter() - began - learning,
             learning_s=learning,
             physics_s=physics,
