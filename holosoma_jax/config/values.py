@@ -19,6 +19,8 @@ MAX_FLOAT = 3.4028234663852886e38
 """The largest float32."""
 MIN_FLOAT = 1.1754943508222875e-38
 """The smallest positive one that is not rounded to 0."""
+SMALLEST, LARGEST = 1e-18, 1e18
+"""Of a config's numbers, beside 0: their squares are float32 too."""
 _NULLS = ("null", "Null", "NULL", "None", "~")
 
 
@@ -59,11 +61,12 @@ def wanted(value: Any, tp: Any) -> str:
     hint = nearest(value, options(tp)) if isinstance(value, str) else ""
     if value == "reference" and "holosoma" in options(tp):
         hint = " holosoma's behaviour was called reference before; write holosoma."
-    if isinstance(value, float) and 0 < abs(value) < MIN_FLOAT:
-        hint = f" Numbers have 32 bits here: 0, or at least {MIN_FLOAT:.4g}."
-    elif isinstance(value, (int, float)) and abs(value) > (MAX_INT if isinstance(value, int) else MAX_FLOAT):
-        kind = "Integers have" if isinstance(value, int) else "Numbers have"
-        hint = f" {kind} 32 bits here: at most {MAX_INT if isinstance(value, int) else f'{MAX_FLOAT:.4g}'}."
+    if isinstance(value, float) and 0 < abs(value) < SMALLEST:
+        hint = f" Numbers are squared in 32 bits here: 0, or at least {SMALLEST}."
+    elif isinstance(value, int) and abs(value) > MAX_INT:
+        hint = f" Integers have 32 bits here: at most {MAX_INT}."
+    elif isinstance(value, float) and abs(value) > LARGEST:
+        hint = f" Numbers are squared in 32 bits here: at most {LARGEST}."
     return f"wanted {describe(tp)}.{hint or _as_list(value, tp)}"
 
 
@@ -111,7 +114,7 @@ def _frozen(value: Any) -> Any:
         return tuple(_frozen(v) for v in value)
     if isinstance(value, Mapping):
         return {k: _frozen(v) for k, v in value.items()}
-    if isinstance(value, float) and value != 0 and not MIN_FLOAT <= abs(value) <= MAX_FLOAT:  # nan, too
+    if isinstance(value, float) and value != 0 and not SMALLEST <= abs(value) <= LARGEST:  # nan, too
         raise ValidationError.from_exception_data("value", [{"type": "finite_number", "input": value}])
     return value
 
@@ -161,8 +164,9 @@ def _words(tp: Any, article: str) -> str:
 
 def _range(bounds: Mapping[str, Any]) -> str:
     if "Ge" in bounds and "Le" in bounds and bounds["Le"].le != MAX_INT:
-        return f" from {bounds['Ge'].ge} to {bounds['Le'].le}"
+        return f" from {bounds['Ge'].ge:g} to {bounds['Le'].le:g}"
     if "Ge" in bounds:
-        return f" >= {bounds['Ge'].ge}"
+        return f" >= {bounds['Ge'].ge}" + (f" and < {bounds['Lt'].lt}" if "Lt" in bounds else "")
     upper = f" and <= {bounds['Le'].le}" if "Le" in bounds else ""
+    upper = f" and < {bounds['Lt'].lt}" if "Lt" in bounds else upper
     return f" > {bounds['Gt'].gt}{upper}" if "Gt" in bounds else ""

@@ -13,7 +13,8 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.errors import LONGEST, ConfigError
 from holosoma_jax.config.validation import limits
 
-PPO, SAC = "exp:g1-29dof", "exp:g1-29dof-fast-sac"
+PPO, SAC, WBT = "exp:g1-29dof", "exp:g1-29dof-fast-sac", "exp:g1-29dof-wbt"
+MOTION = "--command.setup-terms.motion-command.params.motion-config."
 GROUND = "--terrain.terrain-term."
 MESH = "terrain:terrain-load-obj"
 REWARD = "--reward.terms.tracking-lin-vel.params."
@@ -62,12 +63,47 @@ CURRICULUM = "--curriculum.setup-terms.penalty-curriculum.params."
         (PPO, f"{CURRICULUM}min-scale", "2"),
         (PPO, f"{CURRICULUM}level-down-threshold", "800"),
         (SAC, "--algo.config.v-min", "30"),
+        (PPO, "--termination.terms.contact.params.force-threshold", "-1"),
+        (PPO, f"{CURRICULUM}initial-scale", "-1"),
+        (PPO, f"{CURRICULUM}initial-scale", "3"),
+        (PPO, f"{CURRICULUM}degree", "-1"),
+        (PPO, "--curriculum.setup-terms.average-episode-tracker.params.num-compute-average-epl", "0"),
+        (PPO, "--reward.terms.feet-phase.params.swing-height", "-0.1"),
+        (PPO, "--reward.terms.penalty-close-feet-xy.params.close-feet-threshold", "-1"),
+        (PPO, "--reward.terms.pose.params.pose-weights", "[-1]"),
+        (PPO, "--command.setup-terms.locomotion-command.params.command-ranges.lin-vel-x", "[-1e9,1e9]"),
+        (PPO, "--algo.config.actor-optimizer.b1", "1"),
+        (PPO, "--algo.config.actor-learning-rate", "3"),
+        (PPO, "--robot.init-state.pos", "[0,0,-1]"),
+        (PPO, "--simulator.config.sim.fps", "1"),
+        (SAC, "--algo.config.tau", "0"),
+        (SAC, "--algo.config.log-std-max", "100"),
+        (SAC, "--algo.config.num-critics", "1000000"),
+        (WBT, "--reward.terms.undesired-contacts.params.threshold", "-1"),
+        (WBT, f"{MOTION}default-pose-append-duration-s", "1e9"),
+        (WBT, f"{MOTION}sampler.seconds-per-bin", "1e-9"),
+        (WBT, f"{MOTION}sampler.kernel-size", "2000000000"),
+        # squared, no float32
+        (PPO, f"{REWARD}tracking-sigma", "1e-30"),
+        (PPO, "--termination.terms.contact.params.force-threshold", "1e30"),
+        # Hydra's interpolation
+        (PPO, "--training.name", "${now:%Y}"),
         # not text that a file system or a terminal takes
         (PPO, "--training.name", "a\0b"),
         (PPO, "--training.name", "a\x1b[31m"),
         (PPO, "--training.output-dir", "a\0b"),
         (PPO, "--training.checkpoint", "a" * 5000),
         (PPO, "--training.name", "\udcff"),
+        (PPO, "--training.name", "a\u202eb"),
+        (PPO, "--training.name", "  "),
+        (PPO, "--training.output-dir", "a\nb"),
+        (PPO, "--logger.project", "a\0b"),
+        (PPO, "--logger.group", "a\x9bb"),
+        (PPO, "--logger.tags", '["a\\u0000b"]'),
+        (PPO, "--viewer.host", "a\0b"),
+        (PPO, "--viewer.host", "localhost:8080"),
+        (PPO, "--training.distributed.coordinator-address", "here"),
+        (WBT, f"{MOTION}motion-dir", '"a\\0b"'),
         (PPO, "--algo.config.gamma", "!!bool maybe"),
         (PPO, "--algo.config.gamma", "!!timestamp x"),
         (PPO, "--algo.config.gamma", "[" * 5000),

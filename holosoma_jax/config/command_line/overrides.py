@@ -10,6 +10,7 @@ from holosoma_jax.config.command_line.tokens import Override, unexpected
 from holosoma_jax.config.errors import ConfigError, closest
 from holosoma_jax.config.files import GROUPS
 from holosoma_jax.config.keys import Path, Source
+from holosoma_jax.config.yaml12 import show
 
 
 def layer(
@@ -51,6 +52,10 @@ def _value(override: Override, root: type, mapping: Mapping[str, Any], known: Ma
         names = tuple(keys.hints(tp)) if keys.section_of(tp) else tuple(current or ())
         fix = f"set one of {keys.listed(names)}.{_choose(override)}"
         raise ConfigError(f"{flag}: holds other keys, not a value; {fix}")
+    if text is not None and "${" in text:
+        raise ConfigError(
+            f"{flag}: got {show(text)}; wanted the value itself, nothing is put in place of ${{...}}."
+        )
     if text is None and (values.is_bool(tp) or isinstance(current, bool)):
         return True
     if override.more:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from holosoma_jax.config.schema import ViewerConfig
-from holosoma_jax.config.schema.types import PathText, PositiveFloat
+from holosoma_jax.config.schema.types import Label, PathText, PositiveFloat
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ExportArgs:
     """Rows of the input: 1 as robots' programs want it, or any number."""
     signature: Literal["holosoma", "mjlab"] = "holosoma"
     """Of a policy that tracks motions: whose names and clip outputs the file has; mjlab's are also BeyondMimic's."""
-    allow_code: str | None = None
+    allow_code: Label | None = None
     """Packages (a,b) that the checkpoint's config may name functions of, beside holosoma_jax; --import-file FILE.py
     allows a file of yours."""
     include_config: bool = True
@@ -73,7 +73,7 @@ class DoctorArgs:
     """Print everything as one JSON document."""
     smoke: bool = True
     """Train three iterations of 16 robots: some ten seconds where nothing else runs."""
-    conformance: str | None = None
+    conformance: Label | None = None
     """Hold a simulator's bridge against closed forms and plain MuJoCo instead: simulator:NAME."""
-    report: str | None = None
+    report: PathText | None = None
     """With --conformance: a file that gets the results and facts about the machine, as JSON, for an issue."""

@@ -13,10 +13,13 @@ from holosoma_jax.config.schema.types import (
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
+    PositiveFraction,
     PositiveInt,
+    Weight,
 )
 
 Atoms = Annotated[int, Field(ge=2)]
+LogStd = Annotated[float, Field(ge=-20, le=7)]
 HiddenWidth = Annotated[int, Field(ge=4, multiple_of=4, description="an integer >= 4, a multiple of 4")]
 
 
@@ -32,7 +35,7 @@ class FastSacConfig:
     """Updates per update of the actor; at least 2 where num_updates is."""
     gamma: Fraction = 0.97
     """Discount per control step."""
-    tau: Fraction = 0.125
+    tau: PositiveFraction = 0.125
     """Share of the critic that its target takes over at each update."""
     batch_size: PositiveInt = 8192
     """Transitions in one update, over all devices; mirror images come on top."""
@@ -48,11 +51,11 @@ class FastSacConfig:
     """Keep the replay buffer in checkpoints, so that a resumed run goes on exactly."""
     buffer_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the observations in the replay buffer."""
-    actor_learning_rate: PositiveFloat = 3e-4
+    actor_learning_rate: PositiveFraction = 3e-4
     """Rate of the actor."""
-    critic_learning_rate: PositiveFloat = 3e-4
+    critic_learning_rate: PositiveFraction = 3e-4
     """Rate of the critics."""
-    alpha_learning_rate: PositiveFloat = 3e-4
+    alpha_learning_rate: PositiveFraction = 3e-4
     """Rate of the logarithm of the temperature."""
     actor_optimizer: OptimizerConfig = field(default_factory=lambda: _adamw(1e-3))
     critic_optimizer: OptimizerConfig = field(default_factory=lambda: _adamw(1e-3))
@@ -63,15 +66,15 @@ class FastSacConfig:
     """Initial temperature: the weight of the entropy."""
     use_autotune: bool = True
     """Move the temperature until the entropy meets its target; False: it stays."""
-    target_entropy_ratio: float = 0.0
+    target_entropy_ratio: Weight = 0.0
     """The target is minus this times the number of actions, in nats of the scaled actions."""
-    num_critics: PositiveInt = 2
+    num_critics: Annotated[int, Field(ge=1, le=100)] = 2
     """Critics; each follows its own target, the actor their mean."""
     num_atoms: Atoms = 101
     """Points of the critics' return distribution."""
-    v_min: float = -20.0
+    v_min: Weight = -20.0
     """Lowest return that the critics represent."""
-    v_max: float = 20.0
+    v_max: Weight = 20.0
     """Highest."""
     actor_hidden_dim: HiddenWidth = 512
     """First hidden width of the actor; the others are a half and a quarter of it."""
@@ -86,9 +89,9 @@ class FastSacConfig:
     joint had the scale `robot.control.action_scale`, which matters where torque limits and gains scale them."""
     tanh_log_det: Literal["capped", "exact"] = "capped"
     """Logarithm of the squashing's derivative; capped: ln(1 - tanh^2 + 1e-6), as in holosoma."""
-    log_std_min: float = -5.0
+    log_std_min: LogStd = -5.0
     """Lowest logarithm of the standard deviation, before squashing."""
-    log_std_max: float = 0.0
+    log_std_max: LogStd = 0.0
     """Highest."""
     unit_actions: bool = False
     """Show the critics actions divided by their scale; False: in action units, as in holosoma."""

@@ -17,10 +17,14 @@ from holosoma_jax.config.schema.types import (
     OWN,
     ChosenBy,
     Fraction,
+    Magnitude,
     Names,
     NonNegativeFloat,
     PositiveFloat,
+    PositiveFraction,
     PositiveInt,
+    Std,
+    Weight,
 )
 
 T = TypeVar("T")
@@ -44,23 +48,23 @@ class PpoConfig:
     """Discount per control step."""
     lam: Fraction = 0.95
     """Lambda of the generalised advantage estimate."""
-    value_loss_coef: NonNegativeFloat = 1.0
+    value_loss_coef: Magnitude = 1.0
     """Weight of the value loss."""
     clip_value_loss: bool = True
     """Clip the value update to clip_param around the old value."""
-    entropy_coef: float = 0.01
+    entropy_coef: Weight = 0.01
     """Weight of the entropy bonus."""
-    actor_learning_rate: PositiveFloat = 1e-5
+    actor_learning_rate: PositiveFraction = 1e-5
     """Initial rate of the actor; the KL rule moves it."""
-    critic_learning_rate: PositiveFloat = 1e-5
+    critic_learning_rate: PositiveFraction = 1e-5
     """Initial rate of the critic; the KL rule moves it."""
-    min_actor_learning_rate: PositiveFloat | None = None
+    min_actor_learning_rate: PositiveFraction | None = None
     """Lower bound; default: min(initial, 1e-5)."""
-    max_actor_learning_rate: PositiveFloat | None = None
+    max_actor_learning_rate: PositiveFraction | None = None
     """Upper bound; default: max(initial, 1e-2)."""
-    min_critic_learning_rate: PositiveFloat | None = None
+    min_critic_learning_rate: PositiveFraction | None = None
     """Lower bound; default: min(initial, 1e-5)."""
-    max_critic_learning_rate: PositiveFloat | None = None
+    max_critic_learning_rate: PositiveFraction | None = None
     """Upper bound; default: max(initial, 1e-2)."""
     schedule: Literal["adaptive", "fixed"] = "adaptive"
     """adaptive: the rates follow the KL divergence; fixed: they stay."""
@@ -76,7 +80,7 @@ class PpoConfig:
     """Hidden widths of the critic."""
     activation: Literal["elu", "relu", "silu", "tanh"] = "elu"
     """Activation of the hidden layers."""
-    init_noise_std: PositiveFloat = 0.8
+    init_noise_std: Std = 0.8
     """Initial standard deviation of the actions."""
     min_noise_std: NonNegativeFloat | None = 1e-3
     """Floor of the standard deviation; null: none (holosoma; it can become NaN)."""
@@ -87,9 +91,9 @@ class PpoConfig:
     """Normalise observations with running statistics."""
     use_symmetry: bool = True
     """Learn from every mini-batch and its left-right mirror image."""
-    symmetry_actor_coef: NonNegativeFloat = 1.0
+    symmetry_actor_coef: Magnitude = 1.0
     """Weight of the actor's mirror loss."""
-    symmetry_critic_coef: NonNegativeFloat = 0.0
+    symmetry_critic_coef: Magnitude = 0.0
     """Weight of the critic's mirror loss."""
     init_at_random_ep_len: bool = True
     """Start episodes at random clock values, so that time-outs do not coincide."""

@@ -7,8 +7,11 @@ from typing import Literal
 
 from holosoma_jax.config.schema.types import (
     FolderName,
+    HostAndPort,
+    Label,
     NonNegativeInt,
     PathText,
+    Pixels,
     PositiveFloat,
     PositiveInt,
     Seed,
@@ -23,7 +26,7 @@ class DistributedConfig:
 
     num_processes: PositiveInt | None = None
     """Of the whole run; default: one per accelerator of this machine."""
-    coordinator_address: str | None = None
+    coordinator_address: HostAndPort | None = None
     """host:port of process 0, for processes that you start yourself, on several machines."""
     process_id: NonNegativeInt | None = None
     """Which one of those this is, from 0."""
@@ -84,9 +87,9 @@ class VideoConfig:
     """Record; where no OpenGL works this becomes a warning."""
     interval: PositiveInt = 100
     """Iterations between videos."""
-    width: PositiveInt = 640
+    width: Pixels = 640
     """Pixels."""
-    height: PositiveInt = 360
+    height: Pixels = 360
     """Pixels."""
     length_s: PositiveFloat = 10.0
     """s, at most; an episode that ends earlier ends the video."""
@@ -100,15 +103,15 @@ class LoggerConfig:
 
     type: Literal["tensorboard", "wandb", "console", "disabled"] = "tensorboard"
     """Sink beside metrics.jsonl; `logger:wandb` and its like choose it."""
-    project: str | None = None
+    project: Label | None = None
     """wandb project; default: training.project."""
-    name: str | None = None
+    name: Label | None = None
     """wandb name of the run; default: its folder's, <time>-<training.name>."""
-    group: str | None = None
+    group: Label | None = None
     """wandb group."""
-    tags: tuple[str, ...] = ()
+    tags: tuple[Label, ...] = ()
     """wandb tags."""
-    entity: str | None = None
+    entity: Label | None = None
     """wandb entity (user or team); default: WANDB_ENTITY, else your own."""
     mode: Literal["online", "offline", "disabled"] = "online"
     """wandb mode; offline writes files for a later `wandb sync`. WANDB_MODE takes the place of online."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from holosoma_jax.config.schema.types import NonNegativeFloat, PositiveFloat, PositiveInt
+from holosoma_jax.config.schema.types import Magnitude, PositiveFloat, PositiveInt, Weight
 
 HistoryFill: TypeAlias = Literal["zero", "first"]
 """What the frames of a history hold that lie before the episode: zeros, or its first frame."""
@@ -17,9 +17,9 @@ class ObservationTermConfig:
 
     func: str = ""
     """Name in envs/terms/observations.py, or package.module:function; default: the term's name."""
-    scale: float = 1.0
+    scale: Weight = 1.0
     """Multiplies the term after noise."""
-    noise: NonNegativeFloat = 0.0
+    noise: Magnitude = 0.0
     """Half-width of the uniform noise, in the term's own unit."""
     params: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the function."""
@@ -53,7 +53,7 @@ class ObservationConfig:
 class RewardTermConfig:
     """One reward term: weight * value * control_dt is added each step."""
 
-    weight: float
+    weight: Weight
     """Negative for a penalty; 0 switches the term off."""
     func: str = ""
     """Name in envs/terms/rewards.py, or package.module:function; default: the term's name."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from holosoma_jax.config.schema.types import PathText
+from holosoma_jax.config.schema.types import Host, PathText
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -19,7 +19,7 @@ class ViewerConfig:
     mode: Literal["auto", "web", "window"] = "auto"
     """web: a page for a browser; window: a window of its own, which needs a display; auto: the window on a
     desktop, the page elsewhere."""
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address that the page is served at. Whoever reaches it sees and, in an evaluation, steers the robot."""
     port: Port = 0
     """Of the page; 0 takes the first free one from 8080 on."""

@@ -62,7 +62,7 @@ class PhysxConfig:
 class SimConfig:
     """Rates of the simulation, the same for every simulator."""
 
-    fps: PositiveInt = 200
+    fps: Annotated[int, Field(ge=10, le=100_000)] = 200
     """Hz, physics rate."""
     control_decimation: PositiveInt = 4
     """Physics steps per control step."""

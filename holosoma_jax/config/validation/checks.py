@@ -41,6 +41,9 @@ def _check_relations(config: Config, refuse: Refuse) -> None:
             refuse(f"observation.groups.{name}.terms", {}, "at least one term")
     if not config.reward.terms:
         refuse("reward.terms", {}, "at least one term")
+    pos = config.robot.init_state.pos
+    if pos is not None and not (0.0 <= pos[2] <= 100.0 and max(map(abs, pos[:2])) <= 10_000.0):
+        refuse("robot.init_state.pos", list(pos), "metres from the tile's origin, the third from 0 to 100")
     sim, ground = config.simulator.config.sim, config.terrain.terrain_term
     length, step = sim.max_episode_length_s, sim.control_decimation / sim.fps
     if length < step:
@@ -97,6 +100,8 @@ def check_ppo(config: Config, refuse: Refuse) -> None:
         limit = f"at most num_envs * num_steps_per_env = {samples}"
         refuse("algo.config.num_mini_batches", ppo.num_mini_batches, limit)
     for role in ("actor", "critic"):
+        if len(widths := getattr(ppo, f"{role}_hidden")) > 32:
+            refuse(f"algo.config.{role}_hidden", list(widths), "at most 32 layers")
         rate, low, high = (getattr(ppo, f"{bound}{role}_learning_rate") for bound in ("", "min_", "max_"))
         if low is not None and low > rate:
             refuse(f"algo.config.min_{role}_learning_rate", low, f"at most the initial rate, {rate}")

@@ -15,6 +15,8 @@ LARGEST = 1e12
 """Bytes. Smaller sizes that do not fit a machine are refused when its arrays are known."""
 CELLS = 100_000_000
 """Height samples of a terrain at most (0.4 GB)."""
+WIDEST = 1e6
+"""The largest end of a range that something is drawn from, whatever its unit."""
 _ORDERED = (("min_", "max_"), ("low", "high"), ("_down_threshold", "_up_threshold"))
 """Parts of parameters' names: the one with the first is not above the one with the second."""
 
@@ -53,6 +55,12 @@ def _sizes(config: Config) -> Iterator[tuple[float, str, Mapping[str, tuple[floa
         factors["algo.config.buffer_size"] = (kept, 1024.0)
     yield envs * kept * (row + 8.0), "what the learner keeps of the environments", factors
     yield 400.0 * envs, "the state of the environments", {"training.num_envs": (envs, 4096.0)}
+    if config.simulator.name == "mjwarp":
+        warp, section = config.simulator.config.mujoco_warp, "simulator.config.mujoco_warp"
+        for name, size in (("nconmax_per_env", 300.0), ("njmax_per_env", 150.0)):
+            room = float(getattr(warp, name))
+            rows = {f"{section}.{name}": (room, 300.0), "training.num_envs": (envs, 4096.0)}
+            yield envs * room * size, "contacts and constraints of the environments", rows
     # A learner outside the package checks its own settings: the same names may mean something else there.
     if isinstance(algo, FastSacConfig):
         batch, updates = float(algo.batch_size), float(algo.num_updates)
@@ -129,6 +137,8 @@ def _check_value(path: str, name: str, value: Any, refuse: Refuse) -> None:
     pair = value if is_range and isinstance(value, tuple) and len(value) == 2 else ()
     if pair and all(map(_is_number, pair)) and pair[0] > pair[1]:
         refuse(path, value, "[low, high] with low <= high")
+    if pair and any(_is_number(end) and abs(end) > WIDEST for end in pair):
+        refuse(path, value, f"[low, high] within {WIDEST:g}")
 
 
 def _is_number(value: Any) -> bool:

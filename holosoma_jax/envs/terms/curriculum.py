@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema.types import Fraction, NonNegativeFloat, PositiveFloat
 from holosoma_jax.envs.scene import Scene
 from holosoma_jax.envs.terms.term import Curriculum
 from holosoma_jax.envs.view import View
@@ -16,7 +18,7 @@ TRACKER = "average_episode_tracker"
 """The curriculum that `penalty_curriculum` reads."""
 
 
-def average_episode_tracker(*, num_compute_average_epl: float = 1000.0) -> Curriculum:
+def average_episode_tracker(*, num_compute_average_epl: PositiveFloat = 1000.0) -> Curriculum:
     """Moving average of episode lengths in control steps, weighted by how many episodes ended. State: [].
 
     Args:
@@ -56,12 +58,12 @@ def penalty_curriculum(
     *,
     enabled: bool = True,
     tag: str = "penalty_curriculum",
-    initial_scale: float = 0.1,
-    min_scale: float = 0.0,
-    max_scale: float = 1.0,
-    level_down_threshold: float = 150.0,
-    level_up_threshold: float = 750.0,
-    degree: float = 0.00025,
+    initial_scale: NonNegativeFloat = 0.1,
+    min_scale: NonNegativeFloat = 0.0,
+    max_scale: NonNegativeFloat = 1.0,
+    level_down_threshold: NonNegativeFloat = 150.0,
+    level_up_threshold: NonNegativeFloat = 750.0,
+    degree: Fraction = 0.00025,
 ) -> Curriculum:
     """Scales the weight of tagged (penalty) terms by how long episodes last. State: the scale [].
 
@@ -74,7 +76,14 @@ def penalty_curriculum(
       level_down_threshold: control steps: a shorter average lowers the scale.
       level_up_threshold: control steps: a longer average raises it.
       degree: relative change per control step.
+
+    Raises:
+      ConfigError: `initial_scale` is not between the bounds.
     """
+    if enabled and not min_scale <= initial_scale <= max_scale:
+        raise ConfigError(
+            f"initial_scale: got {initial_scale}, wanted from min_scale to max_scale, {min_scale} to {max_scale}."
+        )
     first = initial_scale if enabled else 1.0
 
     def init(key: jax.Array, scene: Scene) -> jax.Array:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from pydantic import Field
 
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.schema.types import NonNegativeFloat, NonNegativeInt
+from holosoma_jax.config.schema.types import NonNegativeFloat
 from holosoma_jax.envs.scene import Scene
 from holosoma_jax.envs.terms import actions
 from holosoma_jax.envs.terms.physics import NonNegativeRange, PositiveRange, require_ordered, uniform
 from holosoma_jax.envs.terms.term import Actuation, Randomization, Range, RootVelocity, where
 from holosoma_jax.envs.view import View
+
+Delay = Annotated[int, Field(ge=0, le=1000)]
+"""Control steps."""
 
 
 class PushState(struct.PyTreeNode):
@@ -117,7 +121,7 @@ class DelayState(struct.PyTreeNode):
 
 
 def action_delay(
-    *, ctrl_delay_step_range: tuple[NonNegativeInt, NonNegativeInt] = (0, 1), enabled: bool = True
+    *, ctrl_delay_step_range: tuple[Delay, Delay] = (0, 1), enabled: bool = True
 ) -> Randomization:
     """Whole control steps between an action and its effect, per episode. State: `DelayState`.
 

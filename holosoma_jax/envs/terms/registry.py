@@ -20,6 +20,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from holosoma_jax.config import extensions
 from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.config.values import wanted as value_wanted
 from holosoma_jax.config.yaml12 import show
 from holosoma_jax.envs.terms.term import Command, Curriculum, Randomization, Record, Term
 
@@ -182,9 +183,10 @@ def _checked(where: str, function: Callable[..., Any], params: Mapping[str, Any]
             inner = ".".join([key, *(str(part) for part in first["loc"] if part != "[key]")])
             options = re.findall(r"'(\w+)'", str(first.get("ctx", {}).get("expected", "")))
             hint = nearest(str(first["input"]), options)
-            raise ConfigError(
-                f"{where}.{inner}: got {show(first['input'])}; {first['msg']}.{hint}"
-            ) from error
+            wanted = f"{first['msg']}.{hint}"
+            if inner == key:
+                wanted = value_wanted(first["input"], hints.get(key, Any))
+            raise ConfigError(f"{where}.{inner}: got {show(first['input'])}; {wanted}") from error
     return values
 
 

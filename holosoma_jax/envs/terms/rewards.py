@@ -13,13 +13,13 @@ import jax.numpy as jnp
 
 from holosoma_jax import rotations
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.schema.types import Fraction
+from holosoma_jax.config.schema.types import Fraction, NonNegativeFloat, PositiveFloat
 from holosoma_jax.envs.terms.gait import swing_height_target
 from holosoma_jax.envs.terms.motion import rewards as motion
 from holosoma_jax.envs.view import View, row
 
 
-def tracking_lin_vel(view: View, *, tracking_sigma: float) -> jax.Array:
+def tracking_lin_vel(view: View, *, tracking_sigma: PositiveFloat) -> jax.Array:
     """exp(-|commanded - measured horizontal velocity|^2 / tracking_sigma) [E].
 
     Args:
@@ -30,7 +30,7 @@ def tracking_lin_vel(view: View, *, tracking_sigma: float) -> jax.Array:
     return jnp.exp(-jnp.sum(jnp.square(error), -1) / tracking_sigma)
 
 
-def tracking_ang_vel(view: View, *, tracking_sigma: float) -> jax.Array:
+def tracking_ang_vel(view: View, *, tracking_sigma: PositiveFloat) -> jax.Array:
     """exp(-(commanded - measured yaw rate)^2 / tracking_sigma) [E], tracking_sigma in (rad/s)^2."""
     return jnp.exp(-jnp.square(view.command[:, 2] - view.base_ang_vel[:, 2]) / tracking_sigma)
 
@@ -53,8 +53,8 @@ def penalty_action_rate(view: View) -> jax.Array:
 def feet_phase(
     view: View,
     *,
-    swing_height: float,
-    tracking_sigma: float,
+    swing_height: NonNegativeFloat,
+    tracking_sigma: PositiveFloat,
     foot_bodies: tuple[str, str] | None = None,
 ) -> jax.Array:
     """exp(-sum over feet (height - target of the gait phase)^2 / tracking_sigma) [E].
@@ -76,7 +76,7 @@ def feet_phase(
     return jnp.exp(-jnp.sum(jnp.square(error), -1) / tracking_sigma)
 
 
-def pose(view: View, *, pose_weights: Sequence[float]) -> jax.Array:
+def pose(view: View, *, pose_weights: Sequence[NonNegativeFloat]) -> jax.Array:
     """Weighted squared distance of the joints from the default pose [E], rad^2.
 
     Raises:
@@ -91,7 +91,7 @@ def pose(view: View, *, pose_weights: Sequence[float]) -> jax.Array:
     return jnp.sum(row(pose_weights) * jnp.square(nominal), -1)
 
 
-def penalty_close_feet_xy(view: View, *, close_feet_threshold: float) -> jax.Array:
+def penalty_close_feet_xy(view: View, *, close_feet_threshold: NonNegativeFloat) -> jax.Array:
     """1 where the feet's lateral distance in the heading frame is below the threshold (m) [E]."""
     yaw = rotations.heading(view.sim.root_quat)
     # subtract before rotating: positions can be 160 m from the origin
@@ -131,12 +131,12 @@ def limits_dof_pos(view: View, *, soft_dof_pos_limit: Fraction | None = None) ->
     return jnp.sum(below + above, -1)
 
 
-def base_height(view: View, *, target: float) -> jax.Array:
+def base_height(view: View, *, target: NonNegativeFloat) -> jax.Array:
     """Squared distance of the base from its target height (m) above the ground [E], m^2."""
     return jnp.square(view.base_height - target)
 
 
-def penalty_stumble(view: View, *, ratio: float = 4.0) -> jax.Array:
+def penalty_stumble(view: View, *, ratio: NonNegativeFloat = 4.0) -> jax.Array:
     """1 where a foot's horizontal contact force exceeds `ratio` times its vertical one [E]."""
     force = view.feet_contact_force
     horizontal = jnp.sqrt(jnp.sum(jnp.square(force[..., :2]), -1))

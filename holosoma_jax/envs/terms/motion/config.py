@@ -11,13 +11,13 @@ from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.schema.types import (
     Fraction,
     NonNegativeFloat,
+    Paths,
     PathText,
-    PositiveFloat,
-    PositiveInt,
 )
 from holosoma_jax.robots.robot import Robot
 
 _STRICT = ConfigDict(extra="forbid")
+Transition = Annotated[float, Field(gt=0, le=600)]
 _Amplitudes = tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
 
 
@@ -51,13 +51,13 @@ class SamplerConfig:
     """clip: every clip has bins of its own, `uniform_ratio` of the starts are uniform over all frames, and no bin
     gets more than `max_over_mean` times the mean. global: holosoma's, bins over the concatenated clips and a
     uniform floor under the counts that vanishes as failures accumulate"""
-    seconds_per_bin: PositiveFloat = 1.0
+    seconds_per_bin: Annotated[float, Field(ge=0.01, le=1e6)] = 1.0
     """s"""
     uniform_ratio: Fraction = 0.1
     """share of the starts (clip), or count shared out over the bins (global)"""
     alpha: Annotated[float, Field(gt=0, le=1)] = 0.001
     """rate of the moving average of failures, per control step"""
-    kernel_size: PositiveInt = 1
+    kernel_size: Annotated[int, Field(ge=1, le=1000)] = 1
     """global only: bins before a failure that it counts for"""
     kernel_lambda: Fraction = 0.8
     """global only: weight of each bin relative to the one after it"""
@@ -77,7 +77,7 @@ class MotionConfig:
     """the anchor, one of them: targets are aligned with it in position and heading; None: the robot's torso"""
     motion_file: PathText = ""
     """a motion file of any format, or the name of a clip that comes with the package"""
-    motion_dir: str = ""
+    motion_dir: Paths = ""
     """folders and patterns, separated by commas; given, it is read instead of `motion_file`"""
     clip_weights: dict[str, NonNegativeFloat] = field(default_factory=dict)
     """clip -> how often it is started, relative to the others; 1 where it is not listed"""
@@ -95,11 +95,11 @@ class MotionConfig:
     """probability per control step that a clip waits in its first frame"""
     enable_default_pose_prepend: bool = False
     """put a transition from the default pose before each clip"""
-    default_pose_prepend_duration_s: PositiveFloat = 2.0
+    default_pose_prepend_duration_s: Transition = 2.0
     """s"""
     enable_default_pose_append: bool = False
     """put a transition to the default pose behind each clip"""
-    default_pose_append_duration_s: PositiveFloat = 2.0
+    default_pose_append_duration_s: Transition = 2.0
     """s"""
     noise_to_initial_pose: StartNoise = StartNoise()
     body_velocities: Literal["computed", "stored"] = "computed"

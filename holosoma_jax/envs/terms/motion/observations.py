@@ -6,12 +6,14 @@ J joints, K tracked bodies. "In the anchor's frame": turned and shifted into the
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
+from pydantic import Field
 
 from holosoma_jax import rotations
-from holosoma_jax.config.schema.types import PositiveFloat, PositiveInt
+from holosoma_jax.config.schema.types import PositiveFloat
 from holosoma_jax.envs.terms.motion.reference import (
     anchors,
     clip_bounds,
@@ -22,6 +24,8 @@ from holosoma_jax.envs.terms.motion.reference import (
     state_of,
 )
 from holosoma_jax.envs.view import View
+
+Frames = Annotated[int, Field(ge=1, le=1000)]
 
 
 def motion_command(view: View) -> jax.Array:
@@ -56,7 +60,7 @@ def robot_body_ori_b(view: View) -> jax.Array:
     return rotations.two_columns(local).reshape(local.shape[0], -1)
 
 
-def motion_future(view: View, *, frames: PositiveInt = 10, dt: PositiveFloat = 0.1) -> jax.Array:
+def motion_future(view: View, *, frames: Frames = 10, dt: PositiveFloat = 0.1) -> jax.Array:
     """[E, frames (2 J + 6)] what is to come: `motion_command` and `motion_ref_ori_b` of later frames.
 
     Args:
@@ -67,7 +71,7 @@ def motion_future(view: View, *, frames: PositiveInt = 10, dt: PositiveFloat = 0
     return _window(view, frames, dt)
 
 
-def motion_past(view: View, *, frames: PositiveInt = 10, dt: PositiveFloat = 0.1) -> jax.Array:
+def motion_past(view: View, *, frames: Frames = 10, dt: PositiveFloat = 0.1) -> jax.Array:
     """[E, frames (2 J + 6)] the same of earlier frames, the nearest first; the clip's first stands in before it."""
     return _window(view, frames, -dt)
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from holosoma_jax import rotations
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.schema.types import PositiveFloat
+from holosoma_jax.config.schema.types import NonNegativeFloat, PositiveFloat
 from holosoma_jax.envs.terms.motion.reference import anchors, reference_bodies, robot_bodies, state_of
 from holosoma_jax.envs.view import View
 from holosoma_jax.robots.robot import Robot
@@ -53,7 +53,7 @@ def body_ang_vel(view: View, *, sigma: PositiveFloat) -> jax.Array:
 
 
 def undesired_contacts(
-    view: View, *, undesired_contacts_body_names: str | None = None, threshold: float = 1.0
+    view: View, *, undesired_contacts_body_names: str | None = None, threshold: NonNegativeFloat = 1.0
 ) -> jax.Array:
     """How many bodies touch something with more than `threshold` N [E].
 
