@@ -25,6 +25,10 @@ _NO_GANTRY = (
     "simulator.config.virtual_gantry.enabled: got true, but {} has no gantry. Choose simulator:mujoco or "
     "simulator:mjwarp, or leave it out."
 )
+_NO_OBJECT = (
+    "robot.object.enabled: got true, but {} does not take an object. Choose simulator:mujoco or simulator:mjwarp, or "
+    "a preset without one."
+)
 _NEEDS = {"mjwarp": "mujoco_warp"}
 """Simulator -> the optional module that it needs."""
 
@@ -111,9 +115,11 @@ def make(
     from holosoma_jax.config.errors import ConfigError
 
     hangs, elsewhere = cfg.config.virtual_gantry.enabled, cfg.name in REMOTE_ONLY or cfg.config.remote.python
-    if hangs and elsewhere and not in_process:
+    if elsewhere and not in_process:
         where = f"simulator:{cfg.name}" + (" in a process of its own" if cfg.name not in REMOTE_ONLY else "")
-        raise ConfigError(_NO_GANTRY.format(where))
+        for asked, refusal in ((hangs, _NO_GANTRY), (robot.object is not None, _NO_OBJECT)):
+            if asked:
+                raise ConfigError(refusal.format(where))
     if cfg.config.remote.python and cfg.name not in REMOTE_ONLY and not in_process:
         from bridges import remote
 
@@ -131,4 +137,7 @@ def make(
     if hangs and not isinstance(bridge, Hanging):
         bridge.close()
         raise ConfigError(_NO_GANTRY.format(f"simulator:{cfg.name}"))
+    if robot.object is not None and not bridge.spec.has_object:
+        bridge.close()
+        raise ConfigError(_NO_OBJECT.format(f"simulator:{cfg.name}"))
     return bridge

@@ -56,6 +56,14 @@ class SimState(NamedTuple):
     """[E, B, 3] rad/s, world frame"""
     contact_force: Array
     """[E, B, 3] N, world frame: net contact force *on* each body at the last physics step"""
+    object_pos: Array | None = None
+    """[E, 3] m, of the box beside the robot; this and what follows are None without `BridgeSpec.has_object`"""
+    object_quat: Array | None = None
+    """[E, 4] w x y z"""
+    object_lin_vel: Array | None = None
+    """[E, 3] m/s, world frame, at the middle of the box"""
+    object_ang_vel: Array | None = None
+    """[E, 3] rad/s, world frame"""
 
 
 class Pose(NamedTuple):
@@ -73,6 +81,19 @@ class Pose(NamedTuple):
     """[E, J] rad"""
     joint_vel: Array
     """[E, J] rad/s"""
+    object_pos: Array | None = None
+    """[E, 3] m, of the box, if there is one; None: the box is put at its own initial place, at rest. All four
+    are given, or none"""
+    object_quat: Array | None = None
+    """[E, 4] w x y z"""
+    object_lin_vel: Array | None = None
+    """[E, 3] m/s, world frame"""
+    object_ang_vel: Array | None = None
+    """[E, 3] rad/s, world frame"""
+
+
+OBJECT_STATE = ("object_pos", "object_quat", "object_lin_vel", "object_ang_vel")
+"""Fields of `SimState` and of `Pose` that are None where there is no object."""
 
 
 class PhysicsParams(NamedTuple):
@@ -94,6 +115,17 @@ class PhysicsParams(NamedTuple):
     """[E, J] multiplies the PD damping"""
     armature_ratio: Array | None = None
     """[E, J] reflected rotor inertia over nominal"""
+    object_mass_ratio: Array | None = None
+    """[E] mass of the box over nominal; its inertia scales by the same ratio"""
+    object_inertia_ratio: Array | None = None
+    """[E, 3] principal moments of inertia of the box over what its mass makes of the nominal ones"""
+    object_friction: Array | None = None
+    """[E] sliding friction coefficient in force at all contacts of the box"""
+
+
+OBJECT_PARAMS = ("object_mass_ratio", "object_inertia_ratio", "object_friction")
+"""Fields of `PhysicsParams` that need an object; the others are the robot's, `ROBOT_PARAMS`."""
+ROBOT_PARAMS = tuple(name for name in PhysicsParams._fields if name not in OBJECT_PARAMS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +164,8 @@ class BridgeSpec:
     """True: every method may be called inside jit, and ``physics`` is the whole state"""
     repeatable: bool = True
     """True: equal calls give equal bits; False: up to rounding, which contacts magnify"""
+    has_object: bool = False
+    """a free box, `Robot.object`, is simulated beside each robot"""
 
     @property
     def control_dt(self) -> float:

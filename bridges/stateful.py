@@ -60,11 +60,12 @@ class Stateful:
 
     def _rows(self, prefix: str, fields: Mapping[str, Array], ids: np.ndarray) -> dict[str, np.ndarray]:
         """Rows `ids` of the fields of a pose or a push, checked; what the other rows hold does not matter."""
-        shapes = specs.pose_shapes(self.spec.num_envs, len(self.spec.joint_names))
-        push, rows = (self.spec.num_envs, 3), {}
-        for name, value in fields.items():
+        e = self.spec.num_envs
+        shapes = specs.pose_shapes(e, len(self.spec.joint_names)) | specs.object_shapes(e)
+        push, rows = (e, 3), {}
+        for name, value in specs.given(self.spec, fields).items():
             label = prefix + name
             rows[name] = checks.finite(label, checks.array(label, value, shapes.get(name, push))[ids], ids)
-            if name == "root_quat":
+            if name in ("root_quat", "object_quat"):
                 checks.unit(label, rows[name], ids)
         return rows

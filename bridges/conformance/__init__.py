@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import bridges
-from bridges.conformance import calls, contact, control, frames
+from bridges.conformance import calls, contact, control, frames, objects
 from bridges.conformance.result import Result, Subject
 from bridges.protocol import Ground
 from holosoma_jax import robots
@@ -26,7 +26,7 @@ Check = Callable[[Subject], list[Result]]
 
 CHECKS: dict[str, Check] = {
     check.__name__.removeprefix("check_"): check
-    for group in (frames, control, contact, calls)
+    for group in (frames, control, contact, calls, objects)
     for check in group.CHECKS
 }
 """Name -> check, in the order in which they are best read."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 
 from bridges import exchange, specs
 from bridges.conformance.result import Result, Subject, numpy
-from bridges.protocol import Physics, PhysicsParams, Pose, SimState
+from bridges.protocol import Physics, PhysicsParams, SimState
 
 STEPS = 4
 SLACK = 0.05
@@ -83,18 +84,18 @@ def check_ownership(subject: Subject) -> list[Result]:
     wanted = subject.hold(physics, targets, 2)[1][-1]
     physics, targets, _ = _underway(subject)
     physics, sim = subject.bridge.step(physics, targets)
-    kept = SimState(*(exchange.keep(x) for x in sim))
+    kept = jax.tree.map(exchange.keep, sim)
     before = numpy(kept)
     lent = np.array(targets)
     physics, sim = subject.bridge.step(physics, lent)
     lent[:] = np.nan
     state = numpy(sim)
     again = subject.random_pose(8)
-    lent_pose = Pose(*(np.array(x) for x in again))
+    lent_pose = jax.tree.map(np.array, again)
     mask = subject.everyone
     _, reset = subject.bridge.reset(physics, mask, lent_pose)
     mask[:] = False
-    for array in lent_pose:
+    for array in jax.tree.leaves(lent_pose):
         array[:] = np.nan
     reset = numpy(reset)
     return [
@@ -186,7 +187,7 @@ def _underway(subject: Subject) -> tuple[Physics, np.ndarray, SimState]:
 def _parameters(subject: Subject) -> PhysicsParams:
     """Values of all parameters that the simulator can change, other ones in every environment."""
     rng, e, robot = np.random.default_rng(10), subject.num_envs, subject.robot
-    shapes = specs.param_shapes(e, robot.num_joints, robot.num_bodies)
+    shapes = specs.param_shapes(e, robot.num_joints, robot.num_bodies) | specs.object_param_shapes(e)
     given = {}
     for name in sorted(subject.bridge.spec.randomizes):  # a set's order differs by process
         low, high = (-0.02, 0.02) if name == "com_offset" else (0.5, 1.5)

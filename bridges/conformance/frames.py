@@ -7,6 +7,7 @@ import math
 import mujoco
 import numpy as np
 
+from bridges import specs
 from bridges.conformance.reference import Reference
 from bridges.conformance.result import GRAVITY, Result, Subject, numpy
 from bridges.protocol import Pose, SimState
@@ -17,27 +18,23 @@ def check_layout(subject: Subject) -> list[Result]:
     spec, robot = subject.bridge.spec, subject.robot
     same = spec.joint_names == robot.joint_names and spec.body_names == robot.body_names
     e, j, b = subject.num_envs, robot.num_joints, robot.num_bodies
-    widths = {"root_quat": (e, 4), "joint_pos": (e, j), "joint_vel": (e, j), "body_quat": (e, b, 4)}
-    shapes = SimState(
-        *(
-            widths.get(n, (e, b, 3) if "body" in n or n == "contact_force" else (e, 3))
-            for n in SimState._fields
-        )
-    )
+    shapes = specs.state_shapes(e, j, b) | (specs.object_shapes(e) if spec.has_object else {})
     pose = subject.random_pose(1)
     _, sim = subject.begin(pose)
     wrong = [
         n
-        for n, x, s in zip(SimState._fields, sim, shapes, strict=True)
-        if x.shape != s or x.dtype != np.float32
+        for n, x in zip(SimState._fields, sim, strict=True)
+        if (x is not None if n not in shapes else x.shape != shapes[n] or x.dtype != np.float32)
     ]
     state = numpy(sim)
     results = [
         Result("layout", "joints and bodies in the robot's order", float(same), 1.0, 0.0),
         Result("layout", f"arrays of another shape or type {wrong or ''}".strip(), len(wrong), 0, 0),
     ]
-    for name in Pose._fields:
-        gap = float(np.abs(getattr(state, name) - getattr(pose, name)).max())
+    for name, wanted in pose._asdict().items():
+        if wanted is None:
+            continue
+        gap = float(np.abs(getattr(state, name) - wanted).max())
         results.append(Result("layout", f"{name} read back, largest error", gap, 0.0, 1e-4))
     return results
 

@@ -111,6 +111,8 @@ class Subject:
         weight = float(self.robot.body_mass.sum()) * GRAVITY
         largest = 0.0
         for name, x, y in zip(SimState._fields, a, b, strict=True):
+            if x is None:  # an object where there is none
+                continue
             x, y = x[rows], y[rows]
             apart = np.where(np.isnan(x) & np.isnan(y), 0.0, np.nan_to_num(np.abs(x - y), nan=np.inf))
             largest = max(largest, float(apart.max()) / (weight if name == "contact_force" else 1.0))
@@ -127,4 +129,4 @@ class Subject:
 
 def numpy(sim: SimState) -> SimState:
     """Copies in NumPy, finished before the simulator's next call."""
-    return SimState(*(np.array(jax.device_get(x)) for x in sim))
+    return jax.tree.map(lambda x: np.array(jax.device_get(x)), sim)

@@ -142,7 +142,8 @@ class MjwarpBridge:
         mask, rows = self._mask(mask), self._rows("pose.", pose._asdict(), mask)
         if _known(mask, rows["root_quat"]):
             ids = np.flatnonzero(mask)
-            checks.unit("pose.root_quat", np.asarray(rows["root_quat"])[ids], ids)
+            for name in {"root_quat", "object_quat"} & rows.keys():
+                checks.unit(f"pose.{name}", np.asarray(rows[name])[ids], ids)
         return self._observed(self._reset(physics, mask, Pose(**rows)))
 
     def step(
@@ -163,6 +164,7 @@ class MjwarpBridge:
         mask, given = self._mask(mask), {}
         for name, value in params._asdict().items():
             if value is not None:
+                self._targets.require(name)
                 shape, least = self._targets.shape(name, self.spec.num_envs), targets.least(name)
                 given[name] = self._array(f"params.{name}", value, shape, mask, *least)
         return self._randomize(physics, PhysicsParams(**given), mask) if given else physics
@@ -229,7 +231,8 @@ class MjwarpBridge:
         """`state.place`, and new ropes."""
         new = self._ropes_at(pose.root_pos)
         tied = jax.tree.map(partial(state.where, mask), new, physics.ropes)
-        return state.place(self._layout, physics, mask, pose)._replace(ropes=tied)
+        placed = state.place(self._layout, self.model.qpos0, physics, mask, pose)
+        return placed._replace(ropes=tied)
 
     def _hang_arrays(self, physics: Physics, mask: jax.Array, length: jax.Array) -> Physics:
         assert physics.ropes is not None
@@ -281,9 +284,10 @@ class MjwarpBridge:
 
     def _rows(self, prefix: str, fields: Mapping[str, Array], mask: Array) -> dict[str, Array]:
         """The fields, checked; in environments outside of `mask` any value will do."""
-        shapes = specs.pose_shapes(self.spec.num_envs, len(self.spec.joint_names))
-        push = (self.spec.num_envs, 3)
-        return {n: self._array(prefix + n, x, shapes.get(n, push), mask) for n, x in fields.items()}
+        e = self.spec.num_envs
+        shapes = specs.pose_shapes(e, len(self.spec.joint_names)) | specs.object_shapes(e)
+        present = specs.given(self.spec, fields)
+        return {n: self._array(prefix + n, x, shapes.get(n, (e, 3)), mask) for n, x in present.items()}
 
     def _array(
         self,

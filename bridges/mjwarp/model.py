@@ -114,6 +114,8 @@ def build(
         )
         parked = np.array(host.qpos0, np.float32)
         parked[2] += PARKED
+        if robot.object is not None:
+            parked[int(host.joint(model.OBJECT).qposadr[0]) + 2] += 2 * PARKED
         return Built(
             host=host,
             full=full,

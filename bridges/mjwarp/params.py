@@ -57,4 +57,23 @@ class Writer:
             dofs = self._targets.dofs
             armature = nominal.dof_armature[None, dofs] * params.armature_ratio
             fields = fields._replace(dof_armature=fields.dof_armature.at[:, dofs].set(armature))
+        return fields if self._targets.object is None else self._object_fields(fields, params)
+
+    def _object_fields(self, fields: Fields, params: PhysicsParams) -> Fields:
+        """`fields` with the given parameters of the object; the ratio that is not given stays in force."""
+        assert self._targets.object is not None
+        nominal, (body, geom) = self._nominal, self._targets.object
+        if params.object_mass_ratio is not None or params.object_inertia_ratio is not None:
+            mass = fields.body_mass[:, body] / nominal.body_mass[body]
+            inertia = fields.body_inertia[:, body] / (nominal.body_inertia[None, body] * mass[:, None])
+            mass = mass if params.object_mass_ratio is None else params.object_mass_ratio
+            inertia = inertia if params.object_inertia_ratio is None else params.object_inertia_ratio
+            moments = nominal.body_inertia[None, body] * mass[:, None] * inertia
+            fields = fields._replace(
+                body_mass=fields.body_mass.at[:, body].set(nominal.body_mass[body] * mass),
+                body_inertia=fields.body_inertia.at[:, body].set(moments),
+            )
+        if params.object_friction is not None:
+            friction = fields.geom_friction.at[:, geom, 0].set(params.object_friction)
+            fields = fields._replace(geom_friction=friction)
         return fields

@@ -53,21 +53,36 @@ def contact_forces(layout: Layout, sensordata: jax.Array) -> jax.Array:
     return empty.at[:, sensed].set(sensordata[:, forces])
 
 
-def place(layout: Layout, physics: Physics, mask: jax.Array, pose: Pose) -> Physics:
-    """Start the environments `mask` [E] anew at `pose` [E, ...]."""
+def place(layout: Layout, initial: np.ndarray, physics: Physics, mask: jax.Array, pose: Pose) -> Physics:
+    """Start the environments `mask` [E] anew at `pose` [E, ...]; an object without pose at its `initial` [nq] place."""
     quat = pose.root_quat / jnp.linalg.norm(pose.root_quat, axis=-1, keepdims=True)
     root = jnp.concatenate([pose.root_pos, quat], -1)
     qpos = physics.qpos.at[:, :7].set(root).at[:, np.array(layout.joint_pos)].set(pose.joint_pos)
     zeros = jnp.zeros_like(physics.qvel)
+    qvel = zeros.at[:, np.array(layout.joint_vel)].set(pose.joint_vel)
+    if layout.object is not None:
+        qpos, qvel = place_object(*layout.object, initial, qpos, qvel, pose)
     started = physics._replace(
         qpos=where(mask, qpos, physics.qpos),
-        qvel=where(mask, zeros.at[:, np.array(layout.joint_vel)].set(pose.joint_vel), physics.qvel),
+        qvel=where(mask, qvel, physics.qvel),
         warmstart=where(mask, zeros, physics.warmstart),
         time=where(mask, jnp.zeros_like(physics.time), physics.time),
         contact_force=where(mask, jnp.zeros_like(physics.contact_force), physics.contact_force),
         diverged=physics.diverged & ~mask,
     )
     return push(started, mask, pose.root_lin_vel, pose.root_ang_vel)
+
+
+def place_object(
+    q: int, v: int, initial: np.ndarray, qpos: jax.Array, qvel: jax.Array, pose: Pose
+) -> tuple[jax.Array, jax.Array]:
+    """`qpos` and `qvel` with the object of `pose`, whose addresses are q and v."""
+    if pose.object_pos is None:
+        return qpos.at[:, q : q + 7].set(jnp.asarray(initial[None, q : q + 7], jnp.float32)), qvel
+    quat = pose.object_quat / jnp.linalg.norm(pose.object_quat, axis=-1, keepdims=True)
+    velocity = jnp.concatenate([pose.object_lin_vel, _to_body(quat, pose.object_ang_vel)], -1)
+    placed = qpos.at[:, q : q + 7].set(jnp.concatenate([pose.object_pos, quat], -1))
+    return placed, qvel.at[:, v : v + 6].set(velocity)
 
 
 def push(physics: Physics, mask: jax.Array, lin: jax.Array, ang: jax.Array) -> Physics:

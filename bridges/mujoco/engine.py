@@ -50,6 +50,7 @@ class Engine:
         self._batch = Batch(model, num_envs, min(threads, num_envs))
         self._reader = BatchReader(self._batch, layout)
         self._qpos, self._qvel = np.array(layout.joint_pos), np.array(layout.joint_vel)
+        self._object = layout.object
         self.params = Parameters(self._batch, targets)
         self._gantry = gantry
         if gantry is not None:
@@ -65,9 +66,20 @@ class Engine:
         qpos[ids, 3:7] = quat / np.linalg.norm(quat, axis=1, keepdims=True)
         qpos[np.ix_(ids, self._qpos)] = pose["joint_pos"]
         qvel[np.ix_(ids, self._qvel)] = pose["joint_vel"]
+        if self._object is not None and pose.get("object_pos") is not None:
+            self._place_object(ids, *self._object, pose)
         if self._gantry is not None:
             self._tie(ids, ropes.at_start(*self._gantry, pose["root_pos"]))
         self.set_root_velocity(ids, pose["root_lin_vel"], pose["root_ang_vel"])
+
+    def _place_object(self, ids: np.ndarray, q: int, v: int, pose: Mapping[str, np.ndarray]) -> None:
+        """Without it the object stays at its initial place, where the reset has put it."""
+        quat = pose["object_quat"].astype(np.float64)
+        quat /= np.linalg.norm(quat, axis=1, keepdims=True)
+        qpos, qvel = self._batch.qpos, self._batch.qvel
+        qpos[ids, q : q + 3], qpos[ids, q + 3 : q + 7] = pose["object_pos"], quat
+        qvel[ids, v : v + 3] = pose["object_lin_vel"]
+        qvel[ids, v + 3 : v + 6] = _to_body(quat, pose["object_ang_vel"].astype(np.float64))
 
     def set_root_velocity(self, ids: np.ndarray, lin: np.ndarray, ang: np.ndarray) -> None:
         """World velocities [len(ids), 3] into the free joint, whose spin is in the body's axes."""

@@ -17,10 +17,12 @@ from holosoma_jax.robots.model import free_of_pairs, read
 if TYPE_CHECKING:
     from bridges.protocol import Ground
     from holosoma_jax.config.schema import SimulatorConfig
-    from holosoma_jax.robots.robot import Robot
+    from holosoma_jax.robots.robot import Box, Robot
 
 FLOOR = "floor"
 """name of the ground's geom"""
+OBJECT = "object"
+"""name of the body, the joint and the geom of the box beside the robot"""
 CONTACT = "contact/"
 """prefix of the contact sensors, before the body's name"""
 BASE_THICKNESS = 1.0
@@ -37,8 +39,9 @@ def build(
     """Compile the model of one environment.
 
     Collision classes: ground contype 2 / conaffinity 1, robot 1 / 2, or 1 / 3
-    with self-collisions. The ground's priority is below every robot geom's, so contacts have the
-    robot geom's friction, solref and solimp, never a mixture with the ground's.
+    with self-collisions; the object, if there is one, 4 / 3: it touches both. The ground's priority is below
+    every robot geom's, so contacts have the robot geom's friction, solref and solimp, never a mixture with the
+    ground's. The object's is above, so its friction rules wherever it touches something.
 
     Visual geoms are left out: they would only cost time.
 
@@ -53,7 +56,10 @@ def build(
     _set_options(spec, cfg)
     _add_actuators(spec, robot)
     robot_geoms = _set_collisions(spec, self_collisions)
-    _add_ground(spec, ground, priority=min((g.priority for g in robot_geoms), default=0) - 1)
+    priorities = [geom.priority for geom in robot_geoms] or [0]
+    _add_ground(spec, ground, priority=min(priorities) - 1)
+    if robot.object is not None:
+        _add_object(spec, robot.object, priority=max(priorities) + 1)
     for body in dict.fromkeys(geom.parent.name for geom in robot_geoms):
         _add_contact_sensor(spec, body)
     model = spec.compile()
@@ -128,6 +134,31 @@ def _add_ground(spec: mujoco.MjSpec, ground: Ground, priority: int) -> None:
     )
     center = [ground.corner[0] + half[0], ground.corner[1] + half[1], low]
     spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_HFIELD, hfieldname=FLOOR, pos=center, **common)
+
+
+def _add_object(spec: mujoco.MjSpec, box: Box, priority: int) -> None:
+    """A box with a free joint, behind the robot in all arrays."""
+    body = spec.worldbody.add_body(
+        name=OBJECT,
+        pos=box.init_pos,
+        mass=box.mass,
+        inertia=box.inertia,
+        ipos=(0.0, 0.0, 0.0),
+        iquat=(1.0, 0.0, 0.0, 0.0),
+        explicitinertial=True,
+    )
+    body.add_freejoint(name=OBJECT)
+    body.add_geom(
+        name=OBJECT,
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=[length / 2 for length in box.size],
+        contype=4,
+        conaffinity=3,
+        condim=3,
+        friction=[box.friction, 0.005, 0.0001],
+        priority=priority,
+        group=0,
+    )
 
 
 def _add_contact_sensor(spec: mujoco.MjSpec, body: str) -> None:

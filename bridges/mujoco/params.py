@@ -39,6 +39,7 @@ class Parameters:
         given = {}
         for name, value in params._asdict().items():
             if value is not None:
+                self._targets.require(name)
                 label = f"params.{name}"
                 rows = checks.array(label, value, self.shape(name))[ids].astype(np.float32)
                 low, exclusive = targets.least(name)
@@ -86,5 +87,26 @@ class Parameters:
                 expand("actuator_biasprm")[ids, :, 2] = model.actuator_biasprm[:, 2] * rows
             case "armature_ratio":
                 expand("dof_armature")[joints] = model.dof_armature[at.dofs] * rows
+            case "object_mass_ratio" | "object_inertia_ratio":
+                self._put_object_inertia(ids)
+            case "object_friction":
+                assert at.object is not None
+                expand("geom_friction")[ids, at.object[1], 0] = rows
             case _:
                 raise KeyError(name)
+
+    def _put_object_inertia(self, ids: np.ndarray) -> None:
+        """Mass and inertia of the object from both of its ratios in force; 1 where one was not written."""
+        model, at = self._model, self._targets
+        assert at.object is not None
+        body = at.object[0]
+
+        def ratio(name: str) -> np.ndarray:
+            known = self.values.get(name)
+            if known is None:
+                return np.ones(self.shape(name))[ids]
+            return np.nan_to_num(known[ids].astype(np.float64), nan=1.0)
+
+        mass, inertia = ratio("object_mass_ratio"), ratio("object_inertia_ratio")
+        self._batch.expand("body_mass")[ids, body] = model.body_mass[body] * mass
+        self._batch.expand("body_inertia")[ids, body] = model.body_inertia[body] * mass[:, None] * inertia

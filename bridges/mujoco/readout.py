@@ -15,8 +15,9 @@ import mujoco
 import numpy as np
 
 from bridges import kinematics
-from bridges.mujoco.model import CONTACT
+from bridges.mujoco.model import CONTACT, OBJECT
 from bridges.protocol import SimState
+from holosoma_jax import rotations
 from holosoma_jax.robots.robot import Robot
 
 
@@ -37,6 +38,8 @@ class Layout(NamedTuple):
     """[S] bodies with a contact sensor: those that have a geom which collides"""
     forces: tuple[tuple[int, int, int], ...]
     """[S, 3] addresses of their forces in sensordata"""
+    object: tuple[int, int] | None = None
+    """addresses of the object's pose in qpos and of its velocity in qvel; None: there is no object"""
 
 
 def layout(model: mujoco.MjModel, robot: Robot) -> Layout:
@@ -56,7 +59,13 @@ def layout(model: mujoco.MjModel, robot: Robot) -> Layout:
         tuple(int(joint.dofadr[0]) for joint in joints),
         sensed,
         tuple((adr, adr + 1, adr + 2) for adr in first),
+        _object_addresses(model) if robot.object is not None else None,
     )
+
+
+def _object_addresses(model: mujoco.MjModel) -> tuple[int, int]:
+    joint = model.joint(OBJECT)
+    return int(joint.qposadr[0]), int(joint.dofadr[0])
 
 
 @partial(jax.jit, static_argnums=0)
@@ -84,6 +93,19 @@ def sim_state(
         body_lin_vel=links.lin_vel,
         body_ang_vel=links.ang_vel,
         contact_force=contact_force,
+        **({} if layout.object is None else _object_state(layout.object, qpos, qvel)),
     )
     lost = lost.reshape(-1, 1)
-    return SimState(*(jnp.where(lost[..., None] if x.ndim == 3 else lost, jnp.nan, x) for x in state))
+    return jax.tree.map(lambda x: jnp.where(lost[..., None] if x.ndim == 3 else lost, jnp.nan, x), state)
+
+
+def _object_state(addresses: tuple[int, int], qpos: jax.Array, qvel: jax.Array) -> dict[str, jax.Array]:
+    """The object's fields of `SimState`; a free joint's spin is in the body's own axes."""
+    q, v = addresses
+    quat = qpos[:, q + 3 : q + 7]
+    return {
+        "object_pos": qpos[:, q : q + 3],
+        "object_quat": quat,
+        "object_lin_vel": qvel[:, v : v + 3],
+        "object_ang_vel": rotations.rotate(quat, qvel[:, v + 3 : v + 6]),
+    }

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 import bridges
-from bridges.protocol import Bounded, Bridge, Ground, PhysicsParams, Pose, SimState
+from bridges.protocol import OBJECT_STATE, Bounded, Bridge, Ground, PhysicsParams, Pose, SimState
 from holosoma_jax.config.schema import SimulatorConfig
 from holosoma_jax.robots.robot import Robot
+
+POSE = tuple(name for name in Pose._fields if name not in OBJECT_STATE)
+"""A worker has no object."""
 
 
 class Adapter:
@@ -35,7 +38,7 @@ class Adapter:
 
     def reset(self, flags: int, message: object) -> None:
         """`Bridge.reset`."""
-        pose = Pose(*(self._arrays[f"pose/{name}"] for name in Pose._fields))
+        pose = Pose(*(self._arrays[f"pose/{name}"] for name in POSE))
         self._keep(self._bridge.reset(self._physics, self._arrays["mask"], pose))
 
     def step(self, flags: int, message: object) -> None:

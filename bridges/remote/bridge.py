@@ -12,6 +12,7 @@ import numpy as np
 
 from bridges import checks, specs
 from bridges.protocol import (
+    OBJECT_STATE,
     Array,
     BridgeSpec,
     Ground,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from holosoma_jax.config.schema import SimulatorConfig
     from holosoma_jax.robots.robot import Robot
 
+_STATE = tuple(name for name in SimState._fields if name not in OBJECT_STATE)
+"""A worker has no object."""
 CALLS = (
     "init",
     "reset",
@@ -76,7 +79,7 @@ class RemoteBridge(Stateful):
             described[name] = tuple(described[name])
         described["randomizes"] = frozenset(described["randomizes"])
         self.spec = BridgeSpec(**described)
-        self._unpack = unpacker(worker, [(f"out/{name}", name) for name in SimState._fields])
+        self._unpack = unpacker(worker, [(f"out/{name}", name) for name in _STATE])
         self._given: SimState
 
     @property

@@ -10,12 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bridges.protocol import PhysicsParams, SimState
+from bridges.protocol import OBJECT_STATE, PhysicsParams, SimState
 from holosoma_jax.envs import observe
 from holosoma_jax.envs.scene import Scene
 from holosoma_jax.envs.state import TermStates
 from holosoma_jax.envs.terms.term import Command, Curriculum, Randomization, Record, Term, term_key
 from holosoma_jax.envs.view import Values, View
+
+OBJECT_SHAPES = {name: (4,) if name == "object_quat" else (3,) for name in OBJECT_STATE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,13 @@ class Mdp:
         scene = self.scene
         e, j, b = scene.num_envs, scene.robot.num_joints, scene.robot.num_bodies
         shapes = [(3,), (4,), (3,), (3,), (j,), (j,), (b, 3), (b, 4), (b, 3), (b, 3), (b, 3)]
-        sim = upright(SimState(*(jnp.zeros((e, *shape), jnp.float32) for shape in shapes)))
+        fields = {} if scene.robot.object is None else OBJECT_SHAPES
+        sim = upright(
+            SimState(
+                *(jnp.zeros((e, *shape), jnp.float32) for shape in shapes),
+                **{name: jnp.zeros((e, *shape), jnp.float32) for name, shape in fields.items()},
+            )
+        )
         joints = jnp.zeros((e, j), jnp.float32)
         return View(
             scene=scene,
@@ -167,7 +175,7 @@ def merge(a: PhysicsParams, b: PhysicsParams) -> PhysicsParams:
             return y if x is None else x
         if name == "com_offset":
             return x + y
-        return y if name == "friction" else x * y
+        return y if name in ("friction", "object_friction") else x * y
 
     return PhysicsParams(*(join(n, getattr(a, n), getattr(b, n)) for n in PhysicsParams._fields))
 
@@ -179,4 +187,5 @@ def upright(sim: SimState) -> SimState:
         lost = jnp.all(quat == 0.0, axis=-1, keepdims=True)
         return jnp.where(lost, jnp.zeros_like(quat).at[..., 0].set(1.0), quat)
 
-    return sim._replace(root_quat=stand(sim.root_quat), body_quat=stand(sim.body_quat))
+    quats = {name: stand(x) for name, x in sim._asdict().items() if name.endswith("_quat") and x is not None}
+    return sim._replace(**quats)

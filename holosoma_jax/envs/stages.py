@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from bridges.protocol import Pose, SimState
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.mdp import Mdp, of, stored, upright
+from holosoma_jax.envs.scene import Scene
 from holosoma_jax.envs.state import Draws, TaskState
 from holosoma_jax.envs.terms.term import Record, Term, where
 from holosoma_jax.envs.view import View
@@ -60,7 +61,7 @@ def view_of(mdp: Mdp, state: TaskState, sim: SimState) -> View:
 
 def isolate(sim: SimState) -> tuple[SimState, jax.Array]:
     """The state with non-finite environments replaced by zeros (upright), and which they are [E]."""
-    finite = [jnp.all(jnp.isfinite(x), axis=tuple(range(1, x.ndim))) for x in sim]
+    finite = [jnp.all(jnp.isfinite(x), axis=tuple(range(1, x.ndim))) for x in jax.tree.leaves(sim)]
     nonfinite = ~jnp.stack(finite).all(0)
     rest = upright(jax.tree.map(jnp.zeros_like, sim))
     return where(nonfinite, rest, sim), nonfinite
@@ -270,6 +271,7 @@ def start_poses(
         root_ang_vel=still,
         joint_pos=jnp.broadcast_to(jnp.asarray(robot.default_joint_pos, jnp.float32)[None], joints),
         joint_vel=jnp.zeros(joints, jnp.float32),
+        **_object_start(scene, place),
     )
     for name, term in mdp.randomization.items():
         if term.pose is not None:
@@ -280,3 +282,16 @@ def start_poses(
             own, drawn = of(state.terms, "commands", name), of(draws.terms, "commands", name)
             done, pose = command.call(command.place, view, done, pose, own, draws=drawn)
     return done, pose
+
+
+def _object_start(scene: Scene, place: jax.Array) -> dict[str, jax.Array]:
+    """The object's fields of a `Pose`: at rest at its initial place over the tile; none without an object."""
+    if scene.robot.object is None:
+        return {}
+    still = jnp.zeros((scene.num_envs, 3), jnp.float32)
+    return {
+        "object_pos": place + jnp.asarray(scene.robot.object.init_pos, jnp.float32)[None],
+        "object_quat": jnp.zeros((scene.num_envs, 4), jnp.float32).at[:, 0].set(1.0),
+        "object_lin_vel": still,
+        "object_ang_vel": still,
+    }

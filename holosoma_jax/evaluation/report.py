@@ -28,6 +28,8 @@ def tables(scores: Scores, names: Mapping[str, Measure]) -> Group:
         life.add_row("non-finite simulator states", str(scores.nonfinite))
     measures = Table("", "unit", "mean", *(["after a fall"] if fell else []), box=None)
     for name, measure in names.items():
+        if scores.first[name] is None and scores.later[name] is None:
+            continue  # such as the error of an object, without one
         later = [_number(scores.later[name])] if fell else []
         measures.add_row(measure.label, measure.unit, _number(scores.first[name]), *later)
     rewards = Table("reward term", "per second", box=None)
@@ -38,6 +40,7 @@ def tables(scores: Scores, names: Mapping[str, Measure]) -> Group:
 
 def group_table(scores: Scores, names: Mapping[str, Measure]) -> Table:
     """One row a group: survival, and the task's measures over its first episodes."""
+    names = {n: m for n, m in names.items() if any(g.first[n] is not None for g in scores.groups.values())}
     result = Table(box=None, padding=(0, 1, 0, 0))
     result.add_column("", no_wrap=True)
     for head in ("survival", *("\n".join((*name.split("_"), m.unit)) for name, m in names.items())):

@@ -97,9 +97,13 @@ def draw(clip: Clip, path: Path) -> Path:
     from holosoma_jax import robots
     from holosoma_jax.render import video
 
+    robot = robots.load(clip.robot)
     trajectory = video.Trajectory(clip.root_pos, clip.root_quat, clip.joint_pos)
+    if clip.has_object:
+        robot = robots.with_box(robot)
+        trajectory = trajectory._replace(object_pos=clip.object_pos, object_quat=clip.object_quat)
     try:
-        return video.render_sheet(path, trajectory, robots.load(clip.robot), Ground(), 1.0 / clip.fps)
+        return video.render_sheet(path, trajectory, robot, Ground(), 1.0 / clip.fps)
     except video.VideoUnavailable as error:
         raise ConfigError(f"--sheet: no picture: {error}") from None
 

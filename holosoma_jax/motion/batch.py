@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from holosoma_jax.motion import edit
 from holosoma_jax.motion.clip import Clip
 from holosoma_jax.motion.kinematics import Skeleton
 
+log = logging.getLogger(__name__)
 MIN_FRAMES = 3
 """a reset draws a frame before the last, and the step after it needs the next"""
 
@@ -39,6 +41,12 @@ class Frames(NamedTuple):
     """[..., K, 3] m/s"""
     body_ang_vel: Any
     """[..., K, 3] rad/s"""
+    object_pos: Any = None
+    """[..., 3] m; this and the next two are None unless every clip tracks an object"""
+    object_quat: Any = None
+    """[..., 4]"""
+    object_lin_vel: Any = None
+    """[..., 3] m/s"""
 
 
 class Clips(NamedTuple):
@@ -58,7 +66,7 @@ class Clips(NamedTuple):
 
     def at(self, frame: Any) -> Frames:
         """The reference states at `frame` [E] int32, each [E, ...]."""
-        return Frames(*(array[frame] for array in self.frames))
+        return Frames(*(None if array is None else array[frame] for array in self.frames))
 
 
 def concatenate(clips: Sequence[Clip], skeleton: Skeleton, bodies: Sequence[str], fps: float = 50.0) -> Clips:
@@ -72,6 +80,8 @@ def concatenate(clips: Sequence[Clip], skeleton: Skeleton, bodies: Sequence[str]
 
     Raises:
       ConfigError: no clip, one of another robot or too short, or an unknown body.
+
+    An object is kept if every clip tracks one; if only some do, a warning names one that does not.
     """
     if not clips:
         raise ConfigError("no motion clip; name at least one.")
@@ -94,9 +104,16 @@ def concatenate(clips: Sequence[Clip], skeleton: Skeleton, bodies: Sequence[str]
                 f"clip '{clip.name}' has {clip.num_frames} frames at {fps:g} fps; at least {MIN_FRAMES} are needed."
             )
         parts.append(_frames(clip, rows))
+    if any(clip.has_object for clip in clips):
+        lacking = next((clip.name for clip in clips if not clip.has_object), None)
+        if lacking is not None:
+            log.warning("clip '%s' tracks no object: those of the other clips are left out.", lacking)
+            parts = [part._replace(object_pos=None, object_quat=None, object_lin_vel=None) for part in parts]
     length = np.array([len(part.joint_pos) for part in parts], np.int32)
     return Clips(
-        Frames(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))),
+        Frames(
+            *(None if arrays[0] is None else np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        ),
         start=(np.cumsum(length) - length).astype(np.int32),
         length=length,
         clip=np.repeat(np.arange(len(parts), dtype=np.int32), length),
@@ -108,5 +125,6 @@ def _frames(clip: Clip, rows: Sequence[int]) -> Frames:
     arrays = (
         clip.joint_pos, clip.joint_vel, pos[:, 0], quat[:, 0], lin[:, 0], ang[:, 0],
         pos[:, rows], quat[:, rows], lin[:, rows], ang[:, rows],
+        clip.object_pos, clip.object_quat, clip.object_lin_vel,
     )  # fmt: skip
-    return Frames(*(np.ascontiguousarray(a, np.float32) for a in arrays))
+    return Frames(*(None if a is None else np.ascontiguousarray(a, np.float32) for a in arrays))

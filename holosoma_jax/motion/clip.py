@@ -62,6 +62,16 @@ class Clip:
     provenance: Provenance = field(default_factory=Provenance)
 
     @property
+    def has_object(self) -> bool:
+        """Whether the pose of an object is known."""
+        return self.object_pos is not None and self.object_quat is not None
+
+    @property
+    def object_lin_vel(self) -> np.ndarray | None:
+        """[T, 3] m/s, differences of its positions; None without an object."""
+        return None if self.object_pos is None else differences(self.object_pos, self.fps)
+
+    @property
     def num_frames(self) -> int:
         """T."""
         return len(self.joint_pos)

@@ -11,7 +11,7 @@ import numpy as np
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.motion import clip as clips
-from holosoma_jax.motion import library
+from holosoma_jax.motion import library, rotations
 from holosoma_jax.motion.agreement import agreement
 from holosoma_jax.motion.clip import Clip, Provenance
 from holosoma_jax.motion.formats import Raw, parse
@@ -158,7 +158,7 @@ def _clip(raw: Raw, skeleton: Skeleton, found: Recognised, *, stored: bool) -> C
     reading = found.reading
     object_quat = raw.object_quat
     if object_quat is not None:
-        object_quat = orientation(object_quat, reading.labels.quaternion)
+        object_quat = rotations.continuous(orientation(object_quat, reading.labels.quaternion))
     kind = _FAMILIES.get((raw.format, reading.labels.joint_order, reading.labels.quaternion), raw.format)
     origin = Provenance(Path(raw.file).name, kind, reading.labels.text(), found.why, found.notes)
     fields = {

@@ -93,3 +93,18 @@ def angular_velocity(q: np.ndarray, dt: float) -> np.ndarray:
     span = np.full(len(q), 2.0 * dt)
     span[[0, -1]] = dt
     return to_rotvec(multiply(after, conjugate(before))) / span.reshape(-1, *[1] * (q.ndim - 1))
+
+
+def from_matrix(matrix: np.ndarray) -> np.ndarray:
+    """Quaternions of rotation matrices [..., 3, 3], by Shepperd's method: the largest component comes first."""
+    m = np.asarray(matrix, np.float64)
+    trace = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2]
+    diagonal = np.stack([trace, m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]], -1)
+    outer = np.empty((*m.shape[:-2], 4, 4))  # four times the outer product of the quaternion with itself
+    for i in range(4):
+        outer[..., i, i] = 1.0 + 2.0 * diagonal[..., i] - trace
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        outer[..., 0, i + 1] = outer[..., i + 1, 0] = m[..., k, j] - m[..., j, k]
+        outer[..., j + 1, k + 1] = outer[..., k + 1, j + 1] = m[..., k, j] + m[..., j, k]
+    row = np.take_along_axis(outer, diagonal.argmax(-1)[..., None, None], -2)[..., 0, :]
+    return row / np.linalg.norm(row, axis=-1, keepdims=True)

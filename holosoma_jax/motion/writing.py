@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from holosoma_jax.files import replacing
-from holosoma_jax.motion.clip import Clip, differences
+from holosoma_jax.motion.clip import Clip
 from holosoma_jax.motion.kinematics import Skeleton
 
 FORMATS = ("holosoma", "mjlab", "compact")
-COMPACT = ("fps", "joint_pos", "joint_names", "contact")
+COMPACT = ("fps", "joint_pos", "joint_names", "contact", "object_pos_w", "object_quat_w")
 """of holosoma's arrays, those from which the others are computed"""
 
 
@@ -51,12 +51,7 @@ def as_holosoma(clip: Clip) -> dict[str, np.ndarray]:
         "joint_names": np.array(clip.joint_names),
         "body_names": np.array(clip.body_names),
     }
-    if clip.object_pos is not None and clip.object_quat is not None:
-        arrays |= {
-            "object_pos_w": clip.object_pos,
-            "object_quat_w": clip.object_quat,
-            "object_lin_vel_w": differences(clip.object_pos, clip.fps),
-        }
+    arrays |= _object(clip)
     if clip.contact is not None:
         arrays["contact"] = clip.contact
     return _single(arrays)
@@ -69,8 +64,20 @@ def as_mjlab(clip: Clip, skeleton: Skeleton) -> dict[str, np.ndarray]:
         "joint_pos": clip.joint_pos,
         "joint_vel": clip.joint_vel,
         **_bodies(clip, list(skeleton.links)),
+        **_object(clip),
     }
     return _single(arrays)
+
+
+def _object(clip: Clip) -> dict[str, np.ndarray]:
+    """Holosoma's names; mjlab has none for an object, and ignores what it does not know."""
+    if clip.object_pos is None or clip.object_quat is None or clip.object_lin_vel is None:
+        return {}
+    return {
+        "object_pos_w": clip.object_pos,
+        "object_quat_w": clip.object_quat,
+        "object_lin_vel_w": clip.object_lin_vel,
+    }
 
 
 def _bodies(clip: Clip, rows: list[int]) -> dict[str, np.ndarray]:

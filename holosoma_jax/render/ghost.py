@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import mujoco
 import numpy as np
 
+from holosoma_jax.render.scene import BOX_RGBA, draw_box
 from holosoma_jax.render.visual_model import VisualModel, set_pose
 
 RGBA = (0.25, 0.55, 1.0, 0.3)
@@ -49,6 +52,21 @@ class Ghost:
         for geom in scene.geoms[first : scene.ngeom]:
             geom.rgba[:] = RGBA
             geom.matid, geom.transparent = -1, 1
+
+
+def draw_boxes(
+    scene: mujoco.MjvScene,
+    size: Sequence[float] | None,
+    box: tuple[np.ndarray | None, np.ndarray | None],
+    ghost: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+) -> None:
+    """Append the box beside the robot, and the ghost's, as far as their poses (m, w x y z) are given and finite."""
+    for (pos, quat), rgba in ((box, BOX_RGBA), (ghost, RGBA)):
+        if size is None or pos is None or quat is None or scene.ngeom >= scene.maxgeom:
+            continue
+        if np.isfinite(pos).all() and np.isfinite(quat).all():
+            draw_box(scene.geoms[scene.ngeom], size, pos, quat, rgba)
+            scene.ngeom += 1
 
 
 def look_direction(camera: mujoco.MjvCamera) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bridges.protocol import Array, Pose, SimState
+from bridges.protocol import OBJECT_STATE, Array, Pose, SimState
 from holosoma_jax import __version__
 from holosoma_jax.files import replacing
 from holosoma_jax.render.video_job import GhostPath, Trajectory
@@ -40,9 +40,15 @@ UNITS: Mapping[str, str] = {
     "body_lin_vel": "m/s",
     "body_ang_vel": "rad/s",
     "contact_force": "N",
+    "object_pos": "m",
+    "object_quat": "w x y z",
+    "object_lin_vel": "m/s",
+    "object_ang_vel": "rad/s",
     "ghost_root_pos": "m",
     "ghost_root_quat": "w x y z",
     "ghost_joint_pos": "rad",
+    "ghost_object_pos": "m",
+    "ghost_object_quat": "w x y z",
 }
 """Array -> unit; the order in the file."""
 POSE = ("root_pos", "root_quat", "joint_pos")
@@ -77,9 +83,11 @@ class Recording:
         bodies = len(self.body_names)
         shapes = {"body_quat": (bodies, 4), "root_lin_vel": (3,), "root_ang_vel": (3,)}
 
-        def row(name: str) -> np.ndarray:
+        def row(name: str) -> np.ndarray | None:
             if name in self.arrays:
                 return self.arrays[name][t : t + 1]
+            if name in OBJECT_STATE:
+                return None
             return np.zeros((1, *shapes.get(name, (bodies, 3))), np.float32)
 
         return SimState(**{name: row(name) for name in SimState._fields})
@@ -90,14 +98,20 @@ class Recording:
             return None
         pos, quat, joints = (self.arrays[f"ghost_{name}"][t : t + 1] for name in POSE)
         zero = np.zeros((1, 3), np.float32)
-        return Pose(pos, quat, zero, zero, joints, np.zeros_like(joints))
+        box = {
+            name: self.arrays[f"ghost_{name}"][t : t + 1]
+            for name in ("object_pos", "object_quat")
+            if f"ghost_{name}" in self.arrays
+        }
+        return Pose(pos, quat, zero, zero, joints, np.zeros_like(joints), **box)
 
     def trajectory(self, first: int = 0, last: int | None = None, stride: int = 1) -> Trajectory:
         """Every `stride`-th frame from `first` to before `last`, as it is drawn."""
         part, found = slice(first, last, stride), self.arrays
         ghost = None
         if "ghost_root_pos" in found:
-            ghost = GhostPath(*(found[f"ghost_{name}"][part] for name in POSE))
+            theirs = (name for name in GhostPath._fields if f"ghost_{name}" in found)
+            ghost = GhostPath(**{name: found[f"ghost_{name}"][part] for name in theirs})
         own = {name: found[name][part] for name in Trajectory._fields if name in found}
         return Trajectory(**own, ghost=ghost)  # type: ignore[arg-type]
 
@@ -131,7 +145,8 @@ class Recorder:
           ghost: [E, ...] a second pose, drawn transparent; in all steps or in none.
         """
         env, robot = self._env, self._robot
-        frame = {name: np.array(getattr(sim, name)[env], np.float32) for name in SimState._fields}
+        seen = {name: value for name, value in sim._asdict().items() if value is not None}
+        frame = {name: np.array(value[env], np.float32) for name, value in seen.items()}
         target = np.array(targets[env], np.float32)
         torque = robot.kp * (target - frame["joint_pos"]) - robot.kd * frame["joint_vel"]
         frame |= {
@@ -141,7 +156,12 @@ class Recorder:
             "joint_torque": np.clip(torque, -robot.torque_limit, robot.torque_limit),
         }
         if ghost is not None:
-            frame |= {f"ghost_{name}": np.array(getattr(ghost, name)[env], np.float32) for name in POSE}
+            theirs = {name: getattr(ghost, name) for name in GhostPath._fields}
+            frame |= {
+                f"ghost_{name}": np.array(value[env], np.float32)
+                for name, value in theirs.items()
+                if value is not None
+            }
         self._frames.append(frame)
         self._starts.append(episode_start)
 
@@ -170,6 +190,7 @@ class Recorder:
             "quaternions": "w x y z",
             "joint_torque": "clip(kp (target - q) - kd qd, limits) at the end of the control step",
             "units": dict(UNITS),
+            **({} if robot.object is None else {"object_size": list(robot.object.size)}),
             **facts,
         }
         names = [name for name in UNITS if name in self._frames[0]]

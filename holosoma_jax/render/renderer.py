@@ -19,7 +19,7 @@ import numpy as np
 from holosoma_jax.files import replacing
 from holosoma_jax.render import contact_sheet, gl, velocity_arrows
 from holosoma_jax.render.velocity_arrows import COMMAND_RGBA, MEASURED_RGBA
-from holosoma_jax.render.video_job import Trajectory, VideoUnavailable, read_job
+from holosoma_jax.render.video_job import GhostPath, Trajectory, VideoUnavailable, read_job
 
 if TYPE_CHECKING:
     from holosoma_jax.render.visual_model import VisualModel
@@ -44,6 +44,7 @@ def draw_frames(
     height: int,
     control_dt: float,
     smoothing: float = SMOOTHING,
+    box: Sequence[float] | None = None,
 ) -> Iterator[np.ndarray]:
     """Images [height, width, 3] uint8 of each frame of `trajectory`; ends at the first non-finite one.
 
@@ -54,10 +55,11 @@ def draw_frames(
       height: pixels.
       control_dt: s between frames, for the clock in the image.
       smoothing: share of the followed point's old position in each frame; 0 follows at once.
+      box: [3] m, whole lengths of the box beside the robot; None: none is drawn.
     """
     import mujoco
 
-    from holosoma_jax.render.ghost import Ghost, look_direction
+    from holosoma_jax.render.ghost import Ghost, draw_boxes, look_direction
     from holosoma_jax.render.scene import draw_arrow
     from holosoma_jax.render.visual_model import height_above_root, set_pose
 
@@ -77,8 +79,9 @@ def draw_frames(
             _aim(camera, followed)
             renderer.update_scene(data, camera)
             if trajectory.ghost is not None:
-                pose = (part[t] for part in trajectory.ghost)
+                pose = (part[t] for part in trajectory.ghost[:3])
                 ghost.add_to(renderer.scene, *pose, look=look_direction(camera))
+            draw_boxes(renderer.scene, box, _box_at(trajectory, t), _box_at(trajectory.ghost, t))
             command, actual = velocities(trajectory, t)
             for arrow in velocity_arrows.both(position, quat, top, command, actual):
                 draw_arrow(renderer.scene.geoms[renderer.scene.ngeom], arrow)
@@ -149,6 +152,7 @@ def main(argv: Sequence[str]) -> int:
             job.height,
             1.0 / job.fps,
             smoothing=0.0 if still else SMOOTHING,
+            box=job.box,
         )
         with replacing(target) as temporary:
             if still:
@@ -185,6 +189,13 @@ def _encode(
         writer.close()
     if not path.exists() or path.stat().st_size == 0:
         raise OSError("ffmpeg wrote nothing")
+
+
+def _box_at(path: Trajectory | GhostPath | None, t: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Pose of the box in frame `t`."""
+    if path is None or path.object_pos is None or path.object_quat is None:
+        return None, None
+    return path.object_pos[t], path.object_quat[t]
 
 
 def _aim(camera: Any, followed: np.ndarray) -> None:

@@ -18,6 +18,8 @@ from holosoma_jax.render.velocity_arrows import Arrow
 
 SKY_TOP, SKY_HORIZON = (0.30, 0.47, 0.68), (0.80, 0.86, 0.92)
 TILE_DARK, TILE_LIGHT, TILE_MARK = (0.38, 0.42, 0.47), (0.46, 0.50, 0.55), (0.62, 0.66, 0.71)
+BOX_RGBA = (0.72, 0.53, 0.33, 1.0)
+"""Cardboard"""
 GROUND_MARGIN = 12.0
 """m of a height field that is kept around the robot's path; drawing all of a large map is slow."""
 # What a file's <default> sets for geoms, lights and materials would apply to the scene's as well.
@@ -99,6 +101,21 @@ def draw_arrow(geom: mujoco.MjvGeom, arrow: Arrow) -> None:
     mujoco.mjv_initGeom(geom, kind, np.zeros(3), np.zeros(3), np.zeros(9), rgba)
     mujoco.mjv_connector(geom, kind, 0.016, arrow.start, arrow.end)
     geom.emission = 0.4
+
+
+def draw_box(
+    geom: mujoco.MjvGeom,
+    size: Sequence[float],
+    pos: np.ndarray,
+    quat: np.ndarray,
+    rgba: tuple[float, float, float, float] = BOX_RGBA,
+) -> None:
+    """Make `geom` a box of `size` m, whole lengths, at `pos` [3] m with the attitude `quat` [4] (w x y z)."""
+    matrix = np.zeros(9)
+    mujoco.mju_quat2Mat(matrix, np.asarray(quat, np.float64))
+    half, place = np.asarray(size, np.float64) / 2.0, np.asarray(pos, np.float64)
+    mujoco.mjv_initGeom(geom, mujoco.mjtGeom.mjGEOM_BOX, half, place, matrix, np.asarray(rgba, np.float32))
+    geom.transparent = int(rgba[3] < 1.0)
 
 
 def set_height_field(model: mujoco.MjModel, ground: Ground) -> None:

@@ -237,7 +237,8 @@ def make_job(cfg: VideoConfig, robot: Robot, ground: Ground, trajectory: Traject
     """The job that draws `trajectory`; sizes are rounded down to even numbers, as H.264 needs them."""
     width, height = (max(2, size - size % 2) for size in (cfg.width, cfg.height))
     drawn, own = (robot.visual_mjcf, robot.mjcf) if robot.visual_mjcf else (robot.mjcf, None)
-    return Job(trajectory, drawn, robot.joint_names, ground, width, height, fps, cfg.backend, own)
+    box = None if robot.object is None else robot.object.size
+    return Job(trajectory, drawn, robot.joint_names, ground, width, height, fps, cfg.backend, own, box)
 
 
 def _drawn(path: str | os.PathLike[str], job: Job) -> Path:

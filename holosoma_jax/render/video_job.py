@@ -29,6 +29,10 @@ class GhostPath(NamedTuple):
     """[T, 4] w x y z"""
     joint_pos: Array
     """[T, J] rad"""
+    object_pos: Array | None = None
+    """[T, 3] m, of a second box"""
+    object_quat: Array | None = None
+    """[T, 4] w x y z"""
 
 
 class Trajectory(NamedTuple):
@@ -47,6 +51,10 @@ class Trajectory(NamedTuple):
     command: Array | None = None
     """[T, 3] commanded v_x, v_y m/s, yaw rate rad/s in the robot's heading frame; a blue arrow"""
     ghost: GhostPath | None = None
+    object_pos: Array | None = None
+    """[T, 3] m, of the box beside the robot; its size is `Job.box`"""
+    object_quat: Array | None = None
+    """[T, 4] w x y z"""
 
     def every(self, stride: int) -> Trajectory:
         """Each `stride`-th frame, from the first on."""
@@ -61,7 +69,7 @@ def frame_of(
     def row(array: Array | None) -> np.ndarray | None:
         return None if array is None else np.array(array[env])
 
-    second = ghost and GhostPath(*(np.array(getattr(ghost, name)[env]) for name in GhostPath._fields))
+    second = ghost and GhostPath(*(row(getattr(ghost, name)) for name in GhostPath._fields))
     return Trajectory(
         np.array(sim.root_pos[env]),
         np.array(sim.root_quat[env]),
@@ -70,6 +78,8 @@ def frame_of(
         row(sim.root_ang_vel),
         row(command),
         second,
+        row(sim.object_pos),
+        row(sim.object_quat),
     )
 
 
@@ -85,7 +95,7 @@ def _map(function: Callable[[list[Any]], Any], trajectories: Sequence[Trajectory
         if parts[0] is None:
             return None
         if isinstance(parts[0], GhostPath):
-            return GhostPath(*(function(list(column)) for column in zip(*parts, strict=True)))
+            return GhostPath(*(merged(list(column)) for column in zip(*parts, strict=True)))
         return function(parts)
 
     return Trajectory(*(merged(list(column)) for column in zip(*trajectories, strict=True)))
@@ -106,6 +116,8 @@ class Job:
     backend: str
     own_mjcf: Path | None = None
     """the robot's own MJCF, if another is drawn"""
+    box: tuple[float, float, float] | None = None
+    """m, whole lengths of the box beside the robot; None: none is drawn"""
 
 
 def write_job(path: Path, job: Job) -> None:
@@ -120,6 +132,7 @@ def write_job(path: Path, job: Job) -> None:
         "size": np.array([job.width, job.height]),
         "fps": job.fps,
         "backend": job.backend,
+        "box": np.zeros(0) if job.box is None else np.array(job.box),
     }
     own = job.trajectory._asdict()
     ghost = own.pop("ghost")
@@ -134,7 +147,9 @@ def read_job(path: Path) -> Job:
     with np.load(path) as file:
         fields = {key: file[f"trajectory.{key}"] for key in Trajectory._fields if f"trajectory.{key}" in file}
         if "ghost.root_pos" in file:
-            fields["ghost"] = GhostPath(*(file[f"ghost.{key}"] for key in GhostPath._fields))
+            fields["ghost"] = GhostPath(
+                **{key: file[f"ghost.{key}"] for key in GhostPath._fields if f"ghost.{key}" in file}
+            )
         cell, x, y = (float(value) for value in file["ground"])
         heights = file["heights"] if file["heights"].size else None
         names: Sequence[str] = file["joint_names"].tolist()
@@ -149,4 +164,5 @@ def read_job(path: Path) -> Job:
             fps=float(file["fps"]),
             backend=str(file["backend"]),
             own_mjcf=Path(own) if (own := str(file["own_mjcf"])) else None,
+            box=tuple(map(float, file["box"])) if file["box"].size else None,  # type: ignore[arg-type]
         )

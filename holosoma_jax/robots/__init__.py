@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holosoma_jax.robots.load import configure, is_built_in, load
-from holosoma_jax.robots.robot import Robot
+from holosoma_jax.robots.load import configure, is_built_in, load, with_box
+from holosoma_jax.robots.robot import Box, Robot
 
-__all__ = ["Robot", "configure", "is_built_in", "load"]
+__all__ = ["Box", "Robot", "configure", "is_built_in", "load", "with_box"]

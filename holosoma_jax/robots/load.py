@@ -19,10 +19,10 @@ import yaml
 from holosoma_jax.config import own_files
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.robots import model as robot_model
-from holosoma_jax.robots.robot import Robot
+from holosoma_jax.robots.robot import Box, Robot
 
 if TYPE_CHECKING:
-    from holosoma_jax.config.schema import RobotConfig
+    from holosoma_jax.config.schema import ObjectConfig, RobotConfig
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def is_built_in(model_path: Path) -> bool:
 
 
 def configure(robot: Robot, cfg: RobotConfig) -> Robot:
-    """``robot`` with the run's initial position and action scale.
+    """``robot`` with the run's initial position, action scale and object.
 
     With ``action_scales_by_effort_limit_over_p_gain``, joint j is scaled by
     action_scale * torque_limit_j / kp_j: a unit action then asks for that share of its torque limit.
@@ -112,7 +112,27 @@ def configure(robot: Robot, cfg: RobotConfig) -> Robot:
     if cfg.control.action_scales_by_effort_limit_over_p_gain:
         scales = scales * robot.torque_limit / robot.kp
     init_pos = robot.init_pos if cfg.init_state.pos is None else cfg.init_state.pos
-    return dataclasses.replace(robot, action_scale=_frozen(scales), init_pos=init_pos)
+    return dataclasses.replace(
+        robot, action_scale=_frozen(scales), init_pos=init_pos, object=_box(cfg.object)
+    )
+
+
+def with_box(robot: Robot, size: Sequence[float] | None = None) -> Robot:
+    """``robot`` with a box beside it, to be drawn: of these whole lengths in m, or of the default ones."""
+    from holosoma_jax.config.schema import ObjectConfig
+
+    cfg = ObjectConfig(enabled=True)
+    return dataclasses.replace(
+        robot, object=_box(cfg if size is None else dataclasses.replace(cfg, size=tuple(size)))
+    )
+
+
+def _box(cfg: ObjectConfig) -> Box | None:
+    """The object of a run; its inertia is that of a solid box unless the config says another."""
+    if not cfg.enabled:
+        return None
+    x, y, z = (length**2 * cfg.mass / 12.0 for length in cfg.size)
+    return Box(cfg.size, cfg.mass, cfg.inertia or (y + z, x + z, x + y), cfg.friction, cfg.init_pos)
 
 
 def _folder(asset: str) -> Path:

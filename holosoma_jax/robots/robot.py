@@ -13,6 +13,22 @@ from pathlib import Path
 import numpy as np
 
 
+@dataclass(frozen=True)
+class Box:
+    """A rigid box that is simulated beside the robot, free to move; its frame is in its middle."""
+
+    size: tuple[float, float, float]
+    """m, whole lengths along its x, y and z"""
+    mass: float
+    """kg, nominal"""
+    inertia: tuple[float, float, float]
+    """kg m^2, nominal, about its middle"""
+    friction: float
+    """sliding friction coefficient at all of its contacts"""
+    init_pos: tuple[float, float, float]
+    """m, where it starts relative to the tile origin, unless the task puts it elsewhere"""
+
+
 @dataclass(frozen=True, eq=False)
 class Robot:
     """One robot; arrays are float32, read-only, in joint order [J] or body order [B]."""
@@ -71,6 +87,8 @@ class Robot:
     """soft limits: the range shrunk about its middle by this factor"""
     visual_mjcf: Path | None = None
     """another MJCF with the same joints, drawn in place of `mjcf`"""
+    object: Box | None = None
+    """what lies beside it, such as a box to carry; of a run, not of the robot's record"""
 
     @property
     def num_joints(self) -> int:

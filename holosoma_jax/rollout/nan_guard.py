@@ -46,7 +46,9 @@ class History(struct.PyTreeNode):
 
     frames: Frame
     count: jax.Array  # [] int32, frames ever written
-    nonfinite: jax.Array  # [E, 11] bool, the arrays of the newest `SimState` that were not finite
+    nonfinite: (
+        jax.Array
+    )  # [E, 11], with an object [E, 15], bool: the arrays of the newest `SimState` that were not finite
 
 
 def _frame(sim: SimState, targets: jax.Array) -> Frame:
@@ -56,7 +58,9 @@ def _frame(sim: SimState, targets: jax.Array) -> Frame:
 def history(sim: SimState, targets: jax.Array) -> History:
     """An empty history for states of this shape."""
     frames = jax.tree.map(lambda x: jnp.zeros((DEPTH, *x.shape), x.dtype), _frame(sim, targets))
-    return History(frames, jnp.zeros((), jnp.int32), jnp.zeros((len(sim.root_pos), len(sim)), bool))
+    return History(
+        frames, jnp.zeros((), jnp.int32), jnp.zeros((len(sim.root_pos), len(jax.tree.leaves(sim))), bool)
+    )
 
 
 def remember(state: History, sim: SimState, targets: jax.Array) -> History:
@@ -67,7 +71,7 @@ def remember(state: History, sim: SimState, targets: jax.Array) -> History:
         state.frames,
         _frame(sim, targets),
     )
-    finite = [jnp.isfinite(x).all(axis=tuple(range(1, x.ndim))) for x in sim]
+    finite = [jnp.isfinite(x).all(axis=tuple(range(1, x.ndim))) for x in jax.tree.leaves(sim)]
     return History(frames, state.count + 1, ~jnp.stack(finite, axis=1))
 
 
@@ -95,7 +99,7 @@ def nonfinite_leaves(tree: Any) -> list[str]:
 def nonfinite_arrays(state: History, rows: np.ndarray) -> list[str]:
     """The arrays of the newest simulator state that were not finite in any of the environments `rows`."""
     odd = np.any(np.asarray(state.nonfinite)[rows], axis=0)
-    return [name for i, name in enumerate(SimState._fields) if odd[i]]
+    return [name for name, bad in zip(SimState._fields, odd, strict=False) if bad]
 
 
 def oldest_first(state: History, rows: np.ndarray) -> dict[str, np.ndarray]:

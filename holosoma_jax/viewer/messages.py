@@ -26,6 +26,10 @@ from holosoma_jax.viewer.controls import WATCH_ONLY, CommandLimits, Playback
 
 SIZES = (1, 1, 3, 4, 3, 3, 3, 3, 4)
 """Numbers of each field of a `Frame` before the joints."""
+BOXES = (3, 4, 3, 4)
+"""Likewise, behind them"""
+NOWHERE = (np.full(3, np.nan, np.float32), np.full(4, np.nan, np.float32))
+"""Place and attitude of what is not there"""
 
 
 class Frame(NamedTuple):
@@ -53,6 +57,14 @@ class Frame(NamedTuple):
     """[J] rad"""
     ghost_joint_pos: np.ndarray
     """[J] rad"""
+    object_pos: np.ndarray = NOWHERE[0]
+    """[3] m of the box beside the robot; NaN if there is none"""
+    object_quat: np.ndarray = NOWHERE[1]
+    """[4] w x y z"""
+    ghost_object_pos: np.ndarray = NOWHERE[0]
+    """[3] m of the ghost's"""
+    ghost_object_quat: np.ndarray = NOWHERE[1]
+    """[4] w x y z"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +89,8 @@ class ViewerJob:
     playback: Playback = WATCH_ONLY
     stays: bool = False
     """whether the page may be closed and opened again; otherwise closing it ends the viewer"""
+    box: tuple[float, float, float] | None = None
+    """m, whole lengths of the box beside the robot; None: there is none"""
 
 
 def pack(frame: Frame) -> bytes:
@@ -88,14 +102,14 @@ def pack(frame: Frame) -> bytes:
 def unpack(data: bytes) -> Frame:
     """Inverse of `pack`."""
     row = np.frombuffer(data, np.float32)
-    joints = (len(row) - sum(SIZES)) // 2
-    env, frame_index, *parts = np.split(row, np.cumsum([*SIZES, joints]))
+    joints = (len(row) - sum(SIZES) - sum(BOXES)) // 2
+    env, frame_index, *parts = np.split(row, np.cumsum([*SIZES, joints, joints, *BOXES[:-1]]))
     return Frame(int(env[0]), int(frame_index[0]), *parts)
 
 
 def frame_bytes(joints: int) -> int:
     """Length of a frame of a robot with so many joints."""
-    return 4 * (sum(SIZES) + 2 * joints)
+    return 4 * (sum(SIZES) + 2 * joints + sum(BOXES))
 
 
 def write_job(path: Path, job: ViewerJob) -> None:
@@ -116,6 +130,7 @@ def write_job(path: Path, job: ViewerJob) -> None:
         "command": job.command,
         "playback": job.playback,
         "stays": job.stays,
+        "box": job.box,
     }
     np.savez(
         path,
@@ -138,5 +153,6 @@ def read_job(path: Path) -> ViewerJob:
         "limits": None if limits is None else CommandLimits(tuple(limits[0]), tuple(limits[1])),
         "command": tuple(facts["command"]),
         "playback": Playback(*facts["playback"]),
+        "box": None if facts["box"] is None else tuple(facts["box"]),
     }
     return ViewerJob(ground=ground, **facts)

@@ -41,14 +41,34 @@ def load(path: str, robot: str | None = None) -> RobotRecording:
     """
     if not _is_recording(Path(path)):
         clip = motion.read(path, robot, check_limits=False)
-        return RobotRecording(Path(path), _of_clip(clip), robots.load(robot or clip.robot))
+        record = robots.load(robot or clip.robot)
+        return RobotRecording(
+            Path(path), _of_clip(clip), robots.with_box(record) if clip.has_object else record
+        )
     found = recording_file.read(path)
     record = robots.load(robot) if robot else _robot_of(path, found)
     if missing := [name for name in record.joint_names if name not in found.joint_names]:
         raise ConfigError(
             f"{path}: has no joint '{missing[0]}', which robot '{record.name}' has. Name another --asset."
         )
+    if "object_pos" in found.arrays:
+        record = robots.with_box(record, _size(path, found))
     return RobotRecording(Path(path), _in_order(found, record), record)
+
+
+def _size(path: str, found: Recording) -> list[float] | None:
+    """Lengths of the recorded box in m; None where the file does not say.
+
+    Raises:
+      ConfigError: it says something else.
+    """
+    size = found.metadata.get("object_size")
+    if size is None:
+        return None
+    numbers = isinstance(size, list) and all(isinstance(n, (int, float)) and 0 < n <= 10_000 for n in size)
+    if not numbers or len(size) != 3:
+        raise ConfigError(f"{path}: {METADATA}: object_size is {size!r:.40}; expected three lengths in m.")
+    return size
 
 
 def _is_recording(path: Path) -> bool:
@@ -75,6 +95,8 @@ def _of_clip(clip: motion.Clip) -> Recording:
         "body_lin_vel": clip.body_lin_vel,
         "body_ang_vel": clip.body_ang_vel,
     }
+    if clip.object_pos is not None and clip.object_quat is not None:
+        arrays |= {"object_pos": clip.object_pos, "object_quat": clip.object_quat}
     single = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
     return Recording(single, clip.joint_names, clip.body_names, clip.robot, 1.0 / clip.fps, {})
 

@@ -164,6 +164,7 @@ class Viewer:
             ghost_root_quat=NO_POSE[1] if ghost is None else np.asarray(ghost.root_quat[e]),
             joint_pos=joint_pos,
             ghost_joint_pos=np.zeros_like(joint_pos) if ghost is None else np.asarray(ghost.joint_pos[e]),
+            **_boxes(sim, ghost, e),
         )
         with self._news:
             self._newest = pack(frame)
@@ -242,6 +243,17 @@ class Viewer:
                     yield json.loads(line)
 
 
+def _boxes(sim: SimState, ghost: SimState | Pose | None, env: int) -> dict[str, np.ndarray]:
+    """Fields of a `Frame`: the boxes beside the robot and its ghost, where there are any."""
+    parts = {"": sim} if ghost is None else {"": sim, "ghost_": ghost}
+    found = {
+        f"{prefix}{name}": getattr(part, name)
+        for prefix, part in parts.items()
+        for name in ("object_pos", "object_quat")
+    }
+    return {name: np.asarray(value[env]) for name, value in found.items() if value is not None}
+
+
 def open_viewer(
     cfg: ViewerConfig,
     robot: Robot,
@@ -288,6 +300,7 @@ def open_viewer(
             command=command,
             playback=playback,
             stays=stays,
+            box=robot.object.size if robot.object is not None else None,
         )
         try:
             viewer = Viewer(job)

@@ -10,7 +10,7 @@ import numpy as np
 
 from bridges.protocol import Ground
 from holosoma_jax.render import scene, velocity_arrows, visual_model
-from holosoma_jax.render.ghost import Ghost, look_direction
+from holosoma_jax.render.ghost import Ghost, draw_boxes, look_direction
 from holosoma_jax.viewer.messages import Frame, ViewerJob, frame_bytes, unpack
 
 MARGIN = 12.0
@@ -32,7 +32,7 @@ class ViewerScene:
         Raises:
           MisfitError: the model that is to be drawn is not the robot's.
         """
-        self._ground, self._middle = job.ground, np.zeros(2)
+        self._ground, self._middle, self._box = job.ground, np.zeros(2), job.box
         self.model = scene.scene_model(
             job.mjcf,
             self._ground_around(self._middle),
@@ -69,6 +69,8 @@ class ViewerScene:
         extra.ngeom = 0
         pose = (frame.ghost_root_pos, frame.ghost_root_quat, frame.ghost_joint_pos)
         self._ghost.add_to(extra, *pose, look=look_direction(camera))
+        theirs = (frame.ghost_object_pos, frame.ghost_object_quat)
+        draw_boxes(extra, self._box, (frame.object_pos, frame.object_quat), theirs)
         measured = velocity_arrows.heading_velocity(frame.root_quat, frame.root_lin_vel, frame.root_ang_vel)
         for arrow in velocity_arrows.both(
             frame.root_pos, frame.root_quat, self._top, frame.command, measured

@@ -52,7 +52,7 @@ def fall(bridge: MjwarpBridge, stretches: int) -> SimState:
         physics, sim = stretch(physics, jnp.asarray(only(NUM, k)), again)
     assert sim is not None
     bridge.check(physics)
-    return SimState(*map(np.asarray, sim))
+    return jax.tree.map(np.asarray, sim)
 
 
 @pytest.fixture(scope="module")
@@ -72,5 +72,7 @@ def test_graphs_do_what_kernels_one_by_one_do(mode):
     """In most environments: equal runs are not equal bit for bit on a GPU, and contacts magnify that in some."""
     graph, plain = (fall(MjwarpBridge(settings(m), BIPED, Ground(), NUM), 2) for m in (mode, "off"))
     for name, x, y in zip(SimState._fields, graph, plain, strict=True):
+        if x is None:  # of an object
+            continue
         apart = np.abs(x - y).reshape(NUM, -1).max(axis=1)
         assert np.percentile(apart, 75) < (1.0 if name == "contact_force" else 0.01), name

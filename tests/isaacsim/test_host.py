@@ -20,7 +20,7 @@ from bridges.isaacsim import install
 from bridges.isaacsim import program as program_module
 from bridges.isaacsim.program import BASE_THICKNESS, lifted, program
 from bridges.mujoco import model as mujoco_model
-from bridges.protocol import Bounded, CapacityError, Ground, PhysicsParams, SimulatorError
+from bridges.protocol import ROBOT_PARAMS, Bounded, CapacityError, Ground, SimulatorError
 from bridges.remote.program import Program, StartError
 from holosoma_jax import doctor, robots
 from holosoma_jax.config import compose
@@ -137,7 +137,7 @@ def test_what_the_worker_is_told():
     assert settings["ground_vertices"].shape == (16, 3) and settings["ground_triangles"].shape == (18, 3)
     assert settings["ground_cell"] == 0.25
     shapes = specs.param_shapes(E, robot.num_joints, robot.num_bodies)
-    for name in PhysicsParams._fields:
+    for name in ROBOT_PARAMS:
         assert told.arrays[f"params/{name}"] == (shapes[name], np.float32)
     on_a_plane = program(cfg, robot, Ground(), spec, model, "robot.usda", "/a/python")
     assert not any(name.startswith("ground") for name in on_a_plane.settings)
@@ -199,7 +199,7 @@ def test_both_isaacs_take_the_same_fields_in_the_same_order():
         lines = [next(line for line in t.splitlines() if line.startswith(name)) for t in text]
         assert lines[0] == lines[1]
     fields = text[0].partition("FIELDS = ")[2].partition("\n")[0]
-    assert fields == str(PhysicsParams._fields).replace("'", '"')
+    assert fields == str(ROBOT_PARAMS).replace("'", '"')
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -110,7 +111,7 @@ def test_a_ground_with_heights_arrives():
 def test_states_stay_valid(far: remote.RemoteBridge):
     physics, sim = far.reset(far.init(), everyone(E), pose(E))
     before = numpy(sim)
-    copies = [np.array(x) for x in before]
+    copies = jax.tree.map(np.array, before)
     for _ in range(3):
         physics, _ = far.step(physics, np.full((E, 5), 0.5, np.float32))
     for x, y in zip(numpy(sim), copies, strict=True):

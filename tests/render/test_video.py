@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -201,7 +202,7 @@ def test_recorder_films_one_environment_of_borrowed_arrays(tmp_path: Path, robot
     for t in range(30):
         sim = sim_of(trajectory, t)
         rec.add(sim, np.tile(trajectory.command[t], (3, 1)))
-        for array in sim:
+        for array in jax.tree.leaves(sim):
             array.fill(np.nan)  # what a simulator does with what it lent
     assert not rec.recording  # 0.2 s are 10 frames
     assert rec.close() == [tmp_path / "videos" / "first.mp4"] and warnings == []

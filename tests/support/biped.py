@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from bridges.mujoco import MujocoBridge
@@ -88,7 +89,7 @@ def only(num_envs: int, *envs: int) -> np.ndarray:
 
 def numpy(sim: Any) -> Any:
     """The same tree of NumPy arrays."""
-    return type(sim)(*(np.asarray(x) for x in sim))
+    return jax.tree.map(np.asarray, sim)
 
 
 def random_pose(num_envs: int, seed: int = 0, *, height: float = 5.0, speed: float = 1.0) -> Pose:

@@ -214,6 +214,24 @@ class ControlConfig:
 
 
 @dataclass(frozen=True)
+class ObjectConfig:
+    """A free rigid box beside the robot, such as one to be carried; MuJoCo and MJWarp have it."""
+
+    enabled: bool = False
+    """Simulate it."""
+    size: tuple[Length, Length, Length] = (0.471, 0.459, 0.408)
+    """m, whole lengths along its axes; default: the bounds of holosoma's largebox."""
+    mass: PositiveFloat = 0.1
+    """kg, to which randomisation adds."""
+    inertia: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    """kg m^2 about its axes through its middle; default: a solid box's."""
+    friction: NonNegativeFloat = 0.55
+    """Sliding friction coefficient of all its contacts."""
+    init_pos: Vec3 = (1.0, 0.0, 0.204)
+    """m, where it starts relative to the tile's origin, unless the task puts it elsewhere."""
+
+
+@dataclass(frozen=True)
 class RobotConfig:
     """Which robot, and what to change of its record."""
 
@@ -223,6 +241,7 @@ class RobotConfig:
     control: ControlConfig = field(default_factory=ControlConfig)
     enable_self_collisions: bool = False
     """Let the robot's own links collide."""
+    object: ObjectConfig = field(default_factory=ObjectConfig)
 
 
 @dataclass(frozen=True)
@@ -231,6 +250,8 @@ class SpawnConfig:
 
     randomize_tiles: bool = True
     """Each environment gets a random tile; False: all on tile (0, 0)."""
+    at_world_origin: bool = False
+    """load_obj: the only place to start is the mesh's own origin: a motion clip and its ground share coordinates."""
     xy_offset_range: LengthOrZero = 1.0
     """m, uniform offset from the tile's centre at each reset, in x and in y."""
     query_terrain_height: bool = False
@@ -250,7 +271,8 @@ class TerrainTermConfig:
     mesh_type: Literal["plane", "trimesh", "load_obj"] = "plane"
     """Infinite plane, a height field of generated tiles, or one made from a mesh file."""
     obj_file_path: PathText = ""
-    """load_obj: the mesh, an OBJ, STL or PLY file in metres; its coordinates are the world's."""
+    """load_obj: the mesh, an OBJ, STL or PLY file in metres, or slope, which comes with the package; its coordinates
+    are the world's."""
     up_axis: Literal["y", "z"] | None = None
     """load_obj: the file's axis that points up; default: z, and a file that looks otherwise is refused."""
     horizontal_scale: Length = 0.1

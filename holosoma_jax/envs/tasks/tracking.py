@@ -16,7 +16,7 @@ from holosoma_jax.config.schema import Config, TerminationTermConfig
 from holosoma_jax.envs.compose import compose
 from holosoma_jax.envs.env import Env, EnvState
 from holosoma_jax.envs.task import Task, Timeline
-from holosoma_jax.envs.tasks import tracking_metrics
+from holosoma_jax.envs.tasks import tracking_ground, tracking_metrics
 from holosoma_jax.envs.terms import registry
 from holosoma_jax.envs.terms.motion.config import MotionConfig
 from holosoma_jax.envs.terms.motion.reference import ASSET, MOTION, Motion, MotionState, motion_of
@@ -46,7 +46,13 @@ def build(
       ConfigError: there is no command `MOTION`, or it names no clip that can be read; see `bind.bind` for others.
     """
     settings = motion_config(cfg)
-    motion = load(settings, robot, 1.0 / bridge.control_dt)
+    motion = load(settings, robot, 1.0 / bridge.control_dt, terrain)
+    if robot.object is not None and motion.clips.frames.object_pos is None:
+        raise ConfigError(
+            f"{_KEY}: robot.object.enabled is true, but not every clip tracks an object "
+            f"({', '.join(motion.names[:3])}); name clips with object_pos_w and object_quat_w, such as "
+            "g1_carry_box, or a preset without an object."
+        )
     if evaluation:
         cfg = _long_enough(cfg, float(motion.clips.length.max() + 1) * bridge.control_dt)
     if evaluation or settings.clip_end == "timeout":
@@ -72,11 +78,11 @@ def motion_config(cfg: Config) -> MotionConfig:
     return found
 
 
-def load(settings: MotionConfig, robot: Robot, fps: float) -> Motion:
+def load(settings: MotionConfig, robot: Robot, fps: float, terrain: Terrain | None = None) -> Motion:
     """The clips that `settings` name, at `fps`, on the device.
 
     Raises:
-      ConfigError: a file cannot be read, a body is unknown, or a weight is of no clip.
+      ConfigError: a file cannot be read, a body is unknown, a weight is of no clip, or a clip is not on `terrain`.
     """
     names = [part.strip() for part in settings.motion_dir.split(",") if part.strip()]
     key = "motion_dir" if names else "motion_file"
@@ -98,6 +104,8 @@ def load(settings: MotionConfig, robot: Robot, fps: float) -> Motion:
             bodies=settings.body_velocities,
             transitions=transitions,
         )
+        if terrain is not None:
+            tracking_ground.require_fit(clips, skeleton, terrain)
     except ConfigError as error:
         raise ConfigError(f"{_KEY}.{key}: {error}") from error
     return motion_from(clips, skeleton, settings, fps)

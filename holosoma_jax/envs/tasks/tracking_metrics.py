@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 
 from bridges.protocol import Array, SimState
@@ -11,6 +12,7 @@ from holosoma_jax import rotations
 from holosoma_jax.envs.env import Env, EnvState
 from holosoma_jax.envs.task import Measure, Measurement
 from holosoma_jax.envs.terms.motion.reference import MOTION, Motion, MotionState, motion_of
+from holosoma_jax.motion.batch import Frames
 from holosoma_jax.robots.robot import Robot
 
 MEASURES: Mapping[str, Measure] = {
@@ -21,6 +23,8 @@ MEASURES: Mapping[str, Measure] = {
     "ee_ori_error": Measure("end-effector orientation error", "rad"),
     "anchor_error": Measure("anchor position error, world", "m"),
     "joint_rms": Measure("joint position error, RMS over joints", "rad"),
+    "object_pos_error": Measure("object position error, world", "m"),
+    "object_ori_error": Measure("object orientation error, world", "rad"),
 }
 """What an evaluation of a tracking policy reports."""
 
@@ -35,6 +39,7 @@ def measure(env: Env, state: EnvState, sim: SimState, targets: Array) -> Mapping
     - ``ee_pos_error``, ``ee_ori_error``: of hands and feet, against the aligned targets.
     - ``anchor_error``: distance of the anchor in the world, the drift that the others forgive.
     - ``joint_rms``: root of the mean over joints of the squared difference of angles.
+    - ``object_pos_error``, ``object_ori_error``: of the object, if one is simulated, in the world.
     """
     del targets
     scene = env.mdp.scene
@@ -59,7 +64,22 @@ def measure(env: Env, state: EnvState, sim: SimState, targets: Array) -> Mapping
         "joint_rms": jnp.sqrt(jnp.mean(jnp.square(joints), axis=-1)),
     }
     always = jnp.ones(joints.shape[:1], jnp.float32)
-    return {name: Measurement(value, always) for name, value in values.items()}
+    found = {name: Measurement(value, always) for name, value in values.items()}
+    return found | _object(clip, sim, origin[:, 0])
+
+
+def _object(clip: Frames, sim: SimState, origin: jax.Array) -> dict[str, Measurement]:
+    """The object's measures; of weight 0 where there is none."""
+    if clip.object_pos is None or sim.object_pos is None:
+        none = Measurement(jnp.zeros(origin.shape[:1]), jnp.zeros(origin.shape[:1]))
+        return {"object_pos_error": none, "object_ori_error": none}
+    always = jnp.ones(origin.shape[:1], jnp.float32)
+    off = jnp.linalg.norm(clip.object_pos + origin - sim.object_pos, axis=-1)
+    turned = rotations.angle_between(clip.object_quat, sim.object_quat)
+    return {
+        "object_pos_error": Measurement(off, always),
+        "object_ori_error": Measurement(turned, always),
+    }
 
 
 def end_effectors(motion: Motion, robot: Robot) -> tuple[str, ...]:

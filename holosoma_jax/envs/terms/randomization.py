@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holosoma_jax.envs.terms.disturbances import action_delay, joint_bias, push, torque_noise
+from holosoma_jax.envs.terms.motion import objects
 from holosoma_jax.envs.terms.motion import push as motion
 from holosoma_jax.envs.terms.physics import actuators, base_com, friction, masses
 from holosoma_jax.envs.terms.starts import reset_joints, reset_root
@@ -25,4 +26,5 @@ TERMS: dict[str, Callable[..., Any]] = {
     "randomize_dof_state": reset_joints,
     "randomize_root_state": reset_root,
     **motion.TERMS,
+    **objects.RANDOMIZATION,
 }

@@ -10,6 +10,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import TerrainTermConfig
 
 KEY = "terrain.terrain_term"
+MESHES = Path(__file__).parent / "meshes"
 SUFFIXES = (".obj", ".stl", ".ply")
 LARGEST = 1_000_000_000
 """bytes of a file at most; reading takes several times as much memory"""
@@ -25,7 +26,7 @@ def read(term: TerrainTermConfig) -> np.ndarray:
     Raises:
       ConfigError: there is no such file, it cannot be read, or no terrain is in it; names the key and the cause.
     """
-    path = Path(term.obj_file_path).expanduser()
+    path = located(term.obj_file_path)
     where = f"{KEY}.obj_file_path: {term.obj_file_path}"
     triangles = _triangles(path, where) * term.scale_factor
     finite = np.isfinite(triangles).all(axis=(1, 2))
@@ -54,6 +55,13 @@ def read(term: TerrainTermConfig) -> np.ndarray:
             f"precision loses millimetres beyond. {units}"
         )
     return triangles
+
+
+def located(name: str) -> Path:
+    """The file that a config names: a path, or the name of a mesh that comes with the package."""
+    path = Path(name).expanduser()
+    shipped = MESHES / f"{name}.obj"
+    return shipped if not path.exists() and path.name == name and shipped.is_file() else path
 
 
 def _triangles(path: Path, where: str) -> np.ndarray:

@@ -70,6 +70,8 @@ def build(cfg: TerrainConfig, seed: int) -> Terrain:
     term = cfg.terrain_term
     if term.mesh_type == "load_obj":
         ground, origins = mesh.build(term, term.num_rows, term.num_cols)
+        if term.spawn.at_world_origin:
+            origins = np.zeros((1, 1, 3), np.float32)
         kinds = np.full(origins.shape[:2], "mesh", dtype="<U16")
         return Terrain(ground, _read_only(origins), _read_only(kinds), term.spawn)
     rows, cols = (max(1, int(n * term.scale_factor)) for n in (term.num_rows, term.num_cols))

@@ -168,6 +168,7 @@ def _recording(fields: Fields, name: str) -> Raw:
     frames, count = len(joint_pos), len(body_names)
     pos = fields.optional("body_pos", frames, count, 3)
     quat = fields.optional("body_quat", frames, count, 4)
+    box = _object(fields, frames, "object_pos", "object_quat")
     notes: tuple[str, ...] = ()
     if (
         "episode_start" in fields
@@ -189,6 +190,7 @@ def _recording(fields: Fields, name: str) -> Raw:
         joint_vel=fields.optional("joint_vel", frames, len(joint_names)),
         bodies=None if pos is None else StoredBodies(body_names, pos, quat),
         notes=notes,
+        **box,
     )
 
 
@@ -209,11 +211,17 @@ def _root_row(names: tuple[str, ...] | None) -> int:
     return next((names.index(n) for n in ("pelvis", "Trunk") if n in names), 0) if names else 0
 
 
-def _object(fields: Fields, frames: int) -> dict[str, Any]:
-    quat = fields.optional("object_quat_w", frames, 4)
+def _object(
+    fields: Fields, frames: int, place: str = "object_pos_w", attitude: str = "object_quat_w"
+) -> dict[str, Any]:
+    quat = fields.optional(attitude, frames, 4)
     if quat is not None:
-        unit(fields.file, "object_quat_w", quat)
-    return {"object_pos": fields.optional("object_pos_w", frames, 3), "object_quat": quat}
+        unit(fields.file, attitude, quat)
+    pos = fields.optional(place, frames, 3)
+    if (pos is None) != (quat is None):
+        there, lacks = (attitude, place) if pos is None else (place, attitude)
+        raise ConfigError(f"{fields.file}: has '{there}' but not '{lacks}'; an object needs both.")
+    return {"object_pos": pos, "object_quat": quat}
 
 
 def _contact(fields: Fields, frames: int) -> np.ndarray | None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from holosoma_jax.motion.generation.choreography import CLIPS, generate
+from holosoma_jax.motion.generation.catalogue import CLIPS, generate
 
 __all__ = ["CLIPS", "generate"]

@@ -83,7 +83,7 @@ def stance_width(limbs: Limbs) -> float:
 
 
 def perform(limbs: Limbs, name: str, steps: Steps, posture: Posture) -> Clip:
-    """The clip in which the robot takes `steps` in `posture`; soles level, and fixed while they stand.
+    """The clip in which the robot takes `steps` in `posture`; soles flat on the ground, and fixed while they stand.
 
     Raises:
       ConfigError: a foot cannot be reached.
@@ -102,7 +102,7 @@ def perform(limbs: Limbs, name: str, steps: Steps, posture: Posture) -> Clip:
     apart = feet[:, ::-1] - feet
     inside = INSIDE * apart / np.linalg.norm(apart, axis=-1, keepdims=True)
     zmp = np.einsum("tk,tkd->td", steps.weight, feet + inside)
-    height = height_at_ease(limbs) - posture.drop
+    height = height_at_ease(limbs) - posture.drop + curves.smooth(steps.ground.mean(1), 6.0)
     qpos = np.concatenate([zmp, height[:, None], quat, joints], 1)
     qpos = limbs.solve_arms(qpos, posture.upper, posture.fore)
     qpos[:, 7:] = curves.smooth(qpos[:, 7:], 2.0)
@@ -111,7 +111,7 @@ def perform(limbs: Limbs, name: str, steps: Steps, posture: Posture) -> Clip:
     for _ in range(BALANCE_PASSES):
         off = goal - skeleton.center_of_mass(qpos)[:, :2]
         qpos[:, :2] += curves.smooth(off, 1.0)
-        qpos = limbs.solve_legs(qpos, steps.place, steps.yaw)
+        qpos = limbs.solve_legs(qpos, steps.place, steps.yaw, steps.pitch)
     return from_trajectory(
         skeleton,
         name,

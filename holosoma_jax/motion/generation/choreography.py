@@ -1,18 +1,15 @@
-"""The clips themselves: what the feet, the body and the arms do, for any robot with two legs and two arms."""
+"""Clips on level ground: what the feet, the body and the arms do, for any robot with two legs and two arms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from holosoma_jax.config.errors import ConfigError, nearest
-from holosoma_jax.motion.clip import Clip
 from holosoma_jax.motion.generation import body, curves
 from holosoma_jax.motion.generation.body import FPS, Posture
 from holosoma_jax.motion.generation.limbs import Limbs
 from holosoma_jax.motion.generation.steps import LEFT, RIGHT, Stepper, Steps
-from holosoma_jax.motion.kinematics import Skeleton
 
 DOWN, FORE_DOWN = body.UPPER_AT_EASE, body.FORE_AT_EASE
 FORWARD = (1.0, 0.15, 0.3)
@@ -22,22 +19,22 @@ BEND = 0.02
 
 def squat(limbs: Limbs) -> tuple[Steps, Posture]:
     """Two squats with the arms stretched forward."""
-    scale, plan = _start(limbs)
+    scale, plan = start(limbs)
     plan.stand(8.0)
-    steps, time, ease = _finish(plan)
+    steps, time, ease = finish(plan)
     depth = 0.18 * scale
     keys = [(0.8, 0.0), (2.2, 1.0), (2.8, 1.0), (4.0, 0.0), (4.4, 0.0), (5.6, 1.0), (6.2, 1.0), (7.4, 0.0)]
     down = curves.between(time, keys)
     arms = [(t, FORWARD if v else DOWN) for t, v in keys]  # chest leans: level is above its x
     fore = [(t, (1.0, 0.0, 0.4) if v else FORE_DOWN) for t, v in keys]
     return steps, ease._replace(
-        drop=depth * down, pitch=0.32 * down, **_both(time, [(0.0, DOWN), *arms], [(0.0, FORE_DOWN), *fore])
+        drop=depth * down, pitch=0.32 * down, **both(time, [(0.0, DOWN), *arms], [(0.0, FORE_DOWN), *fore])
     )
 
 
 def side_steps(limbs: Limbs) -> tuple[Steps, Posture]:
     """Four steps to the left, four back, arms lifted to the side that is stepped to."""
-    scale, plan = _start(limbs)
+    scale, plan = start(limbs)
     y, width, swing, rest = 0.0, 0.11 * scale, 0.38, 0.1
     plan.stand(0.9)
     for direction in (1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0):
@@ -48,7 +45,7 @@ def side_steps(limbs: Limbs) -> tuple[Steps, Posture]:
             plan.stand(rest)
         plan.stand(0.14)
     plan.stand(0.9)
-    steps, time, ease = _finish(plan)
+    steps, time, ease = finish(plan)
     half = plan.seconds / 2
     lifted: list[tuple[float, object]] = [(0.3, 0.0), (1.2, 1.0), (half - 0.3, 1.0), (half + 0.6, 0.0)]
     mirrored = [(plan.seconds - t, v) for t, v in reversed(lifted)]
@@ -58,12 +55,12 @@ def side_steps(limbs: Limbs) -> tuple[Steps, Posture]:
             [(t, (0.35, 0.9, -0.35) if v else DOWN) for t, v in keys],
             [(t, (0.55, 0.7, 0.25) if v else FORE_DOWN) for t, v in keys],
         )
-    return steps, ease._replace(drop=_bent(time, scale), **_arms(time, arms))
+    return steps, ease._replace(drop=bent(time, scale), **_arms(time, arms))
 
 
 def turn_in_place(limbs: Limbs) -> tuple[Steps, Posture]:
     """A full turn to the left, 30 degrees with each foot, arms a little out."""
-    scale, plan = _start(limbs)
+    scale, plan = start(limbs)
     plan.stand(0.9)
     for k in range(12):
         yaw = (k + 1) * np.pi / 6.0
@@ -71,7 +68,7 @@ def turn_in_place(limbs: Limbs) -> tuple[Steps, Posture]:
             plan.step_body(side, 0.0, 0.0, yaw, 0.4, 0.045 * scale)
             plan.stand(0.14)
     plan.stand(0.9)
-    steps, time, ease = _finish(plan)
+    steps, time, ease = finish(plan)
     out = [
         (0.2, DOWN),
         (1.2, (0.2, 0.6, -0.8)),
@@ -79,14 +76,14 @@ def turn_in_place(limbs: Limbs) -> tuple[Steps, Posture]:
         (plan.seconds - 0.1, DOWN),
     ]
     fore = [(t, FORE_DOWN if v is DOWN else (0.8, 0.3, -0.3)) for t, v in out]
-    return steps, ease._replace(drop=_bent(time, scale), **_both(time, out, fore))
+    return steps, ease._replace(drop=bent(time, scale), **both(time, out, fore))
 
 
 def arm_waves(limbs: Limbs) -> tuple[Steps, Posture]:
     """Waves with the right hand, then with the left, then with both."""
-    scale, plan = _start(limbs)
+    scale, plan = start(limbs)
     plan.stand(12.0)
-    steps, time, ease = _finish(plan)
+    steps, time, ease = finish(plan)
     arms = {}
     for side, spans in ((RIGHT, ((0.8, 4.0), (8.0, 11.2))), (LEFT, ((4.4, 7.6), (8.0, 11.2)))):
         upper, fore = [(0.0, DOWN)], [(0.0, FORE_DOWN)]
@@ -106,13 +103,13 @@ def arm_waves(limbs: Limbs) -> tuple[Steps, Posture]:
         time, [(0.8, 0.0), (1.6, 1.0), (3.6, 1.0), (5.2, -1.0), (7.2, -1.0), (8.4, 0.0), (12.0, 0.0)]
     )
     return steps, ease._replace(
-        drop=_bent(time, scale), roll=-0.04 * sway, twist=0.25 * sway, **_arms(time, arms)
+        drop=bent(time, scale), roll=-0.04 * sway, twist=0.25 * sway, **_arms(time, arms)
     )
 
 
 def walk_circle(limbs: Limbs) -> tuple[Steps, Posture]:
     """Once round a circle to the left, the arms swinging against the legs."""
-    scale, plan = _start(limbs)
+    scale, plan = start(limbs)
     radius, stride = 0.85 * scale, 0.19 * scale
     count = int(np.ceil(2.0 * np.pi * radius / stride))
     plan.stand(1.0)
@@ -125,15 +122,15 @@ def walk_circle(limbs: Limbs) -> tuple[Steps, Posture]:
         plan.step_body(side, x, y, at, 0.44, 0.055 * scale)
         plan.stand(0.1)
     plan.stand(1.0)
-    steps, time, ease = _finish(plan)
+    steps, time, ease = finish(plan)
     return steps, ease._replace(
-        drop=_bent(time, scale, 1.5), pitch=0.03 * np.ones(len(time)), **_swinging(steps)
+        drop=bent(time, scale, 1.5), pitch=0.03 * np.ones(len(time)), **_swinging(steps)
     )
 
 
 def dance(limbs: Limbs) -> tuple[Steps, Posture]:
     """Twenty seconds at 120 beats a minute: bounce, step-touch, half turn, sway, half turn, dip and pose."""
-    scale, plan = _start(limbs)
+    scale, plan = start(limbs)
     beat = 0.5
     swing, lift = 0.36, 0.05 * scale
 
@@ -154,9 +151,9 @@ def dance(limbs: Limbs) -> tuple[Steps, Posture]:
         for side in (LEFT, RIGHT):
             move(side, 0.0, 0.0, np.pi + (k + 1) * np.pi / 4.0)
     plan.stand(4 * beat)
-    steps, time, ease = _finish(plan)
+    steps, time, ease = finish(plan)
     count = time / beat
-    inside = _bent(time, 1.0) / BEND
+    inside = bent(time, 1.0) / BEND
     bounce = (
         0.5 * (1.0 - np.cos(2.0 * np.pi * count)) * curves.between(count, [(0, 0), (1, 1), (36, 1), (37, 0)])
     )
@@ -179,44 +176,18 @@ def dance(limbs: Limbs) -> tuple[Steps, Posture]:
     )
 
 
-CLIPS: Mapping[str, Callable[[Limbs], tuple[Steps, Posture]]] = {
-    "squat": squat,
-    "side_steps": side_steps,
-    "turn_in_place": turn_in_place,
-    "arm_waves": arm_waves,
-    "walk_circle": walk_circle,
-    "dance": dance,
-}
-"""Name -> the steps and the posture for a robot's limbs."""
-
-
-def generate(name: str, skeleton: Skeleton) -> Clip:
-    """The clip `name`, of `CLIPS`, for a robot; called '<robot>_<name>'.
-
-    Raises:
-      ConfigError: there is no such clip, or the robot cannot do it.
-    """
-    if name not in CLIPS:
-        raise ConfigError(f"no clip is called '{name}'.{nearest(name, CLIPS)} Clips: {', '.join(CLIPS)}.")
-    limbs = Limbs(skeleton)
-    label = f"{skeleton.robot.name}_{name}"
-    try:
-        return body.perform(limbs, label, *CLIPS[name](limbs))
-    except ConfigError as error:
-        raise ConfigError(f"{label}: {error}") from None
-
-
-def _start(limbs: Limbs) -> tuple[float, Stepper]:
+def start(limbs: Limbs) -> tuple[float, Stepper]:
     """Size of the robot against the G1's, and its feet at ease."""
     return body.height_at_ease(limbs) / 0.757, Stepper(FPS, body.stance_width(limbs))
 
 
-def _finish(plan: Stepper) -> tuple[Steps, np.ndarray, Posture]:
+def finish(plan: Stepper) -> tuple[Steps, np.ndarray, Posture]:
+    """The steps that were planned, the time [T] s of their frames, and a body at ease."""
     steps = plan.steps(0.22)
     return steps, np.arange(len(steps.yaw)) / FPS, body.at_ease(len(steps.yaw))
 
 
-def _bent(time: np.ndarray, scale: float, times: float = 1.0) -> np.ndarray:
+def bent(time: np.ndarray, scale: float, times: float = 1.0) -> np.ndarray:
     """The drop with which steps are taken: in over the first 0.7 s, out over the last."""
     end = time[-1]
     return times * BEND * scale * curves.between(time, [(0.0, 0.0), (0.7, 1.0), (end - 0.7, 1.0), (end, 0.0)])
@@ -227,7 +198,8 @@ def _arms(time: np.ndarray, keys: Mapping[int, tuple[body.Keys, body.Keys]]) -> 
     return {"upper": np.stack(both[0], 1), "fore": np.stack(both[1], 1)}
 
 
-def _both(time: np.ndarray, upper: body.Keys, fore: body.Keys) -> dict[str, np.ndarray]:
+def both(time: np.ndarray, upper: body.Keys, fore: body.Keys) -> dict[str, np.ndarray]:
+    """Fields of a `Posture`: both arms through the same keys."""
     return _arms(time, {LEFT: (upper, fore), RIGHT: (upper, fore)})
 
 

@@ -55,8 +55,10 @@ class Limbs:
         self.legs = tuple(self._leg(name) for name in robot.feet_bodies)
         self.arms = tuple(self._arm(side) for side in ("left", "right"))
 
-    def solve_legs(self, qpos: np.ndarray, place: np.ndarray, yaw: np.ndarray) -> np.ndarray:
-        """`qpos` [T, 7 + J] with leg joints that put level soles at `place` [T, 2, 3], heading `yaw` [T, 2].
+    def solve_legs(
+        self, qpos: np.ndarray, place: np.ndarray, yaw: np.ndarray, pitch: np.ndarray
+    ) -> np.ndarray:
+        """`qpos` [T, 7 + J] with leg joints that put soles at `place` [T, 2, 3], heading `yaw`, pitched `pitch` [T, 2].
 
         Raises:
           ConfigError: a foot cannot be reached within the joints' limits; names the frame.
@@ -66,7 +68,7 @@ class Limbs:
         for t in range(len(out)):
             for k, leg in enumerate(self.legs):
                 out[t, 7 + leg.joints] = guess[leg.joints]
-                goal = rotations.about(2, yaw[t, k])
+                goal = rotations.multiply(rotations.about(2, yaw[t, k]), rotations.about(1, pitch[t, k]))
                 error = self._foot(out[t], leg, place[t, k], goal)
                 if error > FOOT_TOLERANCE:
                     side = ("left", "right")[k]
@@ -97,6 +99,13 @@ class Limbs:
                     frame[7 + arm.joints] = q
                 out[t, 7 + arm.joints] = q
         return out
+
+    def hands(self, qpos: np.ndarray) -> np.ndarray:
+        """The far ends of both hands [T, 2, 3] m at `qpos` [T, 7 + J]."""
+        pos, quat = self.skeleton.poses(qpos)
+        rows = [arm.hand - 1 for arm in self.arms]
+        tips = np.stack([arm.tip for arm in self.arms])
+        return pos[:, rows] + rotations.rotate(quat[:, rows], np.broadcast_to(tips, (len(qpos), 2, 3)))
 
     def _foot(self, qpos: np.ndarray, leg: Leg, place: np.ndarray, goal: np.ndarray) -> float:
         """Change `qpos` in place; the error that is left, m and rad."""

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from bridges.protocol import Pose
+from bridges.protocol import OBJECT_STATE, Pose
 from holosoma_jax import rotations
 from holosoma_jax.envs.scene import Scene
-from holosoma_jax.envs.terms.motion import sampler
+from holosoma_jax.envs.terms.motion import objects, sampler
 from holosoma_jax.envs.terms.motion.config import MotionConfig
 from holosoma_jax.envs.terms.motion.reference import (
     MotionState,
@@ -26,6 +26,7 @@ from holosoma_jax.envs.terms.motion.reference import (
 )
 from holosoma_jax.envs.terms.term import Command, where
 from holosoma_jax.envs.view import View
+from holosoma_jax.motion.batch import Frames
 
 LISTED_CLIPS = 32
 """With more clips, success is reported over all of them only."""
@@ -80,6 +81,10 @@ def motion_command(*, motion_config: MotionConfig) -> Command:
         e, j = scene.num_envs, scene.robot.num_joints
         keys = jax.random.split(key_noise, 5)
         shapes = {"dof_pos": j, "root_pos": 3, "root_rot": 3, "root_lin_vel": 3, "root_ang_vel": 3}
+        carried = {}
+        if scene.robot.object is not None:
+            key_object = jax.random.fold_in(key_noise, len(shapes))
+            carried["object_pos"] = jax.random.uniform(key_object, (e, 3), minval=-1.0)
         return {
             "reset": FrameDraw(*jax.random.uniform(key_reset, (3, e))),
             "clip_end": FrameDraw(*jax.random.uniform(key_end, (3, e))),
@@ -87,7 +92,8 @@ def motion_command(*, motion_config: MotionConfig) -> Command:
             "noise": {
                 name: jax.random.uniform(k, (e, n), minval=-1.0)
                 for k, (name, n) in zip(keys, shapes.items(), strict=True)
-            },
+            }
+            | carried,
         }
 
     def sample(view: View, state: MotionState, drawn: FrameDraw) -> jax.Array:
@@ -145,7 +151,8 @@ def motion_command(*, motion_config: MotionConfig) -> Command:
 
     def ghost(view: View, state: MotionState) -> Pose:
         found = frames_at(view, state.frame)
-        return Pose(**{name: getattr(found, name) for name in Pose._fields})
+        robot = {name: getattr(found, name) for name in Pose._fields if name not in OBJECT_STATE}
+        return Pose(**robot, **_object_of(view, found))
 
     def metrics(view: View, state: MotionState) -> Mapping[str, Any]:
         reported = {f"motion/{name}": value for name, value in errors(view, state).items()}
@@ -178,6 +185,7 @@ def _noisy_pose(view: View, frame: jax.Array, cfg: MotionConfig, unit: Mapping[s
         return unit[name] * jnp.broadcast_to(size, (1, unit[name].shape[1]))
 
     lower, upper = view.soft_limits
+    carried = _object_of(view, found)
     return Pose(
         root_pos=found.root_pos + amount("root_pos"),
         root_quat=rotations.multiply(rotations.from_euler(amount("root_rot")), found.root_quat),
@@ -185,7 +193,20 @@ def _noisy_pose(view: View, frame: jax.Array, cfg: MotionConfig, unit: Mapping[s
         root_ang_vel=found.root_ang_vel + amount("root_ang_vel"),
         joint_pos=jnp.clip(found.joint_pos + amount("dof_pos"), lower, upper),
         joint_vel=found.joint_vel,
+        **(carried | ({"object_pos": carried["object_pos"] + amount("object_pos")} if carried else {})),
     )
+
+
+def _object_of(view: View, found: Frames) -> dict[str, jax.Array]:
+    """The object's fields of a `Pose` in the frames `found`, which does not spin; none if none is simulated."""
+    if view.scene.robot.object is None:
+        return {}
+    return {
+        "object_pos": found.object_pos,
+        "object_quat": found.object_quat,
+        "object_lin_vel": found.object_lin_vel,
+        "object_ang_vel": jnp.zeros_like(found.object_lin_vel),
+    }
 
 
 def _aligned(view: View, state: MotionState, cfg: MotionConfig) -> tuple[jax.Array, jax.Array]:
@@ -221,6 +242,8 @@ def errors(view: View, state: MotionState) -> dict[str, jax.Array]:
         "error_joint_pos": jnp.linalg.norm(frames.joint_pos - sim.joint_pos, axis=-1),
         "error_joint_vel": jnp.linalg.norm(frames.joint_vel - sim.joint_vel, axis=-1),
     }
+    if view.scene.robot.object is not None:
+        per_env |= objects.errors(view)
     return {name: jnp.mean(value) for name, value in per_env.items()}
 
 

@@ -39,6 +39,8 @@ class StartNoise:
     """m/s, world frame"""
     root_ang_vel: _Amplitudes = (0.0, 0.0, 0.0)
     """rad/s, world frame"""
+    object_pos: _Amplitudes = (0.0, 0.0, 0.0)
+    """m, of the object, if there is one"""
 
 
 @dataclass(frozen=True)

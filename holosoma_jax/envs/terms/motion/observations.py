@@ -14,6 +14,7 @@ from pydantic import Field
 
 from holosoma_jax import rotations
 from holosoma_jax.config.schema.types import PositiveFloat
+from holosoma_jax.envs.terms.motion import objects
 from holosoma_jax.envs.terms.motion.reference import (
     anchors,
     clip_bounds,
@@ -96,4 +97,5 @@ TERMS: dict[str, Callable[..., jax.Array]] = {
     "robot_body_ori_b": robot_body_ori_b,
     "motion_future": motion_future,
     "motion_past": motion_past,
+    **objects.OBSERVATIONS,
 }

@@ -107,7 +107,8 @@ def frames_at(view: View, frame: jax.Array) -> Frames:
     """The reference states at `frame` [E] int32, with the origins of the environments added."""
     found = motion_of(view.scene).clips.at(frame)
     origin = view.origin
-    return found._replace(root_pos=found.root_pos + origin, body_pos=found.body_pos + origin[:, None])
+    moved = found._replace(root_pos=found.root_pos + origin, body_pos=found.body_pos + origin[:, None])
+    return moved if found.object_pos is None else moved._replace(object_pos=found.object_pos + origin)
 
 
 def reference(view: View) -> Frames:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from holosoma_jax import rotations
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.types import NonNegativeFloat, PositiveFloat
+from holosoma_jax.envs.terms.motion import objects
 from holosoma_jax.envs.terms.motion.reference import anchors, reference_bodies, robot_bodies, state_of
 from holosoma_jax.envs.view import View
 from holosoma_jax.robots.robot import Robot
@@ -106,4 +107,5 @@ TERMS: dict[str, Callable[..., jax.Array]] = {
     "motion_global_body_lin_vel": body_lin_vel,
     "motion_global_body_ang_vel": body_ang_vel,
     "undesired_contacts": undesired_contacts,
+    **objects.REWARDS,
 }

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from holosoma_jax import rotations
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.schema.types import PositiveFloat
+from holosoma_jax.envs.terms.motion import objects
 from holosoma_jax.envs.terms.motion.reference import anchors, clip_bounds, motion_of, robot_bodies, state_of
 from holosoma_jax.envs.terms.term import Term
 from holosoma_jax.envs.view import View
@@ -106,4 +107,8 @@ def motion_ends(view: View) -> jax.Array:
     return frame >= clip_bounds(view.scene, frame)[1] - 1
 
 
-TERMS: dict[str, Callable[..., Any]] = {"bad_tracking": bad_tracking, "motion_ends": motion_ends}
+TERMS: dict[str, Callable[..., Any]] = {
+    "bad_tracking": bad_tracking,
+    "motion_ends": motion_ends,
+    **objects.TERMINATIONS,
+}
