@@ -63,6 +63,7 @@ DIFFERENT: Mapping[Path, str] = {
         "robot.control.stiffness": _RECORD,
         "robot.control.damping": _RECORD,
         "robot.init_state": _RECORD,
+        "robot.object.object_urdf_path": "the object is a box: --robot.object.size and mass",
         "robot.dof_names": _RECORD,
         "robot.body_names": _RECORD,
         "terrain.terrain_term.static_friction": "friction is drawn: --randomization.setup-terms.randomize-fric"

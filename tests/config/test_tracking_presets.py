@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +275,55 @@ def test_the_cpu_preset_differs_as_its_file_says():
         assert words and words[0] in header, f"{key} is not among the differences that the file states"
     for prefix in STATED:
         assert any(key.startswith(prefix) for key in changed), f"{prefix} does not differ any more"
+
+
+OBJECT = (
+    "exp",
+    "training.name",
+    "robot.object.",
+    "command.setup_terms.motion_command.params.motion_config.motion_file",
+    "command.setup_terms.motion_command.params.motion_config.noise_to_initial_pose.object_pos",
+    "observation.groups.critic_obs.terms.obj_",
+    "reward.terms.object_global_ref_",
+    "termination.terms.bad_object.",
+    "randomization.setup_terms.randomize_object_startup.",
+)
+"""Start of the keys that the object presets add or change."""
+
+
+@pytest.mark.parametrize("exp", G1)
+def test_the_object_presets_add_the_object(exp):
+    before, ours = (flat(compose.to_mapping(load(e))) for e in (exp, f"{exp}-w-object"))
+    changed = {key for key in before | ours if before.get(key) != ours.get(key)}
+    rewards = {key for key in changed if key.startswith("reward.terms.motion_") or "action_rate" in key}
+    assert {key for key in changed - rewards if not key.startswith(OBJECT)} == set()
+    config = load(f"{exp}-w-object")
+    terms = {name: (term.weight, term.params) for name, term in config.reward.terms.items()}
+    assert terms.pop("object_global_ref_position_error_exp") == (1.0, {"sigma": 0.3})
+    assert terms.pop("object_global_ref_orientation_error_exp") == (1.0, {"sigma": 0.4})
+    ppo = load("g1-29dof-wbt").reward.terms  # FastSAC's object preset has PPO's weights, too
+    assert terms == {name: (term.weight, term.params) for name, term in ppo.items()}
+    assert params(config.termination.terms)["bad_object"] == {
+        "bad_object_pos_threshold": 0.25,
+        "bad_object_ori_threshold": 0.8,
+    }
+    box = config.robot.object
+    assert (box.enabled, box.mass, box.inertia) == (True, 0.1, (0.002, 0.002, 0.002))
+    assert box.size == pytest.approx((0.471154, 0.45873, 0.407895), abs=5e-4)
+    motion = params(config.command.setup_terms)["motion_command"]["motion_config"]
+    assert motion["noise_to_initial_pose"]["object_pos"] == [0.05, 0.05, 0.0]
+    drawn = params(config.randomization.setup_terms)["randomize_object_startup"]
+    assert (drawn["added_mass_range"], drawn["inertia_ratio_range"]) == ([1.0, 4.0], {"Ixx": [0.5, 1.5]})
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "tracking_objects.md"
+COMMANDS = re.findall(r"^python -m holosoma_jax\.train ((?:.*\\\n)*.*)$", PAGE.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=range(len(COMMANDS)))
+def test_every_command_of_the_page_is_a_config(command):
+    config = compose.load(shlex.split(command))
+    assert config.task == "tracking"
 
 
 def numbers(values: list[Any]) -> list[float]:

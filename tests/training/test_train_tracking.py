@@ -23,7 +23,8 @@ SMALL = {
         "--algo.config.save-buffer=True",
     ],
 }
-LENGTH = {"g1-29dof-wbt": (2, 4), "g1-29dof-wbt-fast-sac": (12, 24)}
+SMALL |= {f"{exp}-w-object": flags for exp, flags in SMALL.items()}
+LENGTH = {exp: (12, 24) if "fast-sac" in exp else (2, 4) for exp in SMALL}
 
 
 def final(folder: Path) -> dict[str, float]:
@@ -51,6 +52,7 @@ def test_trained_resumed_exactly_evaluated_and_exported(exp: str, tmp_path: Path
     assert "MPKPE" in out
     record = json.loads((run / "eval" / f"{whole}.json").read_text())
     assert record["scores"]["first"]["mpkpe"] > 0.0
+    assert (record["scores"]["first"]["object_pos_error"] is not None) == exp.endswith("-w-object")
 
     policy = run / "policies" / "latest.onnx"
     session = onnx_policy.make_session(policy.read_bytes())
@@ -79,7 +81,7 @@ def test_five_iterations_of_the_other_presets(exp: str, tmp_path: Path) -> None:
 def test_on_mujoco_warp(exp: str, tmp_path: Path) -> None:
     pytest.importorskip("mujoco_warp")
     few = ["--training.num-envs=8", "--logger.video.enabled=False", "--training.export-onnx=False"]
-    if exp == "g1-29dof-wbt":
+    if "fast-sac" not in exp:
         few.append("--algo.config.num-steps-per-env=6")
     count = f"--algo.config.num-learning-iterations={LENGTH[exp][0]}"
     train(f"exp:{exp}", "simulator:mjwarp", *few, *SMALL[exp], count, f"--training.output-dir={tmp_path}")
