@@ -111,7 +111,7 @@ class Subject:
         weight = float(self.robot.body_mass.sum()) * GRAVITY
         largest = 0.0
         for name, x, y in zip(SimState._fields, a, b, strict=True):
-            if x is None:  # an object where there is none
+            if x is None or y is None:  # an object where there is none
                 continue
             x, y = x[rows], y[rows]
             apart = np.where(np.isnan(x) & np.isnan(y), 0.0, np.nan_to_num(np.abs(x - y), nan=np.inf))

@@ -77,11 +77,12 @@ def place_object(
     q: int, v: int, initial: np.ndarray, qpos: jax.Array, qvel: jax.Array, pose: Pose
 ) -> tuple[jax.Array, jax.Array]:
     """`qpos` and `qvel` with the object of `pose`, whose addresses are q and v."""
-    if pose.object_pos is None:
+    pos, attitude, lin, ang = pose.object_pos, pose.object_quat, pose.object_lin_vel, pose.object_ang_vel
+    if pos is None or attitude is None or lin is None or ang is None:
         return qpos.at[:, q : q + 7].set(jnp.asarray(initial[None, q : q + 7], jnp.float32)), qvel
-    quat = pose.object_quat / jnp.linalg.norm(pose.object_quat, axis=-1, keepdims=True)
-    velocity = jnp.concatenate([pose.object_lin_vel, _to_body(quat, pose.object_ang_vel)], -1)
-    placed = qpos.at[:, q : q + 7].set(jnp.concatenate([pose.object_pos, quat], -1))
+    quat = attitude / jnp.linalg.norm(attitude, axis=-1, keepdims=True)
+    velocity = jnp.concatenate([lin, _to_body(quat, ang)], -1)
+    placed = qpos.at[:, q : q + 7].set(jnp.concatenate([pos, quat], -1))
     return placed, qvel.at[:, v : v + 6].set(velocity)
 
 

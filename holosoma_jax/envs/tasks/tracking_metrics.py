@@ -70,7 +70,7 @@ def measure(env: Env, state: EnvState, sim: SimState, targets: Array) -> Mapping
 
 def _object(clip: Frames, sim: SimState, origin: jax.Array) -> dict[str, Measurement]:
     """The object's measures; of weight 0 where there is none."""
-    if clip.object_pos is None or sim.object_pos is None:
+    if clip.object_pos is None or sim.object_pos is None or sim.object_quat is None:
         none = Measurement(jnp.zeros(origin.shape[:1]), jnp.zeros(origin.shape[:1]))
         return {"object_pos_error": none, "object_ori_error": none}
     always = jnp.ones(origin.shape[:1], jnp.float32)

@@ -96,8 +96,8 @@ class Stepper:
             slope.append(dip - np.arctan(slope_of))
             below.append(height_of)
         load = _ramped(np.concatenate(weight), max(1, round(shift * self.fps)))
-        rows = (np.concatenate(part) for part in (place, yaw, contact))
-        return Steps(*rows, load, np.concatenate(slope), np.concatenate(below))
+        place, yaw, contact = (np.concatenate(part) for part in (place, yaw, contact))
+        return Steps(place, yaw, contact, load, np.concatenate(slope), np.concatenate(below))
 
     def _add(self, seconds: float, side: int | None, goal: np.ndarray, height: float) -> None:
         count = max(1, round(seconds * self.fps))
