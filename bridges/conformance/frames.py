@@ -10,7 +10,7 @@ import numpy as np
 from bridges import specs
 from bridges.conformance.reference import Reference
 from bridges.conformance.result import GRAVITY, Result, Subject, numpy
-from bridges.protocol import Pose, SimState
+from bridges.protocol import Pose
 
 
 def check_layout(subject: Subject) -> list[Result]:
@@ -21,11 +21,9 @@ def check_layout(subject: Subject) -> list[Result]:
     shapes = specs.state_shapes(e, j, b) | (specs.object_shapes(e) if spec.has_object else {})
     pose = subject.random_pose(1)
     _, sim = subject.begin(pose)
-    wrong = [
-        n
-        for n, x in zip(SimState._fields, sim, strict=True)
-        if (x is not None if n not in shapes else x.shape != shapes[n] or x.dtype != np.float32)
-    ]
+    present = {name: x for name, x in sim._asdict().items() if x is not None}
+    wrong = [n for n, x in present.items() if x.shape != shapes.get(n) or x.dtype != np.float32]
+    wrong += [n for n in shapes if n not in present]
     state = numpy(sim)
     results = [
         Result("layout", "joints and bodies in the robot's order", float(same), 1.0, 0.0),

@@ -322,7 +322,7 @@ COMMANDS = re.findall(r"^python -m holosoma_jax\.train ((?:.*\\\n)*.*)$", PAGE.r
 
 @pytest.mark.parametrize("command", COMMANDS, ids=range(len(COMMANDS)))
 def test_every_command_of_the_page_is_a_config(command):
-    config = compose.load(shlex.split(command))
+    config = compose.load(shlex.split(command.replace("\\\n", " ")))
     assert config.task == "tracking"
 
 
