@@ -21,7 +21,7 @@ from bridges.protocol import (
     Pose,
     SimState,
 )
-from bridges.remote.adapter import settings_of
+from bridges.remote.adapter import POSE, settings_of
 from bridges.remote.process import Worker
 from bridges.remote.program import Program
 from bridges.remote.unpack import unpacker
@@ -101,8 +101,8 @@ class RemoteBridge(Stateful):
         ids = self._ids(mask)
         self._rows("pose.", pose._asdict(), ids)
         self._put("mask", mask)
-        for name, value in pose._asdict().items():
-            self._put(f"pose/{name}", value)
+        for name in POSE:
+            self._put(f"pose/{name}", getattr(pose, name))
         self.worker.call("reset")
         return self._state()
 

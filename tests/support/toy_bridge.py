@@ -64,7 +64,7 @@ class ToyBridge:
             (e, 3), (e, 4), (e, 3), (e, 3), (e, JOINTS), (e, JOINTS),
             (e, b, 3), (e, b, 4), (e, b, 3), (e, b, 3), (e, b, 3),
         )  # fmt: skip
-        self._views = [SimState(*(_aligned(shape) for shape in shapes)) for _ in range(2)]
+        self._views = [SimState(*map(_aligned, shapes[:11])) for _ in range(2)]
 
     def init(self) -> int:
         return self._token
@@ -90,7 +90,8 @@ class ToyBridge:
         self._use(physics)
         self.calls["reset"] += 1
         rows = np.asarray(mask)
-        for name, value in pose._asdict().items():
+        for name in FIELDS[:6]:
+            value = getattr(pose, name)
             self._s[name][rows] = np.asarray(value, np.float64)[rows]
         return self._hand_over()
 
