@@ -22,6 +22,11 @@ from holosoma_jax.config.trust import Saved
 from holosoma_jax.config.validation import validate
 from holosoma_jax.config.yaml12 import show
 
+MUJOCO_SECTIONS = {"mujoco": "mujoco", "mjwarp": "mujoco_warp"}
+"""Simulators that are one engine, each with the section of its settings."""
+NUMERICS = ("integrator", "iterations", "ls_iterations")
+"""Settings that both sections have, and that a trained policy relies on."""
+
 _LOG = logging.getLogger(__name__)
 
 Base: TypeAlias = Mapping[str, Any] | Saved | None
@@ -159,9 +164,26 @@ def _resolved(mapping: Mapping[str, Any], source: str, groups: Mapping[str, Choi
     sources = {(): Source(source), **validate.labels(data, source)}
     for group, choice in groups.items():
         section, name = _group(choice, None)
-        data[group] = _lay(keys.hints(Config)[group], data.get(group, {}), section)
+        before = data.get(group, {})
+        data[group] = _lay(keys.hints(Config)[group], before, section)
+        if group == "simulator":
+            data[group] = _with_numerics_of(before, data[group])
         sources |= validate.labels({group: section}, name)
     return data, sources
+
+
+def _with_numerics_of(before: Mapping[str, Any], simulator: Mapping[str, Any]) -> dict[str, Any]:
+    """`simulator` with the integrator and iterations of the run's own, where both are MuJoCo.
+
+    What walks at 100 Hz under one integrator falls under another, so they go with the rate.
+    """
+    source, target = (MUJOCO_SECTIONS.get(str(x.get("name"))) for x in (before, simulator))
+    if source is None or target is None:
+        return dict(simulator)
+    config = dict(simulator.get("config", {}))
+    saved = before.get("config", {}).get(source, {})
+    config[target] = config.get(target, {}) | {name: saved[name] for name in NUMERICS if name in saved}
+    return dict(simulator) | {"config": config}
 
 
 def _lay(section: type, base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:

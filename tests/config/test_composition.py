@@ -100,6 +100,20 @@ def test_a_group_on_a_saved_config_keeps_what_its_file_does_not_mention():
     assert config.reward == compose.load(["exp:t1-29dof"]).reward
 
 
+@pytest.mark.parametrize(("simulator", "section"), [("mujoco", "mujoco"), ("mjwarp", "mujoco_warp")])
+def test_another_mujoco_keeps_the_numerics_of_the_run(simulator: str, section: str):
+    trained = compose.load(
+        [
+            "exp:g1-29dof",
+            "--simulator.config.mujoco.integrator=implicitfast",
+            "--simulator.config.mujoco.iterations=7",
+        ]
+    )
+    config = compose.load([f"simulator:{simulator}"], base=compose.to_mapping(trained)).simulator
+    numerics = getattr(config.config, section)
+    assert (config.name, numerics.integrator, numerics.iterations) == (simulator, "implicitfast", 7)
+
+
 def test_overrides_reach_terms_of_a_saved_config():
     saved = compose.to_mapping(compose.load(["exp:g1-29dof"]))
     config = compose.load(["--reward.terms.alive.weight=0.5"], base=saved)

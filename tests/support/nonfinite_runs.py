@@ -141,7 +141,7 @@ class Run:
             physics, sim = step(*args)
             return physics, simulated(sim)
 
-        self.setup.bridge.step = stepped  # noqa: B010; before a driver takes it into its program
+        self.setup.bridge.step = stepped  # before a driver takes it into its program
         self.driver, state = run_state.create_or_restore(self.setup)
         learner, replay, pending, (carry, physics, sim, history) = state.runner
         self.saved = {name: np.array(x) for name, x in self.setup.bridge.get_state(physics).items()}
