@@ -84,7 +84,8 @@ class Adapter:
     def _keep(self, result: tuple[Any, SimState]) -> None:
         self._physics, sim = result
         for name, value in sim._asdict().items():
-            np.copyto(self._arrays[f"out/{name}"], np.asarray(value))
+            if value is not None:  # of an object
+                np.copyto(self._arrays[f"out/{name}"], np.asarray(value))
 
 
 def create(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Adapter:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import chex
 import numpy as np
 import pytest
 
@@ -140,8 +141,7 @@ def test_a_dead_worker_is_one_line_and_init_starts_another(bridge: IsaacSimBridg
         bridge.step(physics, pose(e).joint_pos)
     physics = bridge.set_state(bridge.init(), saved)
     physics, sim = bridge.reset(physics, only(e), pose(e))
-    for x, y in zip(numpy(sim), before, strict=True):
-        np.testing.assert_array_equal(x, y)
+    chex.assert_trees_all_equal(numpy(sim), before)
 
 
 @pytest.fixture

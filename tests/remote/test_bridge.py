@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -67,9 +68,8 @@ def run(bridge: Any) -> list[Any]:
 
 
 def assert_same(a: Any, b: Any) -> None:
-    pairs = [(a[k], b[k]) for k in a] if isinstance(a, dict) else zip(a, b, strict=True)
-    assert type(a) is type(b)
-    for x, y in pairs:
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         assert x.dtype == y.dtype
         np.testing.assert_array_equal(x, y)
 
@@ -114,8 +114,7 @@ def test_states_stay_valid(far: remote.RemoteBridge):
     copies = jax.tree.map(np.array, before)
     for _ in range(3):
         physics, _ = far.step(physics, np.full((E, 5), 0.5, np.float32))
-    for x, y in zip(numpy(sim), copies, strict=True):
-        np.testing.assert_array_equal(x, y)
+    chex.assert_trees_all_equal(numpy(sim), copies)
 
 
 @pytest.mark.parametrize(
