@@ -102,7 +102,7 @@ def _opened(cfg: Config) -> Iterator[tuple[Lock, Path, Path | None, Path | None]
     if wanted is not None:
         asked, wanted = wanted, str(_local(wanted, "training.checkpoint"))
         found = checkpoint.resolve(wanted)
-        if found is not None and policy_only.is_alone(checkpoint.read_meta(found)):
+        if found is not None and _is_policy_alone(found):
             raise ConfigError(
                 f"training.checkpoint: {asked} holds a policy alone, so there is nothing to resume. Begin a new run "
                 f"with it: --training.warm-start {asked}."
@@ -116,6 +116,14 @@ def _opened(cfg: Config) -> Iterator[tuple[Lock, Path, Path | None, Path | None]
     warm = None if found else _warm_start(cfg)
     with _created(cfg) as (lock, run):
         yield lock, run.path, found, warm
+
+
+def _is_policy_alone(found: Path) -> bool:
+    """Whether checkpoint `found` holds a policy alone; False where it is damaged, which is told where it is read."""
+    try:
+        return policy_only.is_alone(checkpoint.read_meta(found))
+    except DamagedCheckpoint:
+        return False
 
 
 @contextlib.contextmanager
