@@ -60,7 +60,7 @@ def test_four_devices_equal_one_that_holds_all_rows() -> None:
     batch = batch._replace(valid=batch.valid.at[:, :5].set(False))
     one, metrics = small_sac.update(state, batch, KEY)
     update = pmapped(partial(fast_sac.update, axis_name=AXIS), in_axes=(None, 0, None))
-    many, pooled = update(state, dealt(batch), KEY)
+    many, pooled = jax.device_get(update(state, dealt(batch), KEY))
     for device in range(DEVICES):
         chex.assert_trees_all_close(
             jax.tree.map(lambda x, d=device: x[d], (many, pooled)), (one, metrics), rtol=2e-4, atol=2e-5
@@ -77,7 +77,8 @@ def test_devices_draw_what_one_device_would_draw() -> None:
     noise = partial(optimize._noise, static=state.static)
     one = noise(KEY, rows=rows, axis_name=None).reshape(2, DEVICES, 8, 2)
     part = jax.tree.map(lambda x: x[: len(x) // DEVICES], rows)
-    many = pmapped(lambda _: noise(KEY, rows=part, axis_name=AXIS))(jnp.arange(DEVICES))
+    draw = pmapped(lambda _: noise(KEY, rows=part, axis_name=AXIS))
+    many = jax.device_get(draw(jnp.arange(DEVICES)))
     for device in range(DEVICES):
         # two programs: the last bit is the compiler's
         np.testing.assert_allclose(many[device].reshape(2, 8, 2), one[:, device], rtol=1e-6)

@@ -134,6 +134,7 @@ def test_shard_map_runs_the_same_function(pooled: tuple[ppo.PpoState, ppo.PpoBat
 
 
 def _each_equals(found: object, expected: object) -> None:
+    found = jax.device_get(found)  # a row of an array on many devices would be computed by all of them
     for d in range(DEVICES):
         here = jax.tree.map(lambda x: x[d], found)  # noqa: B023
         chex.assert_trees_all_close(here, expected, rtol=1e-5, atol=1e-6)
