@@ -70,7 +70,7 @@ def _policy(name: str, policy: Mapping[str, Any]) -> Iterator[str]:
     record = policy["record"]
     yield f"### {name}\n"
     if "film" in policy:
-        yield f"![{name} walks](images/{policy['film']})\n"
+        yield f"![{name} in motion](images/{policy['film']})\n"
     commands = "\n".join(record["commands"])
     yield f"Trained at commit {record['commit']}, {record['machine']}, {record['cores']} cores:\n"
     yield f"```\n{commands}\n```\n"
