@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from holosoma_jax import train
 from holosoma_jax.config import compose
 from holosoma_jax.runs import checkpoint
 from holosoma_jax.training import session
+from tests.extensions.outside import losses
 from tests.support import toy
 from tests.support.child import arguments, fast_sac_arguments, toy_training
 
@@ -220,8 +222,13 @@ def test_missing_extra_is_one_line(command, tmp_path, monkeypatch):
     )
 
 
-def test_non_finite_learner_exits_with_the_report_and_the_way_back(command, tmp_path):
-    code, out, err = command(*arguments(tmp_path, **{"algo.config.actor-learning-rate": 1e30}))
+def test_non_finite_learner_exits_with_the_report_and_the_way_back(command, tmp_path, monkeypatch):
+    def goes_wrong(cfg):
+        setup = toy.setup(cfg)
+        return replace(setup, learner=setup.learner.replace_loss(losses.not_finite, "not_finite"))
+
+    monkeypatch.setattr(session, "build", goes_wrong)
+    code, out, err = command(*arguments(tmp_path))
     assert code == 1
     assert re.match(r"error: the learner is not finite after iteration \d .*\.npz", err)
     assert err.count("\n") == 1
