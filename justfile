@@ -16,7 +16,7 @@ setup EXTRAS="":
     @[ -z "$1" ] || python -m pip install --quiet --constraint constraints.txt --editable ".[$1]"
     @python -c "import holosoma_jax, sys; print('holosoma_jax', holosoma_jax.__version__, 'on Python', sys.version.split()[0], 'in', sys.prefix)"
 
-# train; without arguments the G1 on this machine's CPU, in about ten minutes
+# train; without arguments the G1 on this machine's CPU, in about a quarter of an hour
 train *ARGS:
     @[ $# -gt 0 ] || set -- exp:g1-29dof-fast-sac-cpu; python -m holosoma_jax.train "$@"
 
