@@ -91,7 +91,9 @@ class Spoiler:
         def spoilt(x: jax.Array) -> jax.Array:
             return x.at[(ENV, *(0,) * (x.ndim - 1))].set(bad)
 
-        return SimState(*(jnp.where(field == i, spoilt(x), x) for i, x in enumerate(sim)))
+        return SimState(
+            *(None if x is None else jnp.where(field == i, spoilt(x), x) for i, x in enumerate(sim))
+        )
 
     def ask(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         number = jax.ShapeDtypeStruct((), jnp.int32)
