@@ -50,6 +50,7 @@ def g1_run(steps: int, k: int) -> Config:
         "algo.config.num_learning_iterations": steps,
         "algo.config.save_interval": k,
         "algo.config.logging_interval": 4,
+        "algo.config.anneal_share": 0.0,  # else the rates of k steps are not those of the first half of 2 k
         "algo.config.save_buffer": True,
         "algo.config.buffer_size": 16,
         "algo.config.batch_size": 16,
