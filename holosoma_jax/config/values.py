@@ -114,7 +114,8 @@ def _frozen(value: Any) -> Any:
         return tuple(_frozen(v) for v in value)
     if isinstance(value, Mapping):
         return {k: _frozen(v) for k, v in value.items()}
-    if isinstance(value, float) and value != 0 and not SMALLEST <= abs(value) <= LARGEST:  # nan, too
+    # An integer may become a float. Not a number is out of any range.
+    if isinstance(value, (int, float)) and value != 0 and not SMALLEST <= abs(value) <= LARGEST:
         raise ValidationError.from_exception_data("value", [{"type": "finite_number", "input": value}])
     return value
 

@@ -52,6 +52,7 @@ CURRICULUM = "--curriculum.setup-terms.penalty-curriculum.params."
         # what 32 bits cannot hold
         (PPO, "--simulator.config.sim.max-episode-length-s", "1e308"),
         (PPO, "--simulator.config.sim.max-episode-length-s", "1e30"),
+        (PPO, "--simulator.config.sim.max-episode-length-s", str(2**63)),
         (PPO, "--simulator.config.mujoco.iterations", "99999999999"),
         (PPO, "--simulator.config.mujoco.num-threads", "1000000000"),
         (PPO, "--algo.config.entropy-coef", "1e39"),
