@@ -175,7 +175,7 @@ def _resolved(mapping: Mapping[str, Any], source: str, groups: Mapping[str, Choi
 def _with_numerics_of(before: Mapping[str, Any], simulator: Mapping[str, Any]) -> dict[str, Any]:
     """`simulator` with the integrator and iterations of the run's own, where both are MuJoCo.
 
-    What walks at 100 Hz under one integrator falls under another, so they go with the rate.
+    A policy that walks at 100 Hz under one integrator may fall under another, so they go with the rate.
     """
     source, target = (MUJOCO_SECTIONS.get(str(x.get("name"))) for x in (before, simulator))
     if source is None or target is None:

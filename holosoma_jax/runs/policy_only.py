@@ -7,6 +7,7 @@ critics, optimisers and environments are not there.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Collection
 from dataclasses import replace
@@ -24,6 +25,8 @@ from holosoma_jax.runs.meta import DamagedCheckpoint, Meta, describe, seal, veri
 ITEM = "policy"
 """in `Meta.arrays`"""
 FILE = "policy.npz"
+HEADER = 1024
+"""bytes that an array's description may take in it"""
 
 
 def save(run: Path, meta: Meta, learner: Any, leaves: Collection[str]) -> Path:
@@ -69,7 +72,12 @@ def load(path: Path, template: Any, leaves: Collection[str]) -> Any:
                 f"checkpoint {path} does not fit this run: policy '{name}' is {_text(there.get(name))} in the "
                 f"checkpoint and {_text(here.get(name))} in this run. Use the settings in its {checkpoint.META_FILE}."
             )
+    size = sum(math.prod(shape) * np.dtype(kind).itemsize + HEADER for shape, kind in there.values())
     try:
+        with zipfile.ZipFile(path / FILE) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > size:  # before anything is unpacked: a small archive can hold gigabytes
+            raise ValueError(f"{unpacked} bytes in it, wanted at most {size}")
         with np.load(path / FILE, allow_pickle=False) as file:
             arrays = {name: file[name] for name in there}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:

@@ -12,7 +12,7 @@ import pytest
 
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.runs import checkpoint, policy_only, pretrained
+from holosoma_jax.runs import checkpoint, meta, policy_only, pretrained
 from holosoma_jax.runs.open_run import open_run, saved_config
 from tests.support import toy
 
@@ -56,6 +56,16 @@ def test_damage_is_found(run: Path) -> None:
     path = checkpoint.resolve(run)
     np.savez_compressed(path / policy_only.FILE, **{"actor/w": np.zeros((2, 3), np.float32)})
     with pytest.raises(checkpoint.DamagedCheckpoint, match=policy_only.FILE):
+        policy_only.load(path, FRESH, LEAVES)
+
+
+def test_an_archive_larger_than_its_arrays_is_not_unpacked(run: Path) -> None:
+    path = checkpoint.resolve(run)
+    with np.load(path / policy_only.FILE) as file:
+        arrays = dict(file)
+    np.savez_compressed(path / policy_only.FILE, **arrays, more=np.zeros(1_000_000))
+    meta.seal(path, replace(checkpoint.read_meta(path), files={}))
+    with pytest.raises(checkpoint.DamagedCheckpoint, match=r"80\d{5} bytes in it, wanted at most"):
         policy_only.load(path, FRESH, LEAVES)
 
 
