@@ -20,7 +20,6 @@ from mujoco.batch import Batch
 
 from benchmarks.machine import describe, interleave, report, times_as_quick
 from bridges.mujoco import MujocoBridge
-from bridges.mujoco import model as mujoco_model
 from holosoma_jax import experiment
 from holosoma_jax.config import compose
 from holosoma_jax.config.schema import Config
@@ -94,8 +93,8 @@ class RawPhysics:
     """The same model in a bare `mujoco.batch.Batch`: exactly the steps of a recorded rollout."""
 
     def __init__(self, cfg: Config, parts: Setup, steps: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        model = mujoco_model.build(parts.robot, parts.terrain.ground, cfg.simulator)
-        self._batch = Batch(model, parts.bridge.spec.num_envs, cfg.simulator.config.mujoco.num_threads)
+        threads = cfg.simulator.config.mujoco.num_threads
+        self._batch = Batch(parts.bridge.model, parts.bridge.spec.num_envs, threads)
         self._decimation, self._steps = parts.bridge.spec.decimation, steps
 
     def run(self) -> float:

@@ -99,6 +99,7 @@ def build(
     """
     settings = cfg.config.mujoco_warp
     host = model.build(robot, ground, _with_our_solver(cfg), **options)
+    host.opt.jacobian = mujoco.mjtJacobian.mjJAC_AUTO  # MuJoCo Warp has its own rule for what is quicker
     with wp.ScopedDevice(device):
         full = mjw.put_model(host)
         full.opt.warn_overflow = 0  # said once, by `mjwarp_usage`, not by every environment

@@ -65,7 +65,7 @@ class MujocoBridge(Stateful):
         self.spec = specs.spec("mujoco", cfg, robot, num_envs)
         _keep_folders_clean()
         settings = cfg.config.mujoco
-        self.model = model.build(robot, ground, cfg, self_collisions=self_collisions)
+        self.model = model.build(robot, ground, cfg, self_collisions=self_collisions, pair_with_ground=True)
         self._robot = robot
         self._gantry = cfg.config.virtual_gantry
         if self._gantry.enabled:

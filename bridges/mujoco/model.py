@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
+from bridges.mujoco import ground_pairs
 from holosoma_jax.robots.model import free_of_pairs, read
 
 if TYPE_CHECKING:
@@ -34,9 +35,22 @@ _INTEGRATORS = {
 
 
 def build(
-    robot: Robot, ground: Ground, cfg: SimulatorConfig, *, self_collisions: bool = False
+    robot: Robot,
+    ground: Ground,
+    cfg: SimulatorConfig,
+    *,
+    self_collisions: bool = False,
+    pair_with_ground: bool = False,
 ) -> mujoco.MjModel:
     """Compile the model of one environment.
+
+    Args:
+      robot: what stands on the ground, and the box beside it, if it has one.
+      ground: a plane or a height field.
+      cfg: rates and settings.
+      self_collisions: let the robot's links collide with each other.
+      pair_with_ground: let the robot collide by explicit pairs (`ground_pairs`) if it collides with nothing but the
+        ground. Same contacts in less time; friction is then the pairs'.
 
     Collision classes: ground contype 2 / conaffinity 1, robot 1 / 2, or 1 / 3
     with self-collisions; the object, if there is one, 4 / 3: it touches both. The ground's priority is below
@@ -57,7 +71,9 @@ def build(
     _add_actuators(spec, robot)
     robot_geoms = _set_collisions(spec, self_collisions)
     priorities = [geom.priority for geom in robot_geoms] or [0]
-    _add_ground(spec, ground, priority=min(priorities) - 1)
+    floor = _add_ground(spec, ground, priority=min(priorities) - 1)
+    if pair_with_ground and not self_collisions and robot.object is None:
+        ground_pairs.add(spec, floor, robot_geoms)
     if robot.object is not None:
         _add_object(spec, robot.object, priority=max(priorities) + 1)
     for body in dict.fromkeys(geom.parent.name for geom in robot_geoms):
@@ -78,6 +94,9 @@ def _set_options(spec: mujoco.MjSpec, cfg: SimulatorConfig) -> None:
     spec.option.ls_iterations = settings.mujoco.ls_iterations
     spec.option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
     spec.option.impratio = 1.0
+    # A humanoid's limbs are coupled by its torso alone, so the solver's matrices are half zeros; by itself MuJoCo
+    # takes dense ones below 60 degrees of freedom.
+    spec.option.jacobian = mujoco.mjtJacobian.mjJAC_SPARSE
     # One robot is one island: finding islands costs 7 % of a G1's step and changes no bit.
     spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_ISLAND)
 
@@ -113,12 +132,11 @@ def _set_collisions(spec: mujoco.MjSpec, self_collisions: bool) -> list[mujoco.M
     return colliding
 
 
-def _add_ground(spec: mujoco.MjSpec, ground: Ground, priority: int) -> None:
+def _add_ground(spec: mujoco.MjSpec, ground: Ground, priority: int) -> mujoco.MjsGeom:
     common = {"name": FLOOR, "contype": 2, "conaffinity": 1, "priority": priority}
     if ground.heights is None:
         size = [0.0, 0.0, 1.0]  # 0: infinite
-        spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=size, **common)
-        return
+        return spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=size, **common)
     heights = np.asarray(ground.heights, np.float64)
     if heights.ndim != 2 or min(heights.shape) < 2 or not np.isfinite(heights).all():
         raise ValueError(f"ground.heights: got shape {heights.shape}, wanted a finite grid, 2 x 2 or more.")
@@ -133,7 +151,7 @@ def _add_ground(spec: mujoco.MjSpec, ground: Ground, priority: int) -> None:
         userdata=((heights - low) / span).T.ravel(),
     )
     center = [ground.corner[0] + half[0], ground.corner[1] + half[1], low]
-    spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_HFIELD, hfieldname=FLOOR, pos=center, **common)
+    return spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_HFIELD, hfieldname=FLOOR, pos=center, **common)
 
 
 def _add_object(spec: mujoco.MjSpec, box: Box, priority: int) -> None:

@@ -80,6 +80,8 @@ class Parameters:
                 expand("body_ipos")[bodies] = model.body_ipos[at.bodies] + rows
             case "friction":
                 expand("geom_friction")[ids[:, None], at.geoms, 0] = rows[:, None]
+                if at.pairs.size:  # both tangential directions
+                    expand("pair_friction")[ids[:, None], at.pairs, :2] = rows[:, None, None]
             case "kp_scale":
                 expand("actuator_gainprm")[ids, :, 0] = model.actuator_gainprm[:, 0] * rows
                 expand("actuator_biasprm")[ids, :, 1] = model.actuator_biasprm[:, 1] * rows

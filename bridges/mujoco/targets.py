@@ -31,6 +31,8 @@ class Targets:
     """[J], in the robot's order"""
     geoms: np.ndarray
     """[G], those whose friction is randomised"""
+    pairs: np.ndarray
+    """[P], contact pairs of these geoms with the ground, whose friction counts where there are any"""
     object: tuple[int, int] | None = None
     """body and geom of the object; None: there is none"""
 
@@ -61,10 +63,13 @@ def targets(model: mujoco.MjModel, robot: Robot, *, fixed_foot_friction: bool) -
     box = None if robot.object is None else (model.body(OBJECT).id, model.geom(OBJECT).id)
     if box is not None:
         kept.append(box[0])
+    geoms = np.flatnonzero(~np.isin(model.geom_bodyid, kept))
+    with_ground = model.geom_bodyid[model.pair_geom1] == 0
     return Targets(
         bodies=np.array([model.body(name).id for name in robot.body_names]),
         dofs=np.array([model.joint(name).dofadr[0] for name in robot.joint_names]),
-        geoms=np.flatnonzero(~np.isin(model.geom_bodyid, kept)),
+        geoms=geoms,
+        pairs=np.flatnonzero(with_ground & np.isin(model.pair_geom2, geoms)),
         object=box,
     )
 
