@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("isaacgym", "torch")
 """Whose versions a report says."""
+_BACKEND = Path(__file__).with_name("backend.py")
 
 
 def program(
@@ -33,14 +34,7 @@ def program(
     physx = cfg.config.sim.physx
     settings: dict[str, Any] = {
         "device": physx.device,
-        "physx": {
-            "solver_type": physx.solver_type,
-            "num_position_iterations": physx.num_position_iterations,
-            "num_velocity_iterations": physx.num_velocity_iterations,
-            "bounce_threshold_velocity": physx.bounce_threshold_velocity,
-            "num_threads": physx.num_threads,
-            "max_gpu_contact_pairs": physx.max_gpu_contact_pairs,
-        },
+        "physx": coordinate_program.physx(cfg) | {"num_threads": physx.num_threads},
         "asset_folder": folder,
         "asset_file": "robot.urdf",
         "joint_names": list(robot.joint_names),
@@ -56,14 +50,8 @@ def program(
         settings["ground_vertices"], settings["ground_triangles"] = triangles(ground)
     prefix = os.path.dirname(os.path.dirname(os.path.abspath(python)))
     libraries = os.pathsep.join(filter(None, [f"{prefix}/lib", os.environ.get("LD_LIBRARY_PATH", "")]))
+    # the binaries look for libpython3.8 there
+    environment = {"LD_LIBRARY_PATH": libraries}
     return coordinate_program.program(
-        cfg,
-        robot,
-        spec,
-        model,
-        python,
-        Path(__file__).with_name("backend.py"),
-        settings,
-        packages=PACKAGES,
-        environment={"LD_LIBRARY_PATH": libraries},  # the binaries look for libpython3.8 there
+        cfg, robot, spec, model, python, _BACKEND, settings, packages=PACKAGES, environment=environment
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("isaaclab", "newton", "warp-lang", "mujoco-warp", "torch", "isaacsim")
 """Whose versions a report says."""
+_BACKEND = Path(__file__).with_name("backend.py")
 BASE_THICKNESS = 1.0
 """m of solid ground under the lowest point of a height field"""
 
@@ -48,7 +49,7 @@ def program(
 
     `model` is the robot in MuJoCo.
     """
-    isaacsim, physx = cfg.config.isaacsim, cfg.config.sim.physx
+    isaacsim = cfg.config.isaacsim
     left_out = markers(model)
     bodies = [i for i, name in enumerate(robot.body_names) if name not in left_out]
     settings: dict[str, Any] = {
@@ -60,13 +61,7 @@ def program(
             "nconmax": isaacsim.nconmax_per_env,
             "njmax": isaacsim.njmax_per_env,
         },
-        "physx": {
-            "solver_type": physx.solver_type,
-            "num_position_iterations": physx.num_position_iterations,
-            "num_velocity_iterations": physx.num_velocity_iterations,
-            "bounce_threshold_velocity": physx.bounce_threshold_velocity,
-            "max_gpu_contact_pairs": physx.max_gpu_contact_pairs,
-        },
+        "physx": coordinate_program.physx(cfg),
         "usd": usd,
         "joint_names": [prim_name(name) for name in robot.joint_names],
         "body_names": [prim_name(robot.body_names[i]) for i in bodies],
@@ -78,13 +73,5 @@ def program(
         settings["ground_vertices"], settings["ground_triangles"] = triangles(raised)
         settings["ground_cell"] = ground.cell
     return coordinate_program.program(
-        cfg,
-        robot,
-        spec,
-        model,
-        python,
-        Path(__file__).with_name("backend.py"),
-        settings,
-        calls=("usage",),
-        packages=PACKAGES,
+        cfg, robot, spec, model, python, _BACKEND, settings, calls=("usage",), packages=PACKAGES
     )

@@ -20,6 +20,13 @@ STATE = ("state/root", "state/joint_pos", "state/joint_vel", "state/contact_forc
 """[E, 13] position, quaternion w x y z, velocity, angular velocity; [E, J] rad, rad/s; [E, B, 3] N"""
 CALLS = ("step", "randomize", "body_positions")
 """Methods of the backend; see those of `bridges.isaacgym.backend`."""
+_OF_PHYSX = (
+    "solver_type",
+    "num_position_iterations",
+    "num_velocity_iterations",
+    "bounce_threshold_velocity",
+    "max_gpu_contact_pairs",
+)
 _OF_THE_ROBOT = ("kp", "kd", "torque_limit", "velocity_limit", "armature")
 
 
@@ -39,6 +46,11 @@ def arrays(spec: BridgeSpec) -> dict[str, tuple[tuple[int, ...], type]]:
     }
     params = specs.param_shapes(e, joints, bodies)
     return shared | {f"params/{name}": (shape, np.float32) for name, shape in params.items()}
+
+
+def physx(cfg: SimulatorConfig) -> dict[str, Any]:
+    """The settings that PhysX takes in IsaacGym and in Isaac Sim."""
+    return {name: getattr(cfg.config.sim.physx, name) for name in _OF_PHYSX}
 
 
 def program(
