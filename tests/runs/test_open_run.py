@@ -16,7 +16,7 @@ import pytest
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
-from holosoma_jax.config.schema.world import RemoteConfig
+from holosoma_jax.config.schema.simulator import RemoteConfig
 from holosoma_jax.runs import checkpoint, lock, origin
 from holosoma_jax.runs.open_run import OpenedRun, open_run, saved_config
 from holosoma_jax.runs.run_dir import RunDir

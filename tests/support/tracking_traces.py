@@ -13,7 +13,7 @@ import numpy as np
 from bridges.protocol import Ground, SimState
 from holosoma_jax import robots
 from holosoma_jax.config import compose
-from holosoma_jax.config.schema.world import SpawnConfig
+from holosoma_jax.config.schema.terrain import SpawnConfig
 from holosoma_jax.envs.compose import compose as compose_env
 from holosoma_jax.envs.env import Env
 from holosoma_jax.envs.state import Draws, TaskState

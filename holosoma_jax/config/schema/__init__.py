@@ -15,7 +15,19 @@ from holosoma_jax.config.extensions import TASKS
 from holosoma_jax.config.schema.fast_sac import FastSacConfig
 from holosoma_jax.config.schema.learner import AlgoConfig, PpoConfig
 from holosoma_jax.config.schema.optimizer import OptimizerConfig
+from holosoma_jax.config.schema.robot import ControlConfig, InitStateConfig, ObjectConfig, RobotConfig
 from holosoma_jax.config.schema.run import DistributedConfig, LoggerConfig, TrainingConfig, VideoConfig
+from holosoma_jax.config.schema.simulator import (
+    IsaacSimConfig,
+    MujocoConfig,
+    MujocoWarpConfig,
+    PhysxConfig,
+    RemoteConfig,
+    SimConfig,
+    SimulatorConfig,
+    SimulatorSettings,
+    VirtualGantryConfig,
+)
 from holosoma_jax.config.schema.task import (
     CommandConfig,
     CurriculumConfig,
@@ -29,27 +41,9 @@ from holosoma_jax.config.schema.task import (
     TerminationConfig,
     TerminationTermConfig,
 )
+from holosoma_jax.config.schema.terrain import SpawnConfig, TerrainConfig, TerrainKind, TerrainTermConfig
 from holosoma_jax.config.schema.types import OWN, Names
 from holosoma_jax.config.schema.viewer import ViewerConfig
-from holosoma_jax.config.schema.world import (
-    ControlConfig,
-    InitStateConfig,
-    IsaacSimConfig,
-    MujocoConfig,
-    MujocoWarpConfig,
-    ObjectConfig,
-    PhysxConfig,
-    RemoteConfig,
-    RobotConfig,
-    SimConfig,
-    SimulatorConfig,
-    SimulatorSettings,
-    SpawnConfig,
-    TerrainConfig,
-    TerrainKind,
-    TerrainTermConfig,
-    VirtualGantryConfig,
-)
 
 __all__ = [
     "AlgoConfig",

@@ -48,6 +48,9 @@ Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
 Magnitude = Annotated[float, Field(ge=0, le=1e6)]
 Std = Annotated[float, Field(gt=0, le=1e3)]
 Pixels = Annotated[int, Field(ge=1, le=8192)]
+Length = Annotated[float, Field(gt=0, le=10_000)]
+"""m; single precision loses millimetres beyond."""
+LengthOrZero = Annotated[float, Field(ge=0, le=10_000)]
 Vec3 = tuple[float, float, float]
 CONTROL = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
 """Inside the brackets of a regular expression: what no name has, as a terminal or a page would act on it."""

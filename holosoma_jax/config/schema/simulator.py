@@ -1,4 +1,4 @@
-"""Where the robot is: simulator, robot, ground."""
+"""Which simulator: its rates, engine and process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pydantic import Field
 
 from holosoma_jax.config.schema.types import (
     OWN,
+    Length,
+    LengthOrZero,
     Names,
     NonNegativeFloat,
     NonNegativeInt,
@@ -17,15 +19,6 @@ from holosoma_jax.config.schema.types import (
     PositiveInt,
     Vec3,
 )
-
-Length = Annotated[float, Field(gt=0, le=10_000)]
-"""m; single precision loses millimetres beyond."""
-LengthOrZero = Annotated[float, Field(ge=0, le=10_000)]
-TerrainKind = Literal[
-    "flat", "rough", "low_obstacles", "smooth_slope", "rough_slope", "stairs_up", "stairs_down"
-]
-"""Kinds of tile that `envs.terrain` can make."""
-
 
 SIMULATORS = ("mujoco", "mjwarp", "isaacgym", "isaacsim")
 SimulatorName = Annotated[
@@ -191,125 +184,3 @@ class SimulatorConfig:
     name: SimulatorName = "mujoco"
     """Simulator, or package.module:make of your own (docs/extending.md)."""
     config: SimulatorSettings = field(default_factory=SimulatorSettings)
-
-
-@dataclass(frozen=True)
-class InitStateConfig:
-    """Where the robot starts."""
-
-    pos: Vec3 | None = None
-    """m, root position above the tile origin; default: the robot record's."""
-
-
-@dataclass(frozen=True)
-class ControlConfig:
-    """How actions become joint targets."""
-
-    action_scale: PositiveFloat | None = None
-    """rad of joint target per unit of action, every joint; default: the robot record's."""
-    action_scales_by_effort_limit_over_p_gain: bool = False
-    """Scale joint j by action_scale * torque_limit_j / kp_j instead (whole-body tracking)."""
-    action_clip_value: PositiveFloat = 100.0
-    """Actions are clipped to +- this before they become targets."""
-
-
-@dataclass(frozen=True)
-class ObjectConfig:
-    """A free rigid box beside the robot, such as one to be carried; MuJoCo and MJWarp have it."""
-
-    enabled: bool = False
-    """Simulate it."""
-    size: tuple[Length, Length, Length] = (0.471, 0.459, 0.408)
-    """m, whole lengths along its axes; default: the bounds of holosoma's largebox."""
-    mass: PositiveFloat = 0.1
-    """kg, to which randomisation adds."""
-    inertia: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
-    """kg m^2 about its axes through its middle; default: a solid box's."""
-    friction: NonNegativeFloat = 0.55
-    """Sliding friction coefficient of all its contacts."""
-    init_pos: Vec3 = (1.0, 0.0, 0.204)
-    """m, where it starts relative to the tile's origin, unless the task puts it elsewhere."""
-
-
-@dataclass(frozen=True)
-class RobotConfig:
-    """Which robot, and what to change of its record."""
-
-    asset: PathText = "g1"
-    """Folder under holosoma_jax/robots, or a path to a folder with an MJCF and robot.yaml."""
-    init_state: InitStateConfig = field(default_factory=InitStateConfig)
-    control: ControlConfig = field(default_factory=ControlConfig)
-    enable_self_collisions: bool = False
-    """Let the robot's own links collide."""
-    object: ObjectConfig = field(default_factory=ObjectConfig)
-
-
-@dataclass(frozen=True)
-class SpawnConfig:
-    """Where on the terrain environments start."""
-
-    randomize_tiles: bool = True
-    """Each environment gets a random tile; False: all on tile (0, 0)."""
-    at_world_origin: bool = False
-    """load_obj: the only place to start is the mesh's own origin: a motion clip and its ground share coordinates."""
-    xy_offset_range: LengthOrZero = 1.0
-    """m, uniform offset from the tile's centre at each reset, in x and in y."""
-    query_terrain_height: bool = False
-    """Start at the terrain's height under the offset position instead of the tile's."""
-    use_grid_sampling: bool = False
-    """With query_terrain_height: the highest of a grid of points instead of one."""
-    grid_size: Annotated[int, Field(ge=1, le=100)] = 3
-    """Points along each side of that grid."""
-    grid_spacing: Length = 0.2
-    """m between them."""
-
-
-@dataclass(frozen=True)
-class TerrainTermConfig:
-    """The ground."""
-
-    mesh_type: Literal["plane", "trimesh", "load_obj"] = "plane"
-    """Infinite plane, a height field of generated tiles, or one made from a mesh file."""
-    obj_file_path: PathText = ""
-    """load_obj: the mesh, an OBJ, STL or PLY file in metres, or slope, which comes with the package; its coordinates
-    are the world's."""
-    up_axis: Literal["y", "z"] | None = None
-    """load_obj: the file's axis that points up; default: z, and a file that looks otherwise is refused."""
-    horizontal_scale: Length = 0.1
-    """m between height samples."""
-    vertical_scale: Length = 0.005
-    """m per integer height step."""
-    border_size: LengthOrZero = 40.0
-    """m of flat ground around the tiles, or of ground at its edge's height around a mesh."""
-    terrain_length: Length = 8.0
-    """m, tile size along x."""
-    terrain_width: Length = 8.0
-    """m, tile size along y."""
-    num_rows: PositiveInt = 10
-    """Tiles along x; load_obj: places to start along x, spread over the mesh."""
-    num_cols: PositiveInt = 20
-    """Tiles along y; load_obj: places to start along y."""
-    terrain_config: dict[TerrainKind, NonNegativeFloat] = field(default_factory=dict)
-    """Probability of each kind of tile."""
-    max_slope: Annotated[float, Field(ge=0, le=10)] = 0.3
-    """Slope kinds: rise over run at difficulty 1."""
-    platform_size: LengthOrZero = 2.0
-    """m, flat top of slope kinds and stairs."""
-    amplitude_range: tuple[LengthOrZero, LengthOrZero] = (0.01, 0.05)
-    """m, noise of rough slopes."""
-    stair_height_range: tuple[Length, Length] = (0.05, 0.2)
-    """m, one step of the stairs: the first in the first row, growing towards the second in later rows."""
-    stair_width: Length = 0.3
-    """m from one step of the stairs to the next, in whole height samples."""
-    slope_threshold: PositiveFloat = 0.75
-    """Read for the sake of holosoma's configs; a height grid has no vertical walls (docs/terrain.md)."""
-    scale_factor: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    """Shrinks or grows the whole map; load_obj: multiplies the mesh's coordinates."""
-    spawn: SpawnConfig = field(default_factory=SpawnConfig)
-
-
-@dataclass(frozen=True)
-class TerrainConfig:
-    """The ground."""
-
-    terrain_term: TerrainTermConfig = field(default_factory=TerrainTermConfig)
