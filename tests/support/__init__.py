@@ -7,6 +7,7 @@
 | `stick_robot` | a record without physics, or with something to draw |
 | `child`, `pair`, `programs` | training in processes of their own; programs compiled once for several tests |
 | `checkpoints`, `policy_file`, `onnx_files` | a short run of the G1 and of FastSAC; policies as files |
+| `foreign_files` | policies as other projects write them |
 | `small`, `small_sac`, `golden` | small learners; recorded updates of holosoma |
 | `traces`, `shared`, `compact` | recorded runs of holosoma: read, found, cut to ship |
 | `terms`, `tracking`, `tracking_traces` | environments of few terms; the tracking task, small, and recorded |
