@@ -57,9 +57,7 @@ def test_edits_keep_it(g1: Skeleton, clip: Clip) -> None:
     np.testing.assert_array_equal(waited.object_pos[:50], np.tile(clip.object_pos[0], (50, 1)))
 
 
-def test_a_batch_has_it_if_every_clip_has(
-    g1: Skeleton, clip: Clip, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_batch_has_it_if_every_clip_has(g1: Skeleton, clip: Clip, caplog: pytest.LogCaptureFixture) -> None:
     both = concatenate([clip, clip], g1, ["pelvis"])
     assert both.frames.object_pos.shape == (2 * clip.num_frames, 3)
     np.testing.assert_allclose(both.at(np.array([460])).object_pos[0], clip.object_pos[10], atol=1e-6)  # type: ignore[index]
