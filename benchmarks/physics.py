@@ -5,7 +5,9 @@ from them, in turns, one control step each. The peer is the same robot as MuJoCo
 the MJCF says: contacts searched, matrices dense. The other models show what a part costs, or what a setting that
 was tried would give. Processor seconds; beside them how far joint speeds are from the peer's after the control step.
 
-    python -m benchmarks.physics pretrained:g1-29dof [terrain:terrain-locomotion-mix]
+    python -m benchmarks.physics pretrained:g1-29dof [terrain:terrain-locomotion-mix] [--peer-robot FOLDER]
+
+`--peer-robot` gives the peer another body of the same robot, such as one with other feet.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from benchmarks.collection import Recorder
 from benchmarks.machine import describe, interleave, report, times_as_quick
 from bridges.mujoco import MujocoBridge
 from bridges.mujoco import model as mujoco_model
-from holosoma_jax import envs, experiment
+from holosoma_jax import envs, experiment, robots
 from holosoma_jax.config import compose
 from holosoma_jax.config.schema.evaluation import EvalArgs
 from holosoma_jax.evaluation import commands, evaluate, perturbations, session
@@ -38,28 +40,32 @@ SETTLED = 0.6
 
 
 def record(
-    checkpoint: str, num_envs: int, steps: int, overrides: list[str]
+    args: argparse.Namespace, overrides: list[str]
 ) -> tuple[MujocoBridge, mujoco.MjModel, list[tuple[np.ndarray, np.ndarray]]]:
-    """A walk of `num_envs` robots.
+    """A walk of `args.num_envs` robots.
 
     Returns:
-      The bridge, the model without pairs, and physics state and targets before each of `steps` control steps.
+      The bridge, the model of the peer's robot without pairs, and physics state and targets before each of
+      `args.steps` control steps.
     """
-    source = policies.find(checkpoint, EvalArgs().policy)
-    arguments = [f"--checkpoint={checkpoint}", f"--training.num-envs={num_envs}", *overrides]
-    cfg, args = compose.parse_or_exit(
+    source = policies.find(args.checkpoint, EvalArgs().policy)
+    arguments = [f"--checkpoint={args.checkpoint}", f"--training.num-envs={args.num_envs}", *overrides]
+    cfg, eval_args = compose.parse_or_exit(
         arguments, "benchmarks.physics", "", extra=EvalArgs, base=lambda _: session.saved_config(source)
     )
-    cfg = envs.task_of(cfg).perturb(cfg, perturbations.from_mode(args.mode))
+    cfg = envs.task_of(cfg).perturb(cfg, perturbations.from_mode(eval_args.mode))
     parts = experiment.build(cfg, evaluation=True, adapt=source.adapt)
     assert isinstance(parts.bridge, MujocoBridge)
-    command, _ = commands.choose(parts, replace(args, commands="sweep"))
+    command, _ = commands.choose(parts, replace(eval_args, commands="sweep"))
     recorder = Recorder(parts.bridge)
     before = round(SETTLED / parts.env.spec.control_dt)
     watched = replace(parts, bridge=cast(Any, recorder))
-    evaluate.run(watched, source.policy(parts), command, before + steps, jax.random.key(0))
-    searched = mujoco_model.build(parts.robot, parts.terrain.ground, cfg.simulator)
-    return parts.bridge, searched, recorder.steps[-steps:]
+    evaluate.run(watched, source.policy(parts), command, before + args.steps, jax.random.key(0))
+    robot = parts.robot
+    if args.peer_robot:
+        robot = robots.configure(robots.load(args.peer_robot), cfg.robot)
+    searched = mujoco_model.build(robot, parts.terrain.ground, cfg.simulator)
+    return parts.bridge, searched, recorder.steps[-args.steps :]
 
 
 def models(paired: mujoco.MjModel, searched: mujoco.MjModel) -> dict[str, mujoco.MjModel]:
@@ -116,7 +122,7 @@ class Steps:
 
 def measure(args: argparse.Namespace, overrides: list[str]) -> dict[str, object]:
     """Microseconds a physics step, times as quick as the peer, and distance from the peer's motion."""
-    bridge, searched, steps = record(args.checkpoint, args.num_envs, args.steps, overrides)
+    bridge, searched, steps = record(args, overrides)
     decimation = bridge.spec.decimation
     tasks = {name: Steps(m, steps, decimation) for name, m in models(bridge.model, searched).items()}
     seconds = interleave({name: task.run for name, task in tasks.items()}, args.rounds)
@@ -133,6 +139,7 @@ def measure(args: argparse.Namespace, overrides: list[str]) -> dict[str, object]
     bridge.close()
     return {
         "policy": args.checkpoint,
+        "peer_robot": args.peer_robot,
         "num_envs": args.num_envs,
         "physics_dt": bridge.spec.physics_dt,
         "models": rows,
@@ -148,6 +155,7 @@ def main() -> None:
     parser.add_argument("--num-envs", type=int, default=64)
     parser.add_argument("--steps", type=int, default=24, help="control steps that are recorded")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--peer-robot", help="folder of another body of the robot, for the peer")
     parser.add_argument("--out", help="write the result to this JSON file, too")
     args, overrides = parser.parse_known_args()
     report({"benchmark": "physics", **describe(), **measure(args, overrides)}, args.out)

@@ -105,7 +105,8 @@ def _bodies(figures: Node, changes: Node) -> list[Node]:
     _known("model.paint", paint, [*names, *colours])
     bodies: list[Node] = []
     for body in source:
-        collision = [shape | changed.get(shape["name"], {}) for shape in body["collision"]]
+        shapes = [(shape, changed.get(shape["name"], {})) for shape in body["collision"]]
+        collision = [shape | change for shape, change in shapes if change is not None]  # null leaves it out
         visual = []
         for shape in body["visual"]:
             rgba = paint.get(body["name"], paint.get(text(shape["rgba"]), shape["rgba"]))

@@ -183,7 +183,7 @@ def test_foot_priority_equals_explicit_pairs() -> None:
 
     paired = scene()
     feet = [geom for body in load("g1").feet_bodies for geom in paired.body(body).geoms if geom.name]
-    assert len(feet) == 14
+    assert len(feet) == 10
     for geom in feet:
         geom.priority, geom.friction, geom.solref = 0, [1, 0.005, 0.0001], [0.02, 1]
         paired.add_pair(
@@ -223,3 +223,31 @@ def test_model_is_what_build_writes(name: str) -> None:
     folder = load(name).mjcf.parent
     record = yaml.safe_load((folder / "robot.yaml").read_text())
     assert build_robot.mjcf(source, record) == (folder / f"{name}.xml").read_text()
+
+
+def _sole(model: Any, body: str) -> np.ndarray:
+    """[n, 2] m: where the capsules of a foot end, seen from above in the foot's axes."""
+    ends = []
+    for g in np.flatnonzero((model.geom_bodyid == model.body(body).id) & (model.geom_group == 3)):
+        axis = dynamics.rotation(model.geom_quat[g])[:, 2] * model.geom_size[g, 1]
+        ends += [model.geom_pos[g] + axis, model.geom_pos[g] - axis]
+    return np.array(ends)[:, :2]
+
+
+@pytest.mark.parametrize(("name", "closer"), [("g1", 0.0032), ("t1", 0.0)])
+def test_fewer_foot_capsules_hold_up_the_same_sole(name: str, closer: float) -> None:
+    """In every direction the support polygon reaches as far as with all capsules of the source, `closer` m at most less."""
+    source = yaml.safe_load((FIGURES / f"{SOURCES[name]}.yaml").read_text())
+    robot = load(name)
+    record = yaml.safe_load((robot.mjcf.parent / "robot.yaml").read_text())
+    geoms = record["model"]["geoms"]
+    record["model"]["geoms"] = {geom: change for geom, change in geoms.items() if change is not None}
+    full = mujoco.MjModel.from_xml_string(build_robot.mjcf(source, record))
+    ours: Any = mujoco.MjModel.from_xml_path(str(robot.mjcf))
+    angle = np.linspace(0.0, 2.0 * np.pi, 3600, endpoint=False)
+    directions = np.stack([np.cos(angle), np.sin(angle)])
+    for foot in robot.feet_bodies:
+        wanted, got = _sole(full, foot), _sole(ours, foot)
+        assert len(got) < len(wanted) == 14
+        short = (wanted @ directions).max(0) - (got @ directions).max(0)
+        assert short.min() > -1e-9 and short.max() < closer + 1e-9
