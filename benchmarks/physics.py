@@ -1,9 +1,10 @@
 """A physics step of a robot that walks, and what makes it quicker or slower: MuJoCo, one thread.
 
-A policy walks under the commands of `eval --commands sweep`; its states and targets are recorded, and every model steps
-from them, in turns, one control step each. The peer is the same robot as MuJoCo steps it without being told more than
-the MJCF says: contacts searched, matrices dense. The other models show what a part costs, or what a setting that
-was tried would give. Processor seconds; beside them how far joint speeds are from the peer's after the control step.
+A policy walks under the commands of `eval --commands sweep`; its states and targets are recorded, and every model
+steps from them, in turns, one control step each. The peer is the same robot as MuJoCo steps it without being told more
+than the MJCF says: contacts searched, matrices dense, passive forces looked for. The other models show what a part
+costs, or what a setting that was tried would give. Processor seconds; beside them how far joint speeds are from the
+peer's after the control step.
 
     python -m benchmarks.physics pretrained:g1-29dof [terrain:terrain-locomotion-mix] [--peer-robot FOLDER]
 
@@ -71,6 +72,7 @@ def record(
 def models(paired: mujoco.MjModel, searched: mujoco.MjModel) -> dict[str, mujoco.MjModel]:
     """Name -> model. The first is what the bridge steps, the second the peer."""
     disable, dense = mujoco.mjtDisableBit, mujoco.mjtJacobian.mjJAC_DENSE
+    passive = int(disable.mjDSBL_SPRING | disable.mjDSBL_DAMPER)
 
     def changed(model: mujoco.MjModel, change: Callable[[mujoco.MjOption], None]) -> mujoco.MjModel:
         model = copy.copy(model)
@@ -80,16 +82,19 @@ def models(paired: mujoco.MjModel, searched: mujoco.MjModel) -> dict[str, mujoco
     def without(flag: mujoco.mjtDisableBit) -> mujoco.MjModel:
         return changed(paired, lambda opt: setattr(opt, "disableflags", opt.disableflags | int(flag)))
 
+    def plain(opt: mujoco.MjOption) -> None:
+        opt.jacobian, opt.disableflags = dense, opt.disableflags & ~passive
+
     def option(name: str, value: float) -> mujoco.MjModel:
         return changed(paired, lambda opt: setattr(opt, name, value))
 
     return {
         "ours": paired,
-        PEER: changed(searched, lambda opt: setattr(opt, "jacobian", dense)),
+        PEER: changed(searched, plain),
         "contacts searched": searched,
         "dense": option("jacobian", dense),
         "no contact sensors": without(disable.mjDSBL_SENSOR),
-        "no passive forces looked at": without(disable.mjDSBL_SPRING | disable.mjDSBL_DAMPER),
+        "passive forces looked for": option("disableflags", paired.opt.disableflags & ~passive),
         "no joint friction": without(disable.mjDSBL_FRICTIONLOSS),
         "no contacts": without(disable.mjDSBL_CONTACT),
         "solver tolerance 1e-6": option("tolerance", 1e-6),
@@ -121,7 +126,10 @@ class Steps:
 
 
 def measure(args: argparse.Namespace, overrides: list[str]) -> dict[str, object]:
-    """Microseconds a physics step, times as quick as the peer, and distance from the peer's motion."""
+    """Microseconds a physics step, times as quick as the peer, and distance from the peer's motion.
+
+    The quickest round counts: what others do on the machine only ever adds to it.
+    """
     bridge, searched, steps = record(args, overrides)
     decimation = bridge.spec.decimation
     tasks = {name: Steps(m, steps, decimation) for name, m in models(bridge.model, searched).items()}
@@ -131,8 +139,8 @@ def measure(args: argparse.Namespace, overrides: list[str]) -> dict[str, object]
     for name, task in tasks.items():
         apart = np.abs(task.speeds - tasks[PEER].speeds).max(-1)
         rows[name] = {
-            "microseconds_a_step": round(1e6 * float(np.median(seconds[name])) / count, 1),
-            "peer_over_this": round(float(np.median(times_as_quick(seconds[name], seconds[PEER]))), 3),
+            "microseconds_a_step": round(1e6 * min(seconds[name]) / count, 1),
+            "peer_over_this": round(min(seconds[PEER]) / min(seconds[name]), 3),
             "speeds_apart_median": float(np.median(apart)),
             "speeds_apart_99_percent": float(np.quantile(apart, 0.99)),
         }

@@ -81,7 +81,21 @@ def build(
     model = spec.compile()
     if model.jnt_type[0] != mujoco.mjtJoint.mjJNT_FREE or model.body(robot.root_body).jntadr[0] != 0:
         raise ValueError(f"{robot.mjcf}: '{robot.root_body}' must come first and have a free joint.")
+    _skip_passive_forces(model)
     return model
+
+
+def _skip_passive_forces(model: mujoco.MjModel) -> None:
+    """Let MuJoCo not look for passive forces where a model has none, as the G1's: 4 % of a step, no bit of it."""
+    causes = (
+        model.jnt_stiffness, model.jnt_stiffnesspoly, model.dof_damping, model.dof_dampingpoly,
+        model.tendon_stiffness, model.tendon_stiffnesspoly, model.tendon_damping, model.tendon_dampingpoly,
+        model.actuator_damping, model.actuator_dampingpoly, model.body_gravcomp, model.opt.density, model.opt.viscosity,
+        model.nflex, model.nplugin,
+    )  # fmt: skip
+    if not any(np.any(cause) for cause in causes):
+        disable = mujoco.mjtDisableBit
+        model.opt.disableflags |= int(disable.mjDSBL_SPRING | disable.mjDSBL_DAMPER)
 
 
 def _set_options(spec: mujoco.MjSpec, cfg: SimulatorConfig) -> None:

@@ -236,7 +236,7 @@ def _sole(model: Any, body: str) -> np.ndarray:
 
 @pytest.mark.parametrize(("name", "closer"), [("g1", 0.0032), ("t1", 0.0)])
 def test_fewer_foot_capsules_hold_up_the_same_sole(name: str, closer: float) -> None:
-    """In every direction the support polygon reaches as far as with all capsules of the source, `closer` m at most less."""
+    """In every direction the support polygon reaches as far as with all capsules, less `closer` m at most."""
     source = yaml.safe_load((FIGURES / f"{SOURCES[name]}.yaml").read_text())
     robot = load(name)
     record = yaml.safe_load((robot.mjcf.parent / "robot.yaml").read_text())

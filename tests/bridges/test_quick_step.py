@@ -1,4 +1,4 @@
-"""What makes a physics step quicker gives the same physics: pairs with the ground, sparse matrices."""
+"""What makes a physics step quicker changes no motion: pairs with the ground, sparse matrices, no passive forces."""
 
 from __future__ import annotations
 
@@ -51,6 +51,25 @@ def test_sparse_matrices_give_the_speeds_that_dense_ones_give(name):
     got, wanted = fall(sparse, 60), fall(dense, 60)
     assert wanted["ncon"].max() > 0
     np.testing.assert_allclose(got["qvel"], wanted["qvel"], atol=1e-9)
+
+
+PASSIVE = mujoco.mjtDisableBit.mjDSBL_SPRING | mujoco.mjtDisableBit.mjDSBL_DAMPER
+
+
+def test_without_passive_forces_none_are_looked_for():
+    skipped, looked = build(), build()
+    assert skipped.opt.disableflags & PASSIVE == PASSIVE
+    looked.opt.disableflags &= ~int(PASSIVE)
+    for quantity, values in fall(looked).items():
+        np.testing.assert_array_equal(fall(skipped)[quantity], values, err_msg=quantity)
+
+
+@pytest.mark.parametrize("cause", ['damping="0.01"', 'stiffness="3"'])
+def test_passive_forces_that_exist_act(cause, tmp_path):
+    text = BIPED.mjcf.read_text().replace('<joint name="neck"', f'<joint name="neck" {cause}')
+    assert text != BIPED.mjcf.read_text()
+    (tmp_path / "passive.xml").write_text(text)
+    assert not build(robot=replace(BIPED, mjcf=tmp_path / "passive.xml")).opt.disableflags & PASSIVE
 
 
 def test_a_robot_that_touches_more_than_the_ground_is_searched():
