@@ -39,6 +39,7 @@ RUNS = {
     "PPO update, one core": Run(("ppo_update", "--threads=1", "--rounds=3"), ("torch", "rsl_rl")),
     "FastSAC update, float32": Run(("fast_sac_update", "--batch=2048", "--precision=float32"), ("torch",)),
     "FastSAC update, bfloat16": Run(("fast_sac_update", "--batch=2048", "--precision=bfloat16"), ("torch",)),
+    "overlapped driver": Run(("overlapped",)),
     "remote bridge": Run(("remote_bridge",)),
     "start of the commands": Run(("startup",)),
 }

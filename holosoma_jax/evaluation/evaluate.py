@@ -21,8 +21,8 @@ from holosoma_jax.experiment import Setup
 from holosoma_jax.policy.policies import GROUP, Policy
 from holosoma_jax.rollout import control_step, nan_guard
 from holosoma_jax.rollout.control_step import commit_to_device
+from holosoma_jax.rollout.halves import Halves, process_half, take_step
 from holosoma_jax.rollout.state import EnvStep, Keys, OnStep, RolloutState, RunnerState, no_callback
-from holosoma_jax.rollout.stepped import Halves, process_half, take_step
 
 
 class EvalPending(struct.PyTreeNode):

@@ -20,7 +20,7 @@ from holosoma_jax.learn.learner import Learner
 from holosoma_jax.learn.replay import Transition
 from holosoma_jax.rollout import nan_guard
 from holosoma_jax.rollout.seeding import stream
-from holosoma_jax.rollout.state import EnvStep, Keys, RolloutFns
+from holosoma_jax.rollout.state import EnvStep, Keys, Lagged, RolloutFns, learn_if, weighted
 
 
 class ReplayState(struct.PyTreeNode):
@@ -35,9 +35,10 @@ def rollout_fns(learner: Learner, cfg: Any, axis_size: int = 1) -> RolloutFns:
     if learner.replay is None:
         raise ValueError(f"Learner '{learner.name}' has no replay buffer, so it is not off-policy.")
     sample = partial(learner.replay.sample, cfg=cfg, axis_size=axis_size)
+    parts = learner, learner.replay.write, sample
     return RolloutFns(
         init_pending=lambda state, spec: empty_transition(spec),
-        act=partial(update_and_act, learner, learner.replay.write, sample),
+        act=partial(update_and_act, *parts),
         process=process,
         update=partial(finish, learner),
         learned=learner.learned,
@@ -45,6 +46,7 @@ def rollout_fns(learner: Learner, cfg: Any, axis_size: int = 1) -> RolloutFns:
         learns_in_act=True,
         report=report,
         compiler_options=learner.compiler_options,
+        lagged=Lagged(act=partial(act, learner), learn=partial(learn, *parts)),
     )
 
 
@@ -76,7 +78,27 @@ def update_and_act(
     keys: Keys,
     axis_name: str | None,
 ) -> tuple[Any, ReplayState, Transition, jax.Array, dict[str, Any]]:
-    """Store the last transition, learn, act.
+    """Store the last transition, learn, act."""
+    state, replay, last, measured = learn(
+        learner, write, sample, state, replay, last, obs, step, keys, axis_name
+    )
+    state, _, last, action, _ = act(learner, state, None, last, obs, step, keys, axis_name)
+    return state, replay, last, action, measured
+
+
+def learn(
+    learner: Learner,
+    write: Callable[[Any, Transition], Any],
+    sample: Callable[[Any, jax.Array], Any],
+    state: Any,
+    replay: ReplayState,
+    last: Transition,
+    obs: Mapping[str, jax.Array],
+    step: jax.Array,
+    keys: Keys,
+    axis_name: str | None,
+) -> tuple[Any, ReplayState, Transition, dict[str, Any]]:
+    """Store the last transition, which led to `obs`, and learn from the buffer.
 
     Nothing is stored at the run's first step, and nothing learned before there are more than
     `replay.learning_starts` transitions per environment.
@@ -88,18 +110,29 @@ def update_and_act(
     # Outside the condition: a buffer that is a branch's operand might be copied.
     batch = sample(buffer, stream(keys.own, "sample", step))
 
-    def learn(state: Any) -> tuple[Any, dict[str, jax.Array]]:
+    def updated(state: Any) -> tuple[Any, dict[str, jax.Array]]:
         return learner.update(state, batch, stream(keys.shared, "update", step), axis_name)
 
-    def rest(state: Any) -> tuple[Any, dict[str, jax.Array]]:
-        return state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(learn, state)[1])
-
     ready = buffer.ptr > replay.learning_starts
-    state, losses = jax.lax.cond(ready, learn, rest, state)
+    state, losses = learn_if(ready, updated, state)
+    return state, replay, last, weighted(losses, ready)
+
+
+def act(
+    learner: Learner,
+    state: Any,
+    replay: None,
+    last: Transition,
+    obs: Mapping[str, jax.Array],
+    step: jax.Array,
+    keys: Keys,
+    axis_name: str | None,
+) -> tuple[Any, None, Transition, jax.Array, dict[str, Any]]:
+    """Act, and begin the transition of this control step."""
+    del axis_name
     action, _ = learner.act(state, obs, stream(keys.own, "act", step))
     last = last._replace(actor_obs=obs["actor_obs"], critic_obs=obs["critic_obs"], action=action)
-    measured = {name: (value, ready.astype(jnp.float32)) for name, value in losses.items()}
-    return state, replay, last, action, measured
+    return state, replay, last, action, {}
 
 
 def process(state: Any, last: Transition, step: EnvStep) -> tuple[Transition, dict[str, jax.Array]]:

@@ -16,7 +16,7 @@ from holosoma_jax.envs.env import EnvSpec
 from holosoma_jax.learn.learner import Learner
 from holosoma_jax.rollout import nan_guard
 from holosoma_jax.rollout.seeding import stream
-from holosoma_jax.rollout.state import EnvStep, Keys, RolloutFns
+from holosoma_jax.rollout.state import EnvStep, Keys, Lagged, RolloutFns, learn_if, weighted
 
 ENV_COLUMNS = ("reward", "terminated", "truncated", "final_value", "valid")
 """What the environments' half of a control step adds to a row of the buffer."""
@@ -42,6 +42,7 @@ def rollout_fns(learner: Learner, cfg: Any, axis_size: int = 1) -> RolloutFns:
         learns_in_act=False,
         report=report,
         compiler_options=learner.compiler_options,
+        lagged=Lagged(act=partial(act, learner), learn=partial(learn_lagged, learner)),
     )
 
 
@@ -124,6 +125,32 @@ def update(
     state, losses = learner.update(state, batch, stream(keys.shared, "update", iteration), axis_name)
     finite = nan_guard.finite((learner.learned(state), losses))
     return state, buffer.replace(row=jnp.zeros((), jnp.int32)), losses, finite
+
+
+def learn_lagged(
+    learner: Learner,
+    state: Any,
+    replay: None,
+    buffer: RolloutBuffer,
+    obs: Mapping[str, jax.Array],
+    step: jax.Array,
+    keys: Keys,
+    axis_name: str | None,
+) -> tuple[Any, None, RolloutBuffer, dict[str, Any]]:
+    """`update` for `Lagged`: from the rollout before, in the first control step of the next one.
+
+    The random stream is that of the rollout learned from. A buffer that is not full, as before the first rollout, is
+    not learned from.
+    """
+    length = buffer.columns["reward"].shape[0]
+
+    def updated(state: Any) -> tuple[Any, dict[str, jax.Array]]:
+        batch = make_batch(learner, state, buffer, obs)
+        return learner.update(state, batch, stream(keys.shared, "update", step // length - 1), axis_name)
+
+    ready = buffer.row >= length
+    state, losses = learn_if(ready, updated, state)
+    return state, replay, buffer.replace(row=jnp.zeros((), jnp.int32)), weighted(losses, ready)
 
 
 def make_batch(learner: Learner, state: Any, buffer: RolloutBuffer, obs: Mapping[str, jax.Array]) -> Any:

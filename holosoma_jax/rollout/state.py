@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 from bridges.protocol import Array, Physics, Pose, SimState
@@ -45,7 +46,7 @@ class RunnerState(NamedTuple):
     """what `act` stores transitions in and learns from (`off_policy.ReplayState`); None on-policy"""
     pending: Any
     """what both halves of a control step write to: on-policy `on_policy.RolloutBuffer`, off-policy the last
-    `Transition`, in an evaluation its running scores"""
+    `Transition`, in an evaluation its running scores; `overlapped.Pair` has two of them"""
     rollout: Any
     """`RolloutState`"""
 
@@ -102,6 +103,16 @@ Act = Callable[..., tuple[Any, Any, Any, jax.Array, Mapping[str, Any]]]
 Process = Callable[[Any, Any, EnvStep], tuple[Any, Mapping[str, Any]]]
 
 
+class Lagged(NamedTuple):
+    """Acting and learning as two programs, so that a rollout is learned from while the next one is under way."""
+
+    act: Act
+    """as `RolloutFns.act`, without learning; its replay is None"""
+    learn: Callable[..., tuple[Any, Any, Any, Mapping[str, Any]]]
+    """learner, replay, pending of the rollout before, the observation that it led to, step, keys, axis_name ->
+    learner, replay, pending to be filled again, metrics"""
+
+
 class RolloutFns(NamedTuple):
     """What a learner does around the control step: `on_policy.rollout_fns`, `off_policy.rollout_fns`.
 
@@ -127,6 +138,24 @@ class RolloutFns(NamedTuple):
     """pending -> name -> [E, ...] what was learned from last, for the report on a non-finite learner"""
     compiler_options: Callable[[], dict[str, str]] = dict
     """for XLA, where it compiles an update"""
+    lagged: Lagged | None = None
+    """acting and learning apart from each other, for the overlapped driver; None: the learner cannot"""
+
+
+def learn_if(
+    ready: jax.Array, update: Callable[[Any], tuple[Any, dict[str, jax.Array]]], state: Any
+) -> tuple[Any, dict[str, jax.Array]]:
+    """`update(state)` where `ready`, else `state` and losses of 0."""
+
+    def rest(state: Any) -> tuple[Any, dict[str, jax.Array]]:
+        return state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(update, state)[1])
+
+    return jax.lax.cond(ready, update, rest, state)
+
+
+def weighted(losses: Mapping[str, jax.Array], ready: jax.Array) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """`losses` as metrics that count only where something was learned."""
+    return {name: (value, ready.astype(jnp.float32)) for name, value in losses.items()}
 
 
 class IterationStats(NamedTuple):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,53 +11,30 @@ import numpy as np
 
 from bridges.protocol import Bridge
 from holosoma_jax.envs import nonfinite
-from holosoma_jax.envs.env import ActuatorCommand, Env
+from holosoma_jax.envs.env import Env
 from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.rollout import control_step, metrics, nan_guard
 from holosoma_jax.rollout.control_step import BAD_REWARD, VALID, apply_resets
 from holosoma_jax.rollout.device_bridge import over_devices
+from holosoma_jax.rollout.halves import (
+    Halves,
+    NonFiniteActions,
+    any_set,
+    only_changed,
+    process_half,
+    take_step,
+)
 from holosoma_jax.rollout.state import (
     IterationStats,
     Keys,
     OnIteration,
     OnStep,
-    Process,
     RolloutFns,
     RolloutState,
     RunnerState,
-    StepInfo,
     keep_going,
     no_callback,
 )
-
-
-class Halves(NamedTuple):
-    """A control step's two halves, compiled."""
-
-    act: Callable[..., tuple[Any, Any, Any, Any, ActuatorCommand]]
-    """learner, replay, pending, carry, sim, keys -> learner, replay, pending, carry, command"""
-    process: Callable[..., tuple[Any, Any, Any, Any, Any, Any, Any]]
-    """learner, pending, carry, history, sim, command -> pending, carry, history, reset, nonfinite [E],
-    the velocity command and the ghost, [any reset, any push, any non-finite]"""
-
-
-class Seconds(NamedTuple):
-    """Where the time of a control step went."""
-
-    act: float = 0.0
-    """until the actuator command was there"""
-    physics: float = 0.0
-    """inside the simulator"""
-
-
-class NonFiniteActions(nan_guard.NonFiniteError):
-    """The simulator refused targets that are not finite; names the environments."""
-
-    def __init__(self, rows: np.ndarray, state: RunnerState):
-        """Environments `rows`, in the control step that `state` is in the middle of."""
-        shown = ", ".join(map(str, rows[: nan_guard.MAX_ENVS]))
-        super().__init__(f"{len(rows)} environment(s) got actions that are not finite ({shown}).")
-        self.state = state
 
 
 class Stepped:
@@ -78,10 +54,7 @@ class Stepped:
             after, replay, pending, carry, command = control_step.act(
                 env, fns.act, learner, replay, pending, carry, sim, keys, axis_name
             )
-            if not fns.learns_in_act:
-                # Only what has changed: where an argument is not donated, every output is a copy, of all parameters
-                # and moments too.
-                after = jax.tree.map(lambda new, old: None if new is old else new, after, learner)
+            after = after if fns.learns_in_act else only_changed(after, learner)
             return after, replay, pending, carry, command
 
         def end_rollout(learner, pending, carry, sim, iteration, keys):
@@ -128,7 +101,7 @@ class Stepped:
         _, carry, history, reset, _, _, due = self.halves.process(
             learner, pending, devices.commit(empty_carry(state)), history, sim, command
         )
-        physics, sim = apply_resets(bridge, physics, sim, reset, *_any(due)[:2])
+        physics, sim = apply_resets(bridge, physics, sim, reset, *any_set(due)[:2])
         state = carry.env
         if spread_clocks:
             spread = devices.program(
@@ -172,20 +145,10 @@ class Stepped:
             try:
                 state, seconds = take_step(self.bridge, self.halves, state, keys, t, on_step, devices)
             except NonFiniteActions as error:
-                leaves = nan_guard.nonfinite_leaves(self.fns.learned(devices.first(error.state.learner)))
-                if leaves and self.fns.learns_in_act:
+                if self.fns.learns_in_act and self._spoiled(error.state.learner):
                     state = error.state  # the caller sees from `IterationStats.finite` that it is the learner
                     break
-                terms = self.culprits(error.state)
-                observed = any(name.startswith(nonfinite.OBSERVATION) for name in terms)
-                named = terms[: nan_guard.MAX_TERMS] if observed else []  # else they hold the action
-                named += [f"the learner's {leaf}" for leaf in leaves[:3]]
-                cause = (
-                    f"Not finite before that: {', '.join(named)}. Fix the first of these, and resume"
-                    if named
-                    else "What was observed and learned before is finite, so the policy computed them. Resume"
-                )
-                raise nan_guard.NonFiniteError(f"{error} {cause} from the last checkpoint.") from error
+                raise self._explained(error) from error
             acting, physics, t = acting + seconds.act, physics + seconds.physics, t + 1
         collected = time.perf_counter()
         learner, replay, pending, (carry, physics_value, sim, history) = state
@@ -207,6 +170,23 @@ class Stepped:
             physics_s=physics,
         )
 
+    def _spoiled(self, learner: Any) -> list[str]:
+        """What is learnt of `learner` and not finite, by name."""
+        return nan_guard.nonfinite_leaves(self.fns.learned(self.devices.first(learner)))
+
+    def _explained(self, error: NonFiniteActions) -> nan_guard.NonFiniteError:
+        """`error` with what was not finite before the actions."""
+        terms = self.culprits(error.state)
+        observed = any(name.startswith(nonfinite.OBSERVATION) for name in terms)
+        named = terms[: nan_guard.MAX_TERMS] if observed else []  # else they hold the action
+        named += [f"the learner's {leaf}" for leaf in self._spoiled(error.state.learner)[:3]]
+        cause = (
+            f"Not finite before that: {', '.join(named)}. Fix the first of these, and resume"
+            if named
+            else "What was observed and learned before is finite, so the policy computed them. Resume"
+        )
+        return nan_guard.NonFiniteError(f"{error} {cause} from the last checkpoint.")
+
     def culprits(self, state: RunnerState) -> list[str]:
         """Terms of the environments that gave numbers that are not finite (`envs.nonfinite.culprits`)."""
         (carry, _, sim, _), devices = state.rollout, self.devices
@@ -223,77 +203,3 @@ def report(fns: RolloutFns, devices: Devices, pending: Any) -> dict[str, np.ndar
     """`RolloutFns.report` of all `devices` of this process: name -> [E, ...]."""
     parts = [fns.report(own) for own in devices.each(pending)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def process_half(
-    env: Env,
-    on_env_step: Process,
-    devices: Devices = Devices(),  # noqa: B008
-) -> Callable[..., Any]:
-    """`control_step.process_env_step`, compiled, as in `Halves`."""
-
-    def process(learner, pending, carry, history, sim, command):
-        seen = env.velocity_command(carry.env), env.ghost(carry.env)
-        pending, carry, history, result = control_step.process_env_step(
-            env, on_env_step, learner, pending, carry, history, sim, command
-        )
-        due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any(), result.nonfinite.any()])
-        return pending, carry, history, result.reset, result.nonfinite, seen, due
-
-    return devices.program(process, (1, 2, 3))
-
-
-def take_step(
-    bridge: Bridge,
-    halves: Halves,
-    state: RunnerState,
-    keys: Keys,
-    t: int,
-    on_step: OnStep = no_callback,
-    devices: Devices = Devices(),  # noqa: B008
-) -> tuple[RunnerState, Seconds]:
-    """One control step. `state` is used up.
-
-    The host waits twice, for what the simulator needs: the actuator command, and three flags (any reset, any push,
-    any non-finite). Borrowed arrays are safe by this order: each bridge call comes after the fetch of a result of
-    the program that read them.
-
-    Raises:
-      NonFiniteActions: the simulator refuses the actions.
-    """
-    learner, replay, pending, (carry, physics, sim, history) = state
-    began = time.perf_counter()
-    # Bridges do not commit what they hand over to a device, a restored state is: see `Devices.commit`.
-    changed, replay, pending, carry, command = halves.act(
-        learner, replay, pending, carry, devices.commit(sim), keys
-    )
-    learner = jax.tree.map(lambda old, new: old if new is None else new, learner, changed)
-    jax.block_until_ready(command)
-    acted = time.perf_counter()
-    try:
-        physics, sim = bridge.step(physics, *command)
-    except ValueError as error:
-        rows = np.flatnonzero(~np.isfinite(np.asarray(command.targets)).all(axis=-1))
-        if not rows.size:
-            raise
-        rollout = RolloutState(carry, physics, sim, history)
-        raise NonFiniteActions(rows, RunnerState(learner, replay, pending, rollout)) from error
-    stepped = time.perf_counter()
-    pending, carry, history, reset, failing, seen, due = halves.process(
-        learner, pending, carry, history, sim, command
-    )
-    resets, pushes, any_nonfinite = _any(due)  # the step's one transfer
-    any_nonfinite = bool(any_nonfinite)
-    own = (sim, seen, command.targets, reset.mask, failing)
-    past = nan_guard.gathered(history, devices) if any_nonfinite else history
-    rows, (seen, ghost), asked, ended, failed = devices.gather(own)
-    on_step(StepInfo(t, rows, seen, asked, ended, failed, any_nonfinite, past, pending, ghost))
-    resetting = time.perf_counter()
-    physics, sim = apply_resets(bridge, physics, sim, reset, resets, pushes)
-    seconds = Seconds(acted - began, stepped - acted + time.perf_counter() - resetting)
-    return RunnerState(learner, replay, pending, RolloutState(carry, physics, sim, history)), seconds
-
-
-def _any(flags: Any) -> np.ndarray:
-    """[3] bool on the host: which of the flags [3] or [D, 3] are set on any device of this process."""
-    return np.any(np.asarray(flags).reshape(-1, 3), axis=0)

@@ -1,4 +1,4 @@
-"""Which driver takes the control steps: Python between them, or whole iterations as one XLA program."""
+"""Which driver takes the control steps: Python between them, also while learning, or one XLA program an iteration."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.experiment import Setup
 from holosoma_jax.rollout import off_policy, on_policy
 from holosoma_jax.rollout.fused import Fused
+from holosoma_jax.rollout.overlapped import Overlapped
 from holosoma_jax.rollout.stepped import Stepped
 
 Driver: TypeAlias = Stepped | Fused
@@ -22,6 +23,8 @@ def make(setup: Setup) -> Driver:
     algo, kind = setup.cfg.algo.config, setup.learner.kind
     rollout_fns = {"on_policy": on_policy.rollout_fns, "off_policy": off_policy.rollout_fns}[kind]
     fns, devices = rollout_fns(setup.learner, algo, setup.devices.total), setup.devices
+    if setup.cfg.training.driver == "overlapped":
+        return Overlapped(setup.env, setup.bridge, fns, devices)
     if not fused(setup):
         return Stepped(setup.env, setup.bridge, fns, devices)
     longest = fns.horizon if kind == "on_policy" else algo.logging_interval
@@ -47,4 +50,4 @@ def fused(setup: Setup) -> bool:
                 "steps. Leave the driver out."
             )
         return False
-    return spec.traceable and driver != "stepped"
+    return spec.traceable and driver not in ("stepped", "overlapped")

@@ -22,6 +22,7 @@ from holosoma_jax.rollout import seeding
 from holosoma_jax.rollout.control_step import global_scalars
 from holosoma_jax.rollout.device_bridge import over_devices
 from holosoma_jax.rollout.off_policy import ReplayState
+from holosoma_jax.rollout.overlapped import Pair
 from holosoma_jax.rollout.state import RolloutState, RunnerState
 from holosoma_jax.runs import checkpoint
 from holosoma_jax.runs.run_dir import RunDir
@@ -30,6 +31,10 @@ from holosoma_jax.training.drivers import Driver
 
 REPLAY = "replay"
 """Item of a checkpoint that only some have: the replay buffer, with what learning from it waits for."""
+ROLLOUT = "last_rollout"
+"""Likewise: an on-policy rollout that is not yet learned from, of the overlapped driver."""
+PENDING = {"off_policy": "last_transition", "on_policy": ROLLOUT}
+"""Kind of learner -> item of a checkpoint with what was collected and not yet learned from."""
 
 log = logging.getLogger(__name__)
 
@@ -97,13 +102,18 @@ def restore(path: Path, meta: checkpoint.Meta, setup: Setup, fresh: RunState) ->
     Raises:
       ConfigError: damaged, or of other shapes.
     """
-    with_replay = REPLAY in meta.arrays
-    found = load(path, setup.devices, items(setup, fresh.runner, with_replay))
+    parts = items(setup, fresh.runner, REPLAY in meta.arrays)
+    if ROLLOUT not in meta.arrays:
+        parts.pop(ROLLOUT, None)
+    found = load(path, setup.devices, parts)
     runner = fresh.runner._replace(
         learner=found["learner"], rollout=_restored_rollout(setup, found, fresh.runner.rollout)
     )
-    if setup.learner.kind == "off_policy":
-        runner = runner._replace(pending=found["last_transition"], replay=found.get(REPLAY, runner.replay))
+    pending = found.get(PENDING[setup.learner.kind])
+    if pending is not None:
+        both = isinstance(runner.pending, Pair)
+        runner = runner._replace(pending=runner.pending._replace(full=pending) if both else pending)
+    runner = runner._replace(replay=found.get(REPLAY, runner.replay))
     return RunState(_under_settings(setup, runner, fresh.learner, meta), meta.step, meta.elapsed_s)
 
 
@@ -142,10 +152,11 @@ def items(setup: Setup, runner: RunnerState, with_replay: bool) -> dict[str, Any
         "sim": rollout.sim,
         "physics": dict(over_devices(setup.bridge, setup.devices).get_state(rollout.physics)),
     }
-    if setup.learner.kind == "off_policy":
-        parts["last_transition"] = runner.pending
-        if with_replay:
-            parts[REPLAY] = runner.replay
+    kind, both = setup.learner.kind, isinstance(runner.pending, Pair)
+    if kind == "off_policy" or both:  # else it is empty between iterations
+        parts[PENDING[kind]] = runner.pending.full if both else runner.pending
+    if kind == "off_policy" and with_replay:
+        parts[REPLAY] = runner.replay
     return parts
 
 

@@ -19,6 +19,7 @@ from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.experiment import Setup, learner_spec, load_learner
 from holosoma_jax.parallel import processes
 from holosoma_jax.robots.robot import Robot
+from holosoma_jax.rollout.overlapped import Pair
 from holosoma_jax.training.run_state import RunState
 from tests.support.toy_bridge import BODIES, HEIGHT, JOINTS, MASS, RANGE, ToyBridge
 from tests.support.toy_task import make_env
@@ -118,7 +119,9 @@ def everything(setup: Setup, state: RunState) -> dict[str, Any]:
 
     learner, replay, pending, rollout = state.runner
     parts = {"learner": learner, "carry": rollout.carry, "sim": rollout.sim, "replay": replay}
-    if setup.learner.kind == "off_policy":  # else it is a buffer to be filled again
-        parts["last_transition"] = pending
+    if isinstance(pending, Pair):  # the spare one is to be filled again
+        parts["to learn from"] = pending.full
+    elif setup.learner.kind == "off_policy":  # else it is a buffer to be filled again
+        parts["to learn from"] = pending
     physics = dict(setup.bridge.get_state(rollout.physics))
     return {"iteration": state.iteration, "physics": physics, **jax.tree.map(fetch, parts)}

@@ -43,6 +43,14 @@ def toy_run(steps: int, k: int) -> Config:
     return toy.fast_sac(num_learning_iterations=steps, save_interval=k, save_buffer=True)
 
 
+def overlapped_run(steps: int, k: int) -> Config:
+    return toy.fast_sac(num_learning_iterations=steps, save_interval=k, save_buffer=True, driver="overlapped")
+
+
+def overlapped_ppo(steps: int, k: int) -> Config:
+    return toy.config(num_learning_iterations=steps, save_interval=k, driver="overlapped")
+
+
 def g1_run(steps: int, k: int) -> Config:
     """The G1 on MuJoCo, as small as it gets."""
     overrides = {
@@ -69,6 +77,8 @@ def g1_run(steps: int, k: int) -> Config:
     [
         pytest.param(toy.setup, toy_run, 8, id="toy-before-the-buffer-is-full", marks=pytest.mark.slow),
         pytest.param(toy.setup, toy_run, 12, id="toy-while-it-wraps"),
+        pytest.param(toy.setup, overlapped_run, 12, id="overlapped"),
+        pytest.param(toy.setup, overlapped_ppo, 2, id="overlapped-ppo"),
         pytest.param(build, g1_run, 12, id="g1-mujoco", marks=pytest.mark.slow),
     ],
 )
@@ -103,6 +113,19 @@ def test_without_the_buffer_learning_waits_for_fresh_steps(tmp_path):
     learning = resumed(20)
     assert int(learning.state.learner.updates) == updates + 1
     assert int(learning.state.runner.replay.buffer.ptr) == 8
+
+
+@pytest.mark.parametrize("make", [toy.fast_sac, toy.config])
+def test_a_run_may_go_on_with_another_driver(make, tmp_path):
+    """What the other one does not keep, a rollout of PPO that is not learned from yet, is dropped."""
+    saved, steps = {}, 4
+    for driver in ("stepped", "overlapped"):
+        cfg = make(num_learning_iterations=steps, save_interval=steps, driver=driver)
+        saved[driver] = go(toy.setup(cfg), tmp_path / driver).checkpoint
+    for driver, other in (("stepped", "overlapped"), ("overlapped", "stepped")):
+        cfg = make(num_learning_iterations=2 * steps, save_interval=steps, driver=driver)
+        done = go(toy.setup(cfg), tmp_path / f"{driver} after {other}", saved[other])
+        assert done.state.iteration == 2 * steps
 
 
 def test_a_wait_for_fresh_steps_is_not_cut_short_by_saving_the_buffer_meanwhile(tmp_path):

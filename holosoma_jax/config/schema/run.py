@@ -72,9 +72,10 @@ class TrainingConfig:
     """Name of this run: logs/<project>/<time>-<name>/."""
     output_dir: PathText = "logs"
     """Folder that receives all runs."""
-    driver: Literal["auto", "fused", "stepped"] = "auto"
+    driver: Literal["auto", "fused", "stepped", "overlapped"] = "auto"
     """fused: whole iterations as one program, where the simulator can be part of one (mjwarp); stepped: Python
-    between control steps, with any simulator; auto: fused where possible."""
+    between control steps, with any simulator; overlapped: as stepped, and each iteration is learned from during the
+    next one; auto: fused where possible, else stepped."""
     check_finite: bool = True
     """Isolate and report environments with non-finite values; stop the run if the learner has them."""
 
