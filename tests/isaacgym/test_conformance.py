@@ -20,7 +20,7 @@ def test_bridge_conforms(subject: Subject, check: conformance.Check):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("robot", ["g1-29dof", "k1-22dof"])
+@pytest.mark.parametrize("robot", ["g1-29dof", "t1-29dof", "k1-22dof"])
 def test_the_robots_conform(tmp_path: Path, robot: str):
     python = isaacgym_python.write(tmp_path, "3.8")
     settings = [f"--simulator.config.remote.python={python}", "--simulator.config.sim.physx.device=cpu"]
