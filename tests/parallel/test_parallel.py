@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import chex
@@ -23,14 +22,9 @@ from holosoma_jax.training import loop, run_state
 from holosoma_jax.training.callbacks import Callback
 from tests.support import small, toy
 from tests.support.messages import messages as messages
-from tests.training.test_on_policy import Rows
+from tests.support.toy import Rows, go
 
 FOUR = Devices(4)
-
-
-def go(setup: Setup, folder: Path, saved: Path | None = None, **kwargs: Any) -> loop.Result:
-    driver, state = run_state.create_or_restore(setup, saved)
-    return loop.train(setup, driver, state, RunDir(folder), **kwargs)
 
 
 def test_pooled_learners_stay_equal_and_learn_from_every_shard():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import chex
@@ -20,9 +19,8 @@ from holosoma_jax.rollout.fused import Fused
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.training import drivers, loop, run_state
 from holosoma_jax.training.callbacks import Callback
-from holosoma_jax.training.loop import Result
 from tests.support import layout, toy
-from tests.training.test_on_policy import Rows
+from tests.support.toy import Rows, go
 
 pytest.importorskip("mujoco_warp")
 NUM_ENVS = layout.NUM_ENVS
@@ -34,12 +32,6 @@ def make() -> Iterator[Make]:
     """The toy's task, for the small biped in MuJoCo Warp; one simulator for all tests."""
     with layout.biped_in_mjwarp(jump_every=9) as build:
         yield build
-
-
-def go(setup: Setup, folder: Path, saved: Path | None = None, **kwargs: Any) -> Result:
-    """One session in `folder`."""
-    driver, state = run_state.create_or_restore(setup, saved)
-    return loop.train(setup, driver, state, RunDir(folder), **kwargs)
 
 
 class Watch(Callback):

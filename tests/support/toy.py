@@ -20,6 +20,8 @@ from holosoma_jax.experiment import Setup, learner_spec, load_learner
 from holosoma_jax.parallel import processes
 from holosoma_jax.robots.robot import Robot
 from holosoma_jax.rollout.overlapped import Pair
+from holosoma_jax.runs.run_dir import RunDir
+from holosoma_jax.training import loop, run_state
 from holosoma_jax.training.run_state import RunState
 from tests.support.toy_bridge import BODIES, HEIGHT, JOINTS, MASS, RANGE, ToyBridge
 from tests.support.toy_task import make_env
@@ -109,6 +111,20 @@ def toy_robot(name: str = "toy") -> Robot:
         feet_bodies=("foot", "foot"), foot_height_bodies=("foot", "foot"), termination_bodies=("base",),
         randomized_mass_bodies=("base",), body_mass=np.array([MASS, 1.0], np.float32),
     )  # fmt: skip
+
+
+class Rows(list[tuple[int, dict[str, float]]]):
+    """A sink that keeps what it is given, without the clock's share of it."""
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        kept = {name: value for name, value in scalars.items() if not name.startswith("Perf/")}
+        self.append((step, kept))
+
+
+def go(setup: Setup, folder: Path, saved: Path | None = None, **kwargs: Any) -> loop.Result:
+    """One session of training in `folder`."""
+    driver, state = run_state.create_or_restore(setup, saved)
+    return loop.train(setup, driver, state, RunDir(folder), **kwargs)
 
 
 def everything(setup: Setup, state: RunState) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from holosoma_jax import memory
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
-from holosoma_jax.experiment import Setup, build
+from holosoma_jax.experiment import build
 from holosoma_jax.rollout import nan_guard
 from holosoma_jax.runs import checkpoint
 from holosoma_jax.runs.run_dir import RunDir
@@ -26,13 +26,7 @@ from holosoma_jax.training import loop, run_state
 from holosoma_jax.training.callbacks import Callback
 from holosoma_jax.training.loop import Result
 from tests.support import toy
-from tests.training.test_on_policy import Rows
-
-
-def go(setup: Setup, folder: Path, saved: Path | None = None, **kwargs) -> Result:
-    """One session in `folder`."""
-    driver, state = run_state.create_or_restore(setup, saved)
-    return loop.train(setup, driver, state, RunDir(folder), **kwargs)
+from tests.support.toy import Rows, go
 
 
 def parameters(result: Result):

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 from dataclasses import replace
-from pathlib import Path
 
 import chex
 import jax.numpy as jnp
@@ -15,7 +14,7 @@ from bridges import checks
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
-from holosoma_jax.experiment import Setup, build
+from holosoma_jax.experiment import build
 from holosoma_jax.rollout import nan_guard
 from holosoma_jax.runs import checkpoint
 from holosoma_jax.runs.run_dir import RunDir
@@ -23,20 +22,7 @@ from holosoma_jax.signals import on_signal
 from holosoma_jax.training import loop, run_state
 from holosoma_jax.training.callbacks import Callback
 from tests.support import toy
-
-
-class Rows(list):
-    """A sink that keeps what it is given, without the clock's share of it."""
-
-    def write(self, step: int, scalars: dict[str, float]) -> None:
-        kept = {name: value for name, value in scalars.items() if not name.startswith("Perf/")}
-        self.append((step, kept))
-
-
-def go(setup: Setup, folder: Path, saved: Path | None = None, **kwargs) -> loop.Result:
-    """One session in `folder`."""
-    driver, state = run_state.create_or_restore(setup, saved)
-    return loop.train(setup, driver, state, RunDir(folder), **kwargs)
+from tests.support.toy import Rows, go
 
 
 def real() -> Config:
