@@ -22,6 +22,17 @@ TASKS: Mapping[str, str] = {
 }
 """`task` -> the task's record."""
 
+TERM_SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("observations", ("observation", "groups", "*", "terms")),
+    ("rewards", ("reward", "terms")),
+    ("terminations", ("termination", "terms")),
+    ("commands", ("command", "setup_terms")),
+    ("randomization", ("randomization", "setup_terms")),
+    ("randomization", ("randomization", "reset_terms")),
+    ("curriculum", ("curriculum", "setup_terms")),
+)
+"""Kind of a term (`envs.terms.registry.KINDS`), and where a config holds its terms; '*' is any key."""
+
 
 def resolve(table: Mapping[str, str], name: str, key: str) -> object:
     """The object that a built-in name, or `package.module:NAME`, stands for.

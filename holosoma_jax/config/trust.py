@@ -1,9 +1,10 @@
 """Which code a config may name.
 
 What a person wrote (the command line, a `--config` file, a notebook) may name any function. A config that
-came with an artifact (a run, a checkpoint, a policy file) may name functions of this package alone, unless
-`--allow-code PACKAGE` or `--import-file FILE.py` says more. Nothing is imported here, and no module inside of the
-artifact ever is, unless `--import-file` names that very file.
+came with an artifact (a run, a checkpoint, a policy file) may name the tasks, learners and terms that this package
+lists, each where one of its kind belongs, unless `--allow-code PACKAGE` or `--import-file FILE.py` says more. Nothing
+of another package is imported here, and no module inside of the artifact ever is, unless `--import-file` names that
+very file.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.extensions import LEARNERS, TASKS, TERM_SECTIONS
 from holosoma_jax.config.own_files import FILES
 from holosoma_jax.config.yaml12 import spell
 
-OURS = ("holosoma_jax",)
+OURS = "holosoma_jax"
 _ANYWHERE = frozenset({"func", "loss"})
 """Keys whose value may be package.module:NAME wherever they lie."""
 _AT = frozenset({("task",), ("algo", "name"), ("simulator", "name")})
 """Further keys whose value may be one."""
+_LISTED = {("task",): frozenset(TASKS.values()), ("algo", "name"): frozenset(LEARNERS.values())}
+"""Those of them where this package lists some."""
 
 
 class Saved(NamedTuple):
@@ -44,17 +48,25 @@ def require(saved: Saved, allowed: Iterable[str], source: str) -> None:
       source: what messages call the artifact.
 
     Raises:
-      ConfigError: a function of another package, or of a module inside of the artifact.
+      ConfigError: a function of another package, one of this package that is not listed as what belongs there, or one
+        of a module inside of the artifact.
     """
     if saved.trusted:
         return
-    packages = (*OURS, *allowed)
-    for key, target in _named(saved.config):
-        module = target.partition(":")[0]
-        if not any(module == package or module.startswith(f"{package}.") for package in packages):
+    packages = tuple(allowed)
+    for path, target in _named(saved.config):
+        key, module = ".".join(path), target.partition(":")[0]
+        if _is_listed(path, target):
+            continue
+        if not any(_within(module, package) for package in packages):
+            if _within(module, OURS):
+                raise ConfigError(
+                    f"{source}: {key} names '{target}', which {OURS} does not list as something for that place. If you "
+                    f"know what it does, add --allow-code {OURS}."
+                )
             top = module.partition(".")[0]
             raise ConfigError(
-                f"{source}: {key} names code that is not part of holosoma_jax: '{target}'. If you know and trust "
+                f"{source}: {key} names code that is not part of {OURS}: '{target}'. If you know and trust "
                 f"that package, add --allow-code {top or 'PACKAGE'}"
                 f"{f', or --import-file {top}.py for a file of your own' if module.isidentifier() else ''}."
             )
@@ -66,9 +78,9 @@ def require(saved: Saved, allowed: Iterable[str], source: str) -> None:
 
 
 def outside(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The packages that a config names beside this one: what `--allow-code` has to list to read it again."""
-    tops = (target.partition(":")[0].partition(".")[0] for _, target in _named(config))
-    return tuple(dict.fromkeys(top for top in tops if top not in OURS))
+    """The packages of what a config names and this one does not list: `--allow-code` to read it again."""
+    named = (target for path, target in _named(config) if not _is_listed(path, target))
+    return tuple(dict.fromkeys(target.partition(":")[0].partition(".")[0] for target in named))
 
 
 def flags(config: Mapping[str, Any]) -> str:
@@ -81,17 +93,38 @@ def flags(config: Mapping[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _named(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Every (dotted key, package.module:NAME) of a mapping that may be anything.
+def _within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def _is_listed(path: tuple[str, ...], target: str) -> bool:
+    """Whether this package lists `target` as something that belongs at the key `path`."""
+    if not _within(target.partition(":")[0], OURS):
+        return False
+    if path in _LISTED:
+        return target in _LISTED[path]
+    place = path[:-1] if path[-1] == "func" else path
+    for kind, section in TERM_SECTIONS:
+        if len(place) == len(section) + 1 and all(
+            a in ("*", b) for a, b in zip(section, place, strict=False)
+        ):
+            from holosoma_jax.envs.terms import registry  # imports JAX: only where a config has such names
+
+            return registry.is_built_in(kind, target)
+    return False
+
+
+def _named(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every (key, package.module:NAME) of a mapping that may be anything.
 
     The name of a term without `func` is the name of its function, so keys of sections are looked at too.
     """
     for name, value in node.items() if isinstance(node, Mapping) else ():
         here = (*path, spell(str(name)))
         if ":" in here[-1] and isinstance(value, Mapping):
-            yield ".".join(here), here[-1]
+            yield here, here[-1]
         if isinstance(value, str) and ":" in value and (here[-1] in _ANYWHERE or here in _AT):
-            yield ".".join(here), value
+            yield here, value
         yield from _named(value, here)
 
 

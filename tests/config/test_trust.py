@@ -89,6 +89,68 @@ def test_a_term_called_after_its_function_names_code(saved: dict[str, Any], key:
     assert not Path("payload_ran").exists()
 
 
+TERM, TASK = "holosoma_jax.envs.terms.rewards:alive", "holosoma_jax.envs.tasks.locomotion:TASK"
+LEARNER = "holosoma_jax.learn.ppo.record:LEARNER"
+
+
+def _set(config: dict[str, Any], key: str, value: str) -> dict[str, Any]:
+    config = copy.deepcopy(config)
+    config["reward"]["terms"]["alive"]["func"] = ""
+    node, path = config, key.split(".")
+    for part in path[:-1]:
+        node = node[part]
+    node[path[-1]] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("reward.terms.alive.func", "holosoma_jax.runs.run_dir:create"),
+        ("reward.terms.alive.func", "holosoma_jax.train:main"),
+        ("reward.terms.alive.func", "holosoma_jax.envs.terms.terminations:contact"),
+        ("reward.terms.alive.func", "holosoma_jax.envs.terms.rewards:importlib"),
+        ("termination.terms.contact.func", TERM),
+        ("observation.groups.actor_obs.terms.dof_pos.func", TERM),
+        ("command.setup_terms.locomotion_command.func", TERM),
+        ("randomization.setup_terms.setup_action_delay_buffers.func", "holosoma_jax.parallel.launch:main"),
+        ("curriculum.setup_terms.penalty_curriculum.func", TERM),
+        ("task", TERM),
+        ("task", LEARNER),
+        ("algo.name", TASK),
+        ("algo.name", "holosoma_jax.doctor:main"),
+        ("algo.loss", "holosoma_jax.learn.ppo.loss:loss"),
+        ("simulator.name", TASK),
+        ("simulator.name", "holosoma_jax.experiment:build"),
+        ("viewer.func", TERM),
+    ],
+)
+def test_what_this_package_does_not_list_for_a_place_is_refused(saved: dict[str, Any], key: str, value: str):
+    config = _set(saved, key, value)
+    with pytest.raises(ConfigError, match="--allow-code holosoma_jax") as caught:
+        compose.load([], base=config)
+    assert key in str(caught.value) and value in str(caught.value)
+    assert trust.outside(config) == ("holosoma_jax",) and trust.flags(config) == "--allow-code holosoma_jax"
+    trust.require(Saved(config), ["holosoma_jax"], "saved config")
+    trust.require(Saved(config, trusted=True), [], "saved config")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("reward.terms.alive.func", TERM), ("task", TASK), ("algo.name", LEARNER)]
+)
+def test_what_this_package_lists_is_accepted(saved: dict[str, Any], key: str, value: str):
+    config = _set(saved, key, value)
+    trust.require(Saved(config), [], "saved config")
+    assert trust.outside(config) == ()
+
+
+def test_a_term_called_after_an_unlisted_function_of_this_package_is_refused(saved: dict[str, Any]):
+    saved["reward"]["terms"]["alive"]["func"] = ""
+    saved["reward"]["terms"]["holosoma-jax.runs.run_dir:create"] = {"weight": 1.0}
+    with pytest.raises(ConfigError, match="--allow-code holosoma_jax"):
+        compose.load([], base=saved)
+
+
 def test_a_person_may_allow_a_package(saved: dict[str, Any]):
     assert compose.load(["--allow-code", "outside_terms"], base=saved).reward.terms["alive"].func
     assert Path("payload_ran").exists()

@@ -129,19 +129,21 @@ BUILT_IN: Mapping[str, Callable[[Config, Refuse], None]] = {"ppo": check_ppo, "f
 
 def _terms(config: Config) -> Iterator[tuple[str, Path, Any]]:
     """(kind in the registry, path, term) of every term."""
-    for name, group in config.observation.groups.items():
-        for term in group.terms.items():
-            yield "observations", ("observation", "groups", name, "terms", term[0]), term[1]
-    for kind, path, terms in (
-        ("rewards", ("reward", "terms"), config.reward.terms),
-        ("terminations", ("termination", "terms"), config.termination.terms),
-        ("commands", ("command", "setup_terms"), config.command.setup_terms),
-        ("randomization", ("randomization", "setup_terms"), config.randomization.setup_terms),
-        ("randomization", ("randomization", "reset_terms"), config.randomization.reset_terms),
-        ("curriculum", ("curriculum", "setup_terms"), config.curriculum.setup_terms),
-    ):
-        for name, value in terms.items():
-            yield kind, (*path, name), value
+    for kind, section in extensions.TERM_SECTIONS:
+        for path, terms in _below(config, section):
+            for name, value in terms.items():
+                yield kind, (*path, name), value
+
+
+def _below(node: Any, section: Path, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """(path, value) of what lies at `section` below a config's `node`."""
+    if not section:
+        yield path, node
+    elif section[0] == "*":
+        for name, value in node.items():
+            yield from _below(value, section[1:], (*path, name))
+    else:
+        yield from _below(getattr(node, section[0]), section[1:], (*path, section[0]))
 
 
 def _check_terms(config: Config, sources: Sources, refuse: Refuse) -> None:

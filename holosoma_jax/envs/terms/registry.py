@@ -67,6 +67,12 @@ def resolve(kind: str, name: str, func: str) -> Callable[..., Any]:
     return table[key]
 
 
+def is_built_in(kind: str, target: str) -> bool:
+    """Whether `target`, package.module:function, names a function of the table of `kind`."""
+    table: Mapping[str, Callable[..., Any]] = importlib.import_module(KINDS[kind]).TERMS
+    return target in {f"{function.__module__}:{function.__name__}" for function in table.values()}
+
+
 def no_term(found: object) -> str:
     """Why `found`, which somebody named in a config, is no term; '' if it may be one.
 
