@@ -15,6 +15,7 @@ from holosoma_jax.motion import library, rotations
 from holosoma_jax.motion.agreement import agreement
 from holosoma_jax.motion.clip import Clip, Provenance
 from holosoma_jax.motion.formats import Raw, parse
+from holosoma_jax.motion.formats.raw import frame_rate
 from holosoma_jax.motion.kinematics import Bodies, Skeleton
 from holosoma_jax.motion.readings.candidates import normalised, orientation
 from holosoma_jax.motion.readings.recognition import Recognised, recognise
@@ -92,7 +93,7 @@ def read_all(
       ConfigError: one line that names the file, the key or the joint, and the frame.
     """
     path = Path(path)
-    if not path.exists():
+    if not _exists(path):
         path = library.shipped().get(os.fspath(path), path)
     raws = parse(path)
     if only is not None:
@@ -106,6 +107,7 @@ def read_all(
     out = []
     for raw in raws:
         if input_fps is not None:
+            input_fps = frame_rate(raw.file, "--input-fps", input_fps)
             note = f"{input_fps:g} fps as asked for" + (f"; the file states {raw.fps:g}" if raw.fps else "")
             raw = dataclasses.replace(raw, fps=float(input_fps), notes=(*raw.notes, note))
         elif raw.fps is None:
@@ -131,6 +133,14 @@ def require_limits(file: str, robot: Robot, joint_pos: np.ndarray) -> None:
             f"{file}: frame {t}: {robot.joint_names[j]} is {joint_pos[t, j]:.2f} rad, far outside its range "
             f"[{robot.joint_lower[j]:.2f}, {robot.joint_upper[j]:.2f}]. Is the clip of another robot?"
         )
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file; False for what cannot be a file's name, which `parse` then refuses."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _skeleton(path: Path, raw: Raw, robot: Robot | Skeleton | str | None) -> Skeleton:

@@ -17,6 +17,8 @@ from holosoma_jax.render.recording import METADATA, POSE, STARTS, UNITS, Recordi
 _WANTED = "wanted an .npz that eval --record has written"
 _SHORTEST, _LONGEST = 1e-4, 10.0
 """s between two frames"""
+_GREATEST = 1e6
+"""limit of any number, in any unit: far beyond it, single precision holds none"""
 _MAX_RATIO, _FREE_BYTES = 100, 50 << 20
 """times its size that an archive may unpack to, above so many bytes"""
 _UNIT_TOLERANCE = 0.02
@@ -115,11 +117,13 @@ def _check(path: Path, name: str, array: np.ndarray, wanted: tuple[int | None, .
             f"{path}: {name} is {array.dtype} of shape {list(array.shape)}; expected numbers of shape "
             f"{['any' if w is None else w for w in wanted]}, at least one frame."
         )
-    bad = ~np.isfinite(array)
+    with np.errstate(all="ignore"):
+        bad = ~(np.abs(array.astype(np.float64)) <= _GREATEST)
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         raise ConfigError(
-            f"{path}: {name}, frame {where[0]}, entry {list(where[1:])} is {array[where]:g}; expected finite numbers."
+            f"{path}: {name}, frame {where[0]}, entry {list(where[1:])} is {array[where]:g}; expected finite numbers "
+            f"below {_GREATEST:g}."
         )
     if name.endswith("_quat"):
         length = np.linalg.norm(array.astype(np.float64), axis=-1)

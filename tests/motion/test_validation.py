@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion import Clip, Skeleton, read
-from holosoma_jax.motion.formats import raw
+from holosoma_jax.motion.formats import raw, tables
 from holosoma_jax.viewer import robot_recording
 from tests.support import motion_files
 
@@ -37,6 +38,8 @@ FAULTS: list[tuple[Callable[[Arrays], object], str]] = [
     (put("fps", np.array([-50.0])), r"fps.* -50"),
     (put("fps", np.array([np.nan])), r"fps.*nan"),
     (put("fps", np.array("fifty")), r"fps.*fifty"),
+    (put("fps", np.array([1e-5])), r"fps.*1e-05"),
+    (put("fps", np.array(["50" * 9999])), r"fps.*5050"),
     (put("fps", np.array([50, 50])), r"fps.*\[2\]"),
     (drop("fps"), r"'fps'"),
     (drop("joint_pos"), r"joint_names"),
@@ -47,6 +50,11 @@ FAULTS: list[tuple[Callable[[Arrays], object], str]] = [
     (put("joint_names", np.array(["a", "b"])), r"joint_pos.*36.*joint_names.*2"),
     (put("joint_names", np.arange(29)), r"joint_names.*names"),
     (put("joint_names", np.array(["left_knee_joint"] * 29)), r"joint_names.*left_knee_joint.*twice"),
+    (put("joint_names", np.array([], "U1")), r"joint_names.*empty"),
+    (put("body_names", np.array([], "U1")), r"body_names.*empty"),
+    (put("contact", np.full((200, 2), 7.0)), r"contact.*frame 0.*7"),
+    (put("joint_pos", np.full((200, 36), 1.0 + 0j)), r"joint_pos.*numbers.*complex"),
+    (at("joint_vel", (199, slice(None)), np.nan), r"joint_vel.*frame 199.*nan"),  # type: ignore[arg-type]
     (put("body_names", np.array(["pelvis"])), r"body_pos_w.*31.*\[T, 1, 3\]"),
     (put("joint_pos", np.zeros((0, 36))), r"joint_pos.*empty"),
     (put("joint_pos", np.zeros(36)), r"joint_pos.*\[36\]"),
@@ -85,6 +93,9 @@ def test_joints_far_outside_their_range(tmp_path: Path, walk: Clip, g1: Skeleton
     assert re.search(r"clip\.npy: frame 50: left_elbow_joint is 3\.50", refusal(tmp_path / "clip.npy"))
 
 
+BONES_HEADER = ",".join(tables.BONES).encode()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -95,6 +106,8 @@ def test_joints_far_outside_their_range(tmp_path: Path, walk: Clip, g1: Skeleton
         ("a.csv", b"1,2,3\n4,5,6\n", "3 columns"),
         ("a.csv", b"time,left_knee\n0.0,1.0\n", "header"),
         ("a.csv", b"Frame,root_translateX\n", "no row"),
+        ("a.csv", b"root_translateX,a_dof,a_dof\n1,2,3\n", "'a_dof' twice"),
+        ("a.csv", BONES_HEADER + b",a_dof,a_pos\n1,2,3,4,5,6,7,8\n", "'a' twice"),
         ("a.txt", b"hello", "neither npz, npy, pickle nor a table"),
         ("a.bvh", b"\x00\x01\x02\xff\xfe", "neither npz, npy, pickle nor a table"),
         ("a.pkl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
@@ -136,6 +149,70 @@ def test_torch_files_are_refused_with_the_way_out(tmp_path: Path) -> None:
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "none.npz")
     assert "joint_pos.csv" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\0b.npz", 5000 * "a"])
+def test_names_that_no_file_has(name: str) -> None:
+    assert "cannot be read" in refusal(Path(name))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe,1\n", b"1," + 200_000 * b"2" + b"\n", b"1,\0\n", b"\n"])
+def test_sonic_tables_that_are_no_numbers(content: bytes, tmp_path: Path) -> None:
+    for name in ("body_pos", "body_quat", "joint_pos"):
+        (tmp_path / f"{name}.csv").write_bytes(content if name == "joint_pos" else b"1,0,0\n")
+    assert "joint_pos.csv" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, np.nan, np.inf, 1e-320, 1e300])
+def test_frame_rates_that_the_caller_may_not_give(rate: float, tmp_path: Path, walk: Clip) -> None:
+    np.save(tmp_path / "clip.npy", walk.qpos)
+    with pytest.raises(ConfigError, match="--input-fps is"):
+        read(tmp_path / "clip.npy", input_fps=rate)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dt": 1e-300}, "dt is 1e-300"),
+        ({"dt": float("nan")}, "dt is nan"),
+        ({"dt": True}, "dt is True"),
+        ({"dt": "0.02"}, "dt is '0.02'"),
+        ({"joint_names": []}, "joint_names is empty"),
+        ({"joint_names": "ab"}, "joint_names: .*'ab'"),
+        ({"body_names": 3}, "body_names"),
+        ({"body_names": ["pelvis", "pelvis"]}, "'pelvis' twice"),
+        (50_000 * "[", "_metadata_json"),
+        ("[]", "_metadata_json"),
+    ],
+)
+def test_recordings_with_other_metadata(
+    change: dict[str, object] | str, said: str, tmp_path: Path, walk: Clip
+) -> None:
+    stated = {"joint_names": walk.joint_names, "body_names": walk.body_names, "dt": 0.02}
+    text = change if isinstance(change, str) else json.dumps(stated | change)
+    arrays = {"joint_pos": walk.joint_pos, "root_pos": walk.root_pos, "root_quat": walk.root_quat}
+    np.savez(tmp_path / "clip.npz", _metadata_json=np.array(text), **arrays)
+    assert re.search(rf"clip\.npz: .*{said}", refusal(tmp_path / "clip.npz"))
+
+
+def test_split_points_are_whole_numbers(tmp_path: Path, walk: Clip) -> None:
+    np.savez(tmp_path / "clip.npz", qpos=walk.qpos, split_points=np.array([0, 3.7, 200]), frequency=50.0)
+    assert "split_points is [0.0, 3.7, 200.0]" in refusal(tmp_path / "clip.npz")
+
+
+@pytest.mark.parametrize(
+    "form", [np.asfortranarray, np.float16, ">f4", np.longdouble, "flipped"], ids=lambda form: str(form)
+)
+def test_arrays_in_other_forms(form: object, tmp_path: Path, walk: Clip) -> None:
+    qpos = walk.qpos
+    if form == "flipped":
+        qpos[1::2, 3:7] *= -1.0  # the same rotations
+    else:
+        qpos = form(qpos) if callable(form) else qpos.astype(form)  # type: ignore[call-overload]
+    np.savez(tmp_path / "clip.npz", joint_names=np.array(walk.joint_names), joint_pos=qpos, fps=50)
+    found = read(tmp_path / "clip.npz")
+    np.testing.assert_allclose(found.qpos, walk.qpos, atol=3e-3)
+    assert np.abs(found.joint_vel).max() < 20.0 and np.abs(found.body_ang_vel).max() < 20.0
 
 
 def test_a_leg_joint_that_is_missing(tmp_path: Path, walk: Clip) -> None:

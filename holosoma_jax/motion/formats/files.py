@@ -11,7 +11,7 @@ import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion.formats import npz, pickles, policy_graph, tables, unpickle
-from holosoma_jax.motion.formats.raw import Fields, Raw
+from holosoma_jax.motion.formats.raw import Fields, Raw, regular_file
 
 NPY = b"\x93NUMPY"
 ZIP = b"PK\x03\x04"
@@ -27,18 +27,13 @@ def parse(path: Path) -> list[Raw]:
       ConfigError: it is not there, of no known format, or its arrays are faulty; one line.
     """
     file = str(path)
-    if path.is_dir():
-        return tables.sonic(path)
     try:
-        if path.exists() and not path.is_file():
-            raise ConfigError(f"{file}: is no regular file; expected a clip in one.")
-        if path.stat().st_size > unpickle.MAX_BYTES:
-            raise ConfigError(f"{file}: holds {path.stat().st_size / 1e9:.1f} GB; expected a clip.")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file.") from None
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror or error}).") from None
+        is_folder = path.is_dir()
+    except (OSError, ValueError):  # a name that is too long, or holds NUL
+        is_folder = False
+    if is_folder:
+        return tables.sonic(path)
+    data = regular_file(path)
     if not data:
         raise ConfigError(f"{file}: is empty.")
     if data.startswith((ZIP, EMPTY_ZIP)):

@@ -9,7 +9,7 @@ import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion.formats import qpos
-from holosoma_jax.motion.formats.raw import Fields, Raw, StoredBodies, frame_rate, require_frames, unit
+from holosoma_jax.motion.formats.raw import Fields, Raw, StoredBodies, frame_time, require_frames, unit
 
 RECORDING = "_metadata_json"
 KNOWN = (
@@ -159,11 +159,12 @@ def _recording(fields: Fields, name: str) -> Raw:
     file = fields.file
     try:
         document = json.loads(str(fields.values[RECORDING]))
-        joint_names = tuple(map(str, document["joint_names"]))
-        body_names = tuple(map(str, document["body_names"]))
-        dt = document["dt"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file}: {RECORDING} lacks what a recording states ({error}).") from None
+        if not isinstance(document, dict):
+            raise ValueError(f"a mapping was expected, it is a {type(document).__name__}")
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{file}: {RECORDING} is not what a recording holds ({error}).") from None
+    stated = Fields(f"{file}: {RECORDING}", document)
+    joint_names, body_names = stated.names("joint_names"), stated.names("body_names")
     joint_pos = fields.array("joint_pos", None, len(joint_names))
     frames, count = len(joint_pos), len(body_names)
     pos = fields.optional("body_pos", frames, count, 3)
@@ -181,7 +182,7 @@ def _recording(fields: Fields, name: str) -> Raw:
         file=file,
         format="recording",
         name=name,
-        fps=1.0 / frame_rate(file, f"{RECORDING}: dt", dt),
+        fps=frame_time(file, f"{RECORDING}: dt", document.get("dt")),
         root_pos=fields.array("root_pos", frames, 3),
         root_rot=unit(file, "root_quat", fields.array("root_quat", frames, 4)),
         joint_pos=joint_pos,
@@ -226,4 +227,4 @@ def _object(
 
 def _contact(fields: Fields, frames: int) -> np.ndarray | None:
     key = next((k for k in ("contact", "foot_contact", "contact_mask") if k in fields), None)
-    return None if key is None else fields.array(key, frames, 2)
+    return None if key is None else fields.labels(key, frames)

@@ -97,7 +97,7 @@ def _phc(fields: Fields, name: str) -> Raw:
         root_rot=root_rot,
         joint_pos=_dof(fields, frames),
         quaternion=order,
-        contact=fields.optional("contact_mask", frames, 2),
+        contact=fields.labels("contact_mask", frames) if "contact_mask" in fields else None,
         notes=notes,
     )
 

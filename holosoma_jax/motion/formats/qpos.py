@@ -91,10 +91,17 @@ def loco_mujoco_old(fields: Fields, name: str) -> Raw:
 def loco_mujoco_new(fields: Fields, name: str) -> list[Raw]:
     """Trajectories one behind the other, cut at `split_points`; MuJoCo's own coordinates."""
     file, qpos = fields.file, fields.array("qpos", None, None)
-    splits = fields.array("split_points", None).astype(int)
-    if len(splits) < 2 or splits[0] != 0 or splits[-1] != len(qpos) or (np.diff(splits) <= 0).any():
+    stated = fields.array("split_points", None)
+    splits = stated.astype(int)
+    if (
+        (splits != stated).any()
+        or len(splits) < 2
+        or splits[0] != 0
+        or splits[-1] != len(qpos)
+        or (np.diff(splits) <= 0).any()
+    ):
         raise ConfigError(
-            f"{file}: split_points is {splits.tolist()}; expected rising numbers from 0 to the {len(qpos)} frames."
+            f"{file}: split_points is {stated.tolist()}; expected rising numbers from 0 to the {len(qpos)} frames."
         )
     names = fields.names("joint_names") if "joint_names" in fields else None
     if names and len(names) == qpos.shape[1] - 6:  # the root's free joint is one of the names

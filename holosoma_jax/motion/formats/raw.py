@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.motion.formats import unpickle
 
 GREATEST = 1e6
 """limit of any number in a clip, in any unit"""
+SLOWEST, FASTEST = 0.1, 10_000.0
+"""frames per second of a clip: what is slower would be resampled to more frames than memory holds"""
 UNIT_TOLERANCE = 0.02
 """by which a quaternion's length may differ from 1; float16 and printed digits stay within"""
 
@@ -100,11 +104,26 @@ class Fields:
         """`array`, or None if the file lacks it."""
         return self.array(key, *shape) if key in self else None
 
+    def labels(self, key: str, frames: int) -> np.ndarray:
+        """Contact labels [frames, 2] of the left and right foot.
+
+        Raises:
+          ConfigError: as `array`; or one is not from 0 to 1.
+        """
+        labels = self.array(key, frames, 2)
+        off = (labels < 0.0) | (labels > 1.0)
+        if off.any():
+            t, foot = map(int, np.argwhere(off)[0])
+            raise ConfigError(
+                f"{self.file}: {key}, frame {t}, column [{foot}] is {labels[t, foot]:g}; expected 0 to 1."
+            )
+        return labels
+
     def names(self, key: str) -> tuple[str, ...]:
         """The list of names under `key`.
 
         Raises:
-          ConfigError: it is no list of text, or names one thing twice.
+          ConfigError: it is no list of text, is empty, or names one thing twice.
         """
         if key not in self:
             raise ConfigError(f"{self.file}: lacks '{key}'.{nearest(key, map(str, self.values))}")
@@ -112,6 +131,8 @@ class Fields:
             values = np.asarray(self.values[key])
         except ValueError:  # lists of different lengths
             values = np.zeros((0, 0))
+        if values.shape == (0,):
+            raise ConfigError(f"{self.file}: {key} is empty; expected a list of names.")
         if values.ndim != 1 or values.dtype.kind not in "US":
             raise ConfigError(f"{self.file}: {key}: expected a list of names, got {_described(values)}.")
         names = tuple(v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values.tolist())
@@ -131,19 +152,56 @@ class Fields:
         return rate
 
 
+def regular_file(path: Path) -> bytes:
+    """What the file holds.
+
+    Raises:
+      ConfigError: there is none, or it is a pipe or a device, larger than a clip can be, or cannot be read.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: is no regular file; expected a clip in one.")
+        if path.stat().st_size > unpickle.MAX_BYTES:
+            raise ConfigError(f"{path}: holds {path.stat().st_size / 1e9:.1f} GB; expected a clip.")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file.") from None
+    except ConfigError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: its name holds NUL
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot be read ({reason}).") from None
+
+
 def frame_rate(file: str, key: str, value: Any) -> float:
     """`value` as frames per second: one number, as such or in an array.
 
     Raises:
-      ConfigError: it is anything else, or not above 0.
+      ConfigError: it is anything else, or not from `SLOWEST` to `FASTEST`.
     """
     array = _as_array(file, key, value)
     if array.size == 1 and array.dtype.kind in "iuf":
         rate = float(array.reshape(-1)[0])
-        if np.isfinite(rate) and 0.0 < rate <= 10_000.0:
+        if SLOWEST <= rate <= FASTEST:
             return rate
-        raise ConfigError(f"{file}: {key} is {rate:g}; expected frames per second, above 0.")
+        raise ConfigError(
+            f"{file}: {key} is {rate:g}; expected frames per second, {SLOWEST:g} to {FASTEST:g}."
+        )
     raise ConfigError(f"{file}: {key}: expected one number, frames per second; got {_described(array)}.")
+
+
+def frame_time(file: str, key: str, value: Any) -> float:
+    """`value` as seconds between two frames, in frames per second.
+
+    Raises:
+      ConfigError: it is no number, or not from 1 / `FASTEST` to 1 / `SLOWEST`.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 1.0 / FASTEST <= value <= 1.0 / SLOWEST:
+        raise ConfigError(
+            f"{file}: {key} is {value!r:.40}; expected seconds between frames, {1 / FASTEST:g} to {1 / SLOWEST:g}."
+        )
+    return 1.0 / value
 
 
 def _as_array(file: str, key: str, value: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.motion.formats.raw import Fields, Raw, checked, unit
+from holosoma_jax.motion.formats.raw import Fields, Raw, checked, regular_file, unit
 
 BONES = (
     "root_translateX",
@@ -28,10 +28,7 @@ def parse(file: str, data: bytes, name: str) -> list[Raw]:
     Raises:
       ConfigError: no csv of numbers, or of no known layout; one line with the row at fault.
     """
-    try:
-        rows = [row for row in csv.reader(io.StringIO(data.decode("utf-8-sig"))) if row]
-    except (UnicodeDecodeError, csv.Error):
-        rows = []
+    rows = _rows(data)
     if not rows or len(rows[0]) < 2:
         raise ConfigError(f"{file}: is neither npz, npy, pickle nor a table of comma-separated numbers.")
     header, body, first = ([], rows, 1) if _is_number(rows[0][0]) else (rows[0], rows[1:], 2)
@@ -41,6 +38,8 @@ def parse(file: str, data: bytes, name: str) -> list[Raw]:
         return columns(file, "csv of 7 + J columns", table, name)
     fields = Fields(file, {column: table[:, i] for i, column in enumerate(header)})
     if BONES[0] in fields:
+        if twice := next((column for column in header if header.count(column) > 1), None):
+            raise ConfigError(f"{file}: its header names the column '{twice}' twice.")
         return [_bones(fields, header, name)]
     raise ConfigError(
         f"{file}: its header ({', '.join(header[:4])}, ...) is of no known format; expected BONES's "
@@ -90,7 +89,9 @@ def sonic(folder: Path) -> list[Raw]:
     for key in ("joint_pos", "joint_vel", "body_pos", "body_quat"):
         path = folder / f"{key}.csv"
         if path.is_file():
-            rows = [row for row in csv.reader(io.StringIO(path.read_text("utf-8-sig"))) if row]
+            rows = _rows(regular_file(path))
+            if rows is None:
+                raise ConfigError(f"{path}: is no table of comma-separated numbers.")
             skip = bool(rows) and not _is_number(rows[0][0])
             if len(rows) <= skip:
                 raise ConfigError(f"{path}: is empty.")
@@ -136,6 +137,9 @@ def _bones(fields: Fields, header: list[str], name: str) -> Raw:
     def joint(column: str) -> str:
         return next((column.removesuffix(s) for s in JOINT_SUFFIXES if column.endswith(s)), column)
 
+    names = tuple(map(joint, joints))
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"{fields.file}: its header names the joint '{twice}' twice.")
     return Raw(
         file=fields.file,
         format="BONES csv",
@@ -144,10 +148,18 @@ def _bones(fields: Fields, header: list[str], name: str) -> Raw:
         root_pos=root[:, :3],
         root_rot=root[:, 3:],
         joint_pos=np.stack([fields.array(column, frames) for column in joints], 1),
-        joint_names=tuple(map(joint, joints)),
+        joint_names=names,
         quaternion=("euler xyz",),
         units=("cm deg", "m deg", "m rad"),
     )
+
+
+def _rows(data: bytes) -> list[list[str]] | None:
+    """The rows of a csv that are not empty; None: it is no text, or no csv."""
+    try:
+        return [row for row in csv.reader(io.StringIO(data.decode("utf-8-sig"))) if row]
+    except (UnicodeDecodeError, csv.Error):
+        return None
 
 
 def _numbers(file: str, rows: list[list[str]], width: int, first: int) -> np.ndarray:
