@@ -14,6 +14,11 @@ from holosoma_jax.robots.robot import Robot
 
 SECONDS = 1.0
 """of simulated time within which a foot has to touch the ground"""
+DIVERGED = (
+    mujoco.mjtWarning.mjWARN_BADQPOS,
+    mujoco.mjtWarning.mjWARN_BADQVEL,
+    mujoco.mjtWarning.mjWARN_BADQACC,
+)
 MAX_DEPTH = 0.02
 """m that the robot's start pose may lie in the ground: what reset noise and soft contacts leave"""
 
@@ -43,7 +48,8 @@ def require(robot: Robot, cfg: SimulatorConfig) -> None:
     feet = {model.body(name).id for name in robot.feet_bodies}
     for _ in range(round(SECONDS / model.opt.timestep)):
         mujoco.mj_step(model, data)
-        if not np.isfinite(data.qpos).all():
+        # MuJoCo puts a state that it finds too large back to zero, and counts a warning.
+        if not np.isfinite(data.qpos).all() or any(data.warning[kind].number for kind in DIVERGED):
             raise ConfigError(
                 f"{where}: it diverges within {data.time:.3f} s at its default pose; check gains and masses."
             )

@@ -22,6 +22,8 @@ class Loader(yaml.SafeLoader):
     spelt with '_' ; a key given twice, a key that is not text and an anchor are errors.
     """
 
+    spell = staticmethod(spell)
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Refuse references: they make values that contain themselves, and files that surprise."""
         if self.check_event(yaml.AliasEvent):
@@ -39,10 +41,10 @@ class Loader(yaml.SafeLoader):
             if not isinstance(key, str):
                 problem = f"the key {show(key)} is not text"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
-            if spell(key) in out:
+            if (spelt := self.spell(key)) in out:
                 problem = f"the key '{key}' is given twice"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
-            out[spell(key)] = self.construct_object(value_node, deep=True)
+            out[spelt] = self.construct_object(value_node, deep=True)
         return out
 
 
@@ -58,6 +60,12 @@ for _tag, _pattern, _first in (
     ),
 ):
     Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+class NameLoader(Loader):
+    """The same, with keys as they are written: names of joints, say."""
+
+    spell = staticmethod(str)
 
 
 class TextLoader(Loader):

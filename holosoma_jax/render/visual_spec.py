@@ -14,7 +14,7 @@ from pathlib import Path
 import mujoco
 
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.robots import model as model_file
+from holosoma_jax.robots import model_file
 
 REMOVED = (
     "pairs", "excludes", "equalities", "tendons", "actuators", "sensors", "keys", "tuples", "lights", "cameras",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ import yaml
 
 from holosoma_jax.config import own_files
 from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.config.schema.types import CONTROL
+from holosoma_jax.config.yaml12 import NameLoader
 from holosoma_jax.robots import model as robot_model
 from holosoma_jax.robots.robot import Box, Robot
 
@@ -35,7 +38,19 @@ BODY_LISTS = {
 }
 OPTIONAL_BODY_LISTS = {"hand_bodies": 2, "tracked_bodies": None}
 """read by whole-body tracking only"""
-JOINT_NUMBERS = ("default", "kp", "kd", "torque_limit", "velocity_limit", "armature")
+JOINT_NUMBERS = {
+    "default": (-100.0, 100.0),
+    "kp": (0.0, 1e6),
+    "kd": (0.0, 1e5),
+    "torque_limit": (1e-6, 1e6),
+    "velocity_limit": (1e-6, 1e6),
+    "armature": (0.0, 1e3),
+}
+"""Columns of the joint table, with the least and the greatest number of each: what single precision can step"""
+FARTHEST = 10_000.0, 100.0
+"""m, of where a robot may start: horizontally, and in height; as of `robot.init_state.pos`"""
+LONGEST_NAME = 100
+"""letters of a robot's name"""
 FIELDS = (
     "name", "mjcf", "init_pos", "init_quat", "action_scale", "soft_limit_factor",
     "root_body", "torso_body", *BODY_LISTS, "joints",
@@ -68,7 +83,7 @@ def load(asset: str, *, report: bool = True) -> Robot:
     wanted = BODY_LISTS | {key: size for key, size in OPTIONAL_BODY_LISTS.items() if key in record}
     lists: dict[str, Any] = {key: _bodies(path, record, key, bodies, size) for key, size in wanted.items()}
     robot = Robot(
-        name=_text(path, record, "name"),
+        name=_name_of(path, record),
         mjcf=model_path.resolve(),
         joint_names=tuple(joints),
         body_names=tuple(bodies),
@@ -80,16 +95,16 @@ def load(asset: str, *, report: bool = True) -> Robot:
         armature=columns["armature"],
         joint_lower=_frozen(lower),
         joint_upper=_frozen(upper),
-        action_scale=_frozen(np.full(len(joints), _positive(path, record, "action_scale"))),
+        action_scale=_frozen(np.full(len(joints), _positive(path, record, "action_scale", 1e3))),
         mirror_index=_frozen(index, np.int32),
         mirror_sign=_frozen(sign),
-        init_pos=_vector(path, record, "init_pos", 3),
+        init_pos=_start(path, record),
         init_quat=_vector(path, record, "init_quat", 4),
         root_body=_body(path, "root_body", record["root_body"], bodies),
         torso_body=_body(path, "torso_body", record["torso_body"], bodies),
         **lists,
         body_mass=_frozen(model.body_mass[1:]),
-        soft_limit_factor=_positive(path, record, "soft_limit_factor"),
+        soft_limit_factor=_positive(path, record, "soft_limit_factor", 1.0),
     )
     _check(path, robot, servos)
     _check_feet(path, robot, model)
@@ -110,6 +125,11 @@ def configure(robot: Robot, cfg: RobotConfig) -> Robot:
     scale = robot.action_scale if cfg.control.action_scale is None else cfg.control.action_scale
     scales = np.broadcast_to(np.float32(scale), robot.kp.shape)
     if cfg.control.action_scales_by_effort_limit_over_p_gain:
+        if (robot.kp == 0).any():
+            raise ConfigError(
+                "robot.control.action_scales_by_effort_limit_over_p_gain: got true, but joint "
+                f"'{robot.joint_names[int(np.argmin(robot.kp))]}' has kp 0, so its scale would be infinite."
+            )
         scales = scales * robot.torque_limit / robot.kp
     init_pos = robot.init_pos if cfg.init_state.pos is None else cfg.init_state.pos
     return dataclasses.replace(
@@ -138,8 +158,8 @@ def _box(cfg: ObjectConfig) -> Box | None:
 def _folder(asset: str) -> Path:
     known = sorted(p.parent.name for p in ROBOTS.glob("*/robot.yaml"))
     asset = own_files.robot(asset)
-    folder = ROBOTS / asset if asset in known else Path(asset).expanduser()
-    if not (folder / "robot.yaml").is_file():
+    folder = ROBOTS / asset if asset in known else _expanded(asset)
+    if not _is_file(folder / "robot.yaml"):
         hint = nearest(asset, known)
         raise ConfigError(
             f"robot.asset: '{asset}' is neither one of {', '.join(known)} nor a folder with robot.yaml.{hint}"
@@ -147,10 +167,25 @@ def _folder(asset: str) -> Path:
     return folder
 
 
+def _expanded(asset: str) -> Path:
+    try:
+        return Path(asset).expanduser()
+    except RuntimeError:  # ~ of a user who is not known
+        return Path(asset)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; False for what cannot be a file's name."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _read(path: Path) -> Mapping[str, Any]:
     """The record: all of `FIELDS`, and perhaps the optional ones (``model`` is docs/scripts/build_robot.py's)."""
     try:
-        record = yaml.safe_load(path.read_text())
+        record = yaml.load(path.read_bytes(), NameLoader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error}).") from None
     except Exception as error:  # an explicit tag (!!bool maybe) or deep brackets may fail in any way
@@ -172,10 +207,13 @@ def _compile(
     path: Path, model_path: Path, root_body: str, report: bool
 ) -> tuple[mujoco.MjModel, mujoco.MjModel | None]:
     """The robot alone, compiled: a free joint first, then hinges; and with its actuators if they are servos."""
-    if not model_path.is_file():
+    if not _is_file(model_path):
         raise ConfigError(f"{path}: mjcf names '{model_path.name}', which is not in {path.parent}.")
     read = robot_model.read(model_path, root_body)
-    model = read.spec.compile()
+    try:
+        model = read.spec.compile()
+    except ValueError as error:
+        raise ConfigError(f"{model_path}: MuJoCo rejects it: {' '.join(str(error).split())}") from None
     if report and not is_built_in(model_path):
         for note in read.notes:
             log.warning("%s: %s.", model_path.name, note)
@@ -210,13 +248,16 @@ def _joints(path: Path, record: Mapping[str, Any], joints: Sequence[str]) -> dic
         if got != want:
             raise ConfigError(f"{path}: joints: '{got}' stands where the model has '{want}'. Reorder them.")
     for name, row in table.items():
-        keys = (*JOINT_NUMBERS, "mirror")
+        keys = [*JOINT_NUMBERS, "mirror"]
         if not isinstance(row, dict) or set(row) != set(keys):
             got = ", ".join(map(str, row)) if isinstance(row, dict) else repr(row)
             raise ConfigError(f"{path}: joints.{name}: expected {', '.join(keys)}; got {got}.")
         for key in JOINT_NUMBERS:
-            if not _is_number(row[key]) or (key != "default" and row[key] < 0):
-                raise ConfigError(f"{path}: joints.{name}.{key}: expected a number, got {row[key]!r}.")
+            low, high = JOINT_NUMBERS[key]
+            if not _is_number(row[key]) or not low <= row[key] <= high:
+                raise ConfigError(
+                    f"{path}: joints.{name}.{key}: expected a number from {low:g} to {high:g}, got {row[key]!r}."
+                )
     return {key: _frozen([row[key] for row in table.values()]) for key in JOINT_NUMBERS}
 
 
@@ -310,7 +351,21 @@ def _bodies(
     if not isinstance(names, list) or (size is not None and len(names) != size):
         expected = "a list of body names" if size is None else f"{size} body names, left then right"
         raise ConfigError(f"{path}: {key}: expected {expected}, got {names!r}.")
-    return tuple(_body(path, key, name, bodies) for name in names)
+    found = tuple(_body(path, key, name, bodies) for name in names)
+    if twice := next((name for name in found if found.count(name) > 1), None):
+        raise ConfigError(f"{path}: {key}: names '{twice}' twice.")
+    return found
+
+
+def _name_of(path: Path, record: Mapping[str, Any]) -> str:
+    """The robot's name, which becomes part of file names."""
+    name = _text(path, record, "name")
+    if len(name) > LONGEST_NAME or not name.strip(" .") or re.search(rf"[/\\{CONTROL}]", name):
+        raise ConfigError(
+            f"{path}: name: got '{name}'; expected a name without slashes and control characters, at most "
+            f"{LONGEST_NAME} letters."
+        )
+    return name
 
 
 def _text(path: Path, record: Mapping[str, Any], key: str) -> str:
@@ -319,9 +374,9 @@ def _text(path: Path, record: Mapping[str, Any], key: str) -> str:
     return record[key]
 
 
-def _positive(path: Path, record: Mapping[str, Any], key: str) -> float:
-    if not _is_number(record[key]) or record[key] <= 0:
-        raise ConfigError(f"{path}: {key}: expected a number above 0, got {record[key]!r}.")
+def _positive(path: Path, record: Mapping[str, Any], key: str, high: float) -> float:
+    if not _is_number(record[key]) or not 1e-6 <= record[key] <= high:
+        raise ConfigError(f"{path}: {key}: expected a number above 0, at most {high:g}, got {record[key]!r}.")
     return float(record[key])
 
 
@@ -330,6 +385,17 @@ def _vector(path: Path, record: Mapping[str, Any], key: str, size: int) -> Any:
     if not isinstance(value, list) or len(value) != size or not all(map(_is_number, value)):
         raise ConfigError(f"{path}: {key}: expected {size} numbers, got {value!r}.")
     return tuple(float(v) for v in value)
+
+
+def _start(path: Path, record: Mapping[str, Any]) -> Any:
+    """Where the robot starts, m from its tile's origin."""
+    x, y, z = found = _vector(path, record, "init_pos", 3)
+    if max(abs(x), abs(y)) > FARTHEST[0] or not 0.0 <= z <= FARTHEST[1]:
+        raise ConfigError(
+            f"{path}: init_pos: expected metres, the first two within {FARTHEST[0]:g}, the third from 0 to "
+            f"{FARTHEST[1]:g}; got {list(found)}."
+        )
+    return found
 
 
 def _is_number(value: Any) -> bool:

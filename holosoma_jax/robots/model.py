@@ -1,25 +1,31 @@
 """A robot's model file, MJCF or URDF, as the robot alone: what a bridge adds a ground and actuators to.
 
 Files from elsewhere bring a scene of their own. What belongs to it is left out, with one note each:
-static geometry, lights, actuators that are not our PD law, sensors, keyframes. Contact pairs between
-the robot and the file's ground become ordinary collisions with the same friction.
+static geometry, lights, actuators that are not our PD law, sensors, keyframes, what ties the robot to the world, and
+physics options: rates, gravity and the solver are the config's, for every simulator. Contact pairs between the robot
+and the file's ground become ordinary collisions with the same friction.
 """
 
 from __future__ import annotations
 
 import math
-import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import mujoco
+import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.robots.model_file import drop_textures, parse
 
-SUFFIXES = (".xml", ".mjcf", ".urdf")
 LARGEST = 3.4028234663852886e38
 """the largest float32"""
+OPTIONS = (
+    "gravity", "wind", "magnetic", "density", "viscosity", "disableflags", "enableflags", "disableactuator",
+)  # fmt: skip
+"""Options that change what is simulated, not only how precisely"""
+SIZES = ("memory", "nuserdata", "njmax", "nconmax", "nstack")
 UNLIMITED = math.pi
 """rad either side of zero: what soft limits and action bounds take for a hinge without a range"""
 MARKER_MASS = 0.005
@@ -32,7 +38,7 @@ class RobotModel(NamedTuple):
     spec: mujoco.MjSpec
     """one tree of bodies, its root a child of the world with a free joint; no actuators"""
     servos: mujoco.MjModel | None
-    """the compiled file if it has one affine actuator a hinge, in the order of the hinges: its gains count"""
+    """the compiled file if it has one position servo a hinge, in the order of the hinges: its gains count"""
     notes: tuple[str, ...]
     """what was left out or added, a line each"""
 
@@ -47,8 +53,18 @@ def read(path: Path, root_body: str) -> RobotModel:
     Raises:
       ConfigError: the file is not a model, or holds no such body.
     """
+    try:
+        return _read(path, root_body)
+    except ConfigError:
+        raise
+    except ValueError as error:  # MuJoCo finds some faults when a list is asked for, others when it compiles
+        raise ConfigError(f"{path}: MuJoCo rejects it: {' '.join(str(error).split())}") from None
+
+
+def _read(path: Path, root_body: str) -> RobotModel:
     spec, missing = parse(path)
-    notes = [f"{len(missing)} meshes are missing and were only for looks"] if missing else []
+    notes = [f"{len(missing)} files are missing and were only for looks ({missing[0]})"] if missing else []
+    notes += _reset_options(spec)
     root = _root(spec, path, root_body)
     notes += _drop_scene(spec, root)
     if not root.joints:
@@ -56,12 +72,22 @@ def read(path: Path, root_body: str) -> RobotModel:
         notes.append(f"'{root.name}' is fixed to the world in the file; a free joint was added")
     for index, body in enumerate(spec.bodies[1:]):
         body.name = body.name or f"body_{index + 1}"
-    servos, driven = _servos(spec, path)
+    servos, driven = _servos(spec)
     for actuator in list(spec.actuators):
         spec.delete(actuator)
     if driven and servos is None:
         notes.append(f"{driven} actuators left out; robot.yaml gives gains and torque limits")
     return RobotModel(spec, servos, tuple(notes))
+
+
+def _reset_options(spec: mujoco.MjSpec) -> list[str]:
+    """MuJoCo's own options and sizes in the place of the file's; a note on those that change the physics."""
+    plain = mujoco.MjSpec()
+    changed = [name for name in OPTIONS if np.any(getattr(spec.option, name) != getattr(plain.option, name))]
+    spec.option = plain.option
+    for name in SIZES:
+        setattr(spec, name, getattr(plain, name))
+    return [f"<option>: {', '.join(changed)} left out; physics is the config's"] if changed else []
 
 
 def free_of_pairs(spec: mujoco.MjSpec) -> None:
@@ -97,86 +123,6 @@ def hangs_from(model: mujoco.MjModel, body: int, ancestors: set[int]) -> bool:
     return body in ancestors
 
 
-def parse(path: Path) -> tuple[mujoco.MjSpec, tuple[str, ...]]:
-    """The whole file, without visual geoms whose mesh file is absent.
-
-    Returns:
-      The spec, not compiled, and the names of the absent meshes.
-
-    Raises:
-      ConfigError: the file is not a model, or the mesh of a collision geom is absent.
-    """
-    if path.suffix.lower() not in SUFFIXES:  # MuJoCo prints lines of its own about other files
-        raise ConfigError(f"{path}: a robot's model ends in {', '.join(SUFFIXES)}.")
-    if not path.is_file():
-        raise ConfigError(f"{path}: there is no such file.")
-    try:
-        if path.suffix.lower() == ".urdf":
-            return _parse_urdf(path)
-        spec = mujoco.MjSpec.from_file(str(path))
-    except (ValueError, ET.ParseError) as error:
-        raise ConfigError(f"{path}: MuJoCo rejects it: {' '.join(str(error).split())}") from None
-    return spec, _drop_missing_meshes(spec, path)
-
-
-def _parse_urdf(path: Path) -> tuple[mujoco.MjSpec, tuple[str, ...]]:
-    """A URDF by MuJoCo's reader, told to keep the base link, fixed links and what is only for looks."""
-    tree = ET.fromstring(path.read_bytes())
-    extension = tree.find("mujoco")
-    if extension is None:
-        extension = ET.SubElement(tree, "mujoco")
-    compiler = extension.find("compiler")
-    if compiler is None:
-        compiler = ET.SubElement(extension, "compiler")
-    compiler.attrib |= {"fusestatic": "false", "discardvisual": "false", "strippath": "true"}
-    folder = compiler.attrib.pop("meshdir", ".")
-    assets, missing = {}, []
-    for mesh in tree.iter("mesh"):
-        name = mesh.get("filename", "").split("://")[-1]
-        found = _find_mesh(path.parent, folder, name)
-        if found is not None:
-            assets[Path(name).name] = found.read_bytes()
-    for link in tree.iter("link"):
-        for kind in ("visual", "collision"):
-            for element in link.findall(kind):
-                mesh = element.find("geometry/mesh")
-                if mesh is not None and Path(mesh.get("filename", "")).name not in assets:
-                    if kind == "collision":
-                        raise ValueError(
-                            f"the mesh '{mesh.get('filename')}' of link '{link.get('name')}' is missing"
-                        )
-                    link.remove(element)
-                    missing.append(mesh.get("filename", ""))
-    return mujoco.MjSpec.from_string(ET.tostring(tree, encoding="unicode"), assets=assets), tuple(missing)
-
-
-def _find_mesh(base: Path, folder: str, name: str) -> Path | None:
-    """A mesh by its path in the file, below the URDF's folder, or beside it (`package://` names a folder above)."""
-    parts = Path(name).parts
-    tails = [Path(*parts[start:]) for start in range(len(parts))]
-    places = [base / folder, base, base.parent, base / "meshes", base.parent / "meshes"]
-    return next((p / t for t in tails for p in places if (p / t).is_file()), None)
-
-
-def _drop_missing_meshes(spec: mujoco.MjSpec, path: Path) -> tuple[str, ...]:
-    """Leave out meshes whose file is absent if they are only for looks; their names."""
-    base = path.parent / (spec.meshdir or "")
-    names = {mesh.name or Path(mesh.file).stem for mesh in spec.meshes if _absent(mesh, base, spec)}
-    for geom in [g for g in spec.geoms if g.meshname in names]:
-        if geom.contype or geom.conaffinity:
-            raise ConfigError(f"{path}: the mesh '{geom.meshname}' of body '{geom.parent.name}' is missing.")
-        spec.delete(geom)
-    for mesh in [m for m in spec.meshes if (m.name or Path(m.file).stem) in names]:
-        spec.delete(mesh)
-    return tuple(sorted(names))
-
-
-def _absent(mesh: mujoco.MjsMesh, base: Path, spec: mujoco.MjSpec) -> bool:
-    if not mesh.file or mesh.file in spec.assets or Path(mesh.file).name in spec.assets:
-        return False
-    return not (base / mesh.file).is_file()
-
-
 def _root(spec: mujoco.MjSpec, path: Path, root_body: str) -> mujoco.MjsBody:
     """The child of the world that is the robot."""
     tops = list(spec.worldbody.bodies)
@@ -209,10 +155,18 @@ def _drop_scene(spec: mujoco.MjSpec, root: mujoco.MjsBody) -> list[str]:
     for exclude in list(spec.excludes):
         if not {exclude.bodyname1, exclude.bodyname2} <= bodies:
             spec.delete(exclude)
+    sites = {site.name for site in spec.sites if _below(site.parent, root)}
+    places = {mujoco.mjtObj.mjOBJ_BODY: bodies, mujoco.mjtObj.mjOBJ_SITE: sites}
+    ties = [e for e in spec.equalities if e.objtype in places and not {e.name1, e.name2} <= places[e.objtype]]
+    watching = [
+        part for part in (*spec.cameras, *spec.lights) if part.targetbody and part.targetbody not in bodies
+    ]
+    _delete(spec, watching)
     static = [geom for geom in spec.worldbody.geoms]
-    others = [body for body in spec.worldbody.bodies if body.name != root.name or body.id != root.id]
+    others = [body for body in spec.worldbody.bodies if body != root]
     lights = list(spec.worldbody.lights)
     for parts, what in (
+        (ties, "constraints to the world"),
         (static, "static geoms"),
         (others, "other bodies"),
         (lights, "lights"),
@@ -223,6 +177,8 @@ def _drop_scene(spec: mujoco.MjSpec, root: mujoco.MjsBody) -> list[str]:
             names = ", ".join(f"'{part.name}'" for part in parts[:3] if part.name)
             notes.append(f"{len(parts)} {what} left out" + (f" ({names})" if names else ""))
         _delete(spec, parts)
+    drop_textures(spec, list(spec.textures))
+    _delete(spec, [*spec.skins, *spec.hfields])
     return notes
 
 
@@ -234,19 +190,19 @@ def _delete(spec: mujoco.MjSpec, parts: Iterable[object]) -> None:
 def _below(body: mujoco.MjsBody, root: mujoco.MjsBody) -> bool:
     """Whether `body` is `root` or hangs from it."""
     while body is not None:
-        if body.id == root.id:
+        if body == root:  # ids are all -1 before the file is compiled
             return True
         body = body.parent
     return False
 
 
-def _servos(spec: mujoco.MjSpec, path: Path) -> tuple[mujoco.MjModel | None, int]:
-    """The compiled file, if its actuators are one affine servo a hinge in order; and how many there are."""
-    try:
-        model = spec.compile()
-    except ValueError as error:
-        raise ConfigError(f"{path}: MuJoCo rejects it: {' '.join(str(error).split())}") from None
+def _servos(spec: mujoco.MjSpec) -> tuple[mujoco.MjModel | None, int]:
+    """The compiled file, if its actuators are one position servo a hinge in order; and how many there are."""
+    model = spec.compile()
     hinges = [j for j in range(model.njnt) if model.jnt_type[j] == mujoco.mjtJoint.mjJNT_HINGE]
     affine = (model.actuator_biastype == mujoco.mjtBias.mjBIAS_AFFINE).all()
+    # Others, a velocity servo or one behind a gear, have numbers at these places, too, which mean something else.
+    gain, bias = model.actuator_gainprm[:, 0], model.actuator_biasprm[:, 1]
+    position = np.allclose(gain, -bias) and (gain > 0).all() and (model.actuator_gear[:, 0] == 1).all()
     ordered = model.nu == len(hinges) and [int(j) for j in model.actuator_trnid[:, 0]] == hinges
-    return (model if model.nu and affine and ordered else None), model.nu
+    return (model if model.nu and affine and position and ordered else None), model.nu

@@ -88,6 +88,15 @@ BAD_RECORDS: list[tuple[str, Edit, tuple[str, ...]]] = [
     ),
     ("beyond float32", lambda r: knee(r).update(kp=10**400), ("left_knee_joint.kp", "number")),
     ("beyond float32 by little", lambda r: r.update(action_scale=1e39), ("action_scale", "above 0")),
+    ("huge scale", lambda r: r.update(action_scale=1e30), ("action_scale", "at most 1000", "1e+30")),
+    ("huge gain", lambda r: knee(r).update(kp=1e30), ("left_knee_joint.kp", "1e+30")),
+    ("huge armature", lambda r: knee(r).update(armature=1e30), ("left_knee_joint.armature", "1e+30")),
+    ("no torque", lambda r: knee(r).update(torque_limit=0), ("left_knee_joint.torque_limit", "got 0")),
+    ("soft limits outside", lambda r: r.update(soft_limit_factor=5), ("soft_limit_factor", "at most 1", "5")),
+    ("start far away", lambda r: r.update(init_pos=[0, 0, 1e30]), ("init_pos", "1e+30")),
+    ("name with a path", lambda r: r.update(name="../x"), ("name", "'../x'")),
+    ("name with an escape", lambda r: r.update(name="a\x1b[31m"), ("name", "slashes")),
+    ("one foot twice", lambda r: r.update(feet_bodies=2 * r["feet_bodies"][:1]), ("feet_bodies", "twice")),
     ("no scale", lambda r: r.update(action_scale=0), ("action_scale", "above 0")),
     ("joints as list", lambda r: r.update(joints=[1]), ("joints", "mapping")),
 ]
@@ -105,6 +114,27 @@ def test_bad_record(folder: Path, edit: Edit, fragments: tuple[str, ...]) -> Non
     assert str(path) in message
     for fragment in fragments:
         assert fragment in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: other\n", "'name' is given twice"),
+        ("model: &a [*a]\n", "references"),
+        ("5: 3\n", "not text"),
+        ("# \udce9\n", "robot.yaml"),
+    ],
+)
+def test_bad_yaml(folder: Path, text: str, said: str) -> None:
+    path = folder / "robot.yaml"
+    kept = path.read_text().replace("\nmodel:", "\nunused:") if "model" in text else path.read_text()
+    path.write_bytes((text + kept).encode("utf-8", "surrogateescape"))
+    assert said in refusal(folder)
+
+
+@pytest.mark.parametrize("asset", ["a\0b", 5000 * "a", "~nobody_of_this_name/x", "", "/"])
+def test_names_that_no_folder_has(asset: str) -> None:
+    assert "robot.asset" in refusal(asset)
 
 
 @pytest.mark.parametrize(

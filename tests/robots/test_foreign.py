@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +115,144 @@ def test_a_robot_that_does_not_land_on_its_feet_is_refused(
     assert "\n" not in str(error.value)
 
 
+GAINS = (
+    ("neck", 20, 0.5),
+    ("left_hip", 200, 5),
+    ("left_ankle", 150, 4),
+    ("right_hip", 200, 5),
+    ("right_ankle", 150, 4),
+)
+Change = tuple[str, str]
+
+
+def asset(text: str, geom: str = "") -> Change:
+    return "<worldbody>", f"<asset>{text}</asset><worldbody>{geom}"
+
+
+def world(text: str) -> Change:
+    return "<worldbody>", f"<worldbody>{text}"
+
+
+def at_end(text: str) -> Change:
+    return "</mujoco>", f"{text}</mujoco>"
+
+
+def actuators(form: str) -> Change:
+    return at_end(f"<actuator>{''.join(form.format(*row) for row in GAINS)}</actuator>")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ([('<freejoint name="root"/>', '<joint name="root" type="free"/>')], ""),
+        ([('<freejoint name="root"/>', "")], "a free joint was added"),
+        ([world('<body name="ball"><freejoint/><geom size=".1"/></body>')], "'ball'"),
+        ([at_end('<equality><weld body1="torso"/></equality>')], "1 constraints to the world"),
+        (
+            [
+                world('<body name="table"/>'),
+                at_end('<equality><weld body1="torso" body2="table"/></equality>'),
+            ],
+            "1 constraints to the world",
+        ),
+        (
+            [
+                world('<body name="table"/>'),
+                ('<geom type="box"', '<camera mode="targetbody" target="table"/><geom type="box"'),
+                ('<geom type="sphere" size="0.07"', '<light target="table"/><geom type="sphere" size="0.07"'),
+            ],
+            "'table'",
+        ),
+        ([('timestep="0.005"', 'timestep="0.005" gravity="0 0 0" density="1000"')], "gravity, density left"),
+        (
+            [('timestep="0.005"/>', 'timestep="0.005"><flag actuation="disable"/></option>')],
+            "disableflags left out",
+        ),
+        ([("<worldbody>", '<size memory="1K" nuserdata="2000000000"/><worldbody>')], ""),
+        (
+            [
+                asset('<texture name="t" type="2d" file="t.png"/><material name="m" texture="t"/>'),
+                ('<geom type="box"', '<geom material="m" type="box"'),
+            ],
+            "1 files are missing",
+        ),
+        ([asset('<skin name="s" file="s.skn"/>')], "1 files are missing"),
+        (
+            [asset('<hfield name="h" file="h.png" size="1 1 1 1"/>', '<geom type="hfield" hfield="h"/>')],
+            "1 static geoms",
+        ),
+        ([asset('<mesh name="t" file="table.obj"/>', '<geom type="mesh" mesh="t"/>')], "1 files are missing"),
+        ([actuators('<velocity joint="{}" kv="5"/>')], "5 actuators"),
+        ([actuators('<position joint="{}" kp="{}" kv="{}" gear="2"/>')], "5 actuators"),
+        (
+            [
+                ('<compiler angle="radian"/>', ""),
+                ('range="-2 2"', 'range="-114.59156 114.59156"'),
+                ('range="-1 1"', 'range="-57.29578 57.29578"'),
+            ],
+            "",
+        ),
+        (
+            [
+                ("<default>", '<default><default class="leg"><joint axis="0 1 0" range="-2 2"/></default>'),
+                ('<body name="left_leg"', '<body childclass="leg" name="left_leg"'),
+                ('<joint name="left_hip" axis="0 1 0" range="-2 2"/>', '<joint name="left_hip"/>'),
+            ],
+            "",
+        ),
+    ],
+)
+def test_what_other_files_hold_changes_nothing(
+    changes: list[tuple[str, str]], said: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain, before = stepped(folder), load(str(folder))
+    edit(folder, *changes)
+    with caplog.at_level(logging.WARNING):
+        made, robot = stepped(folder), load(str(folder))
+    assert said in caplog.text and (said or not caplog.records)
+    for name in ("nbody", "ngeom", "nq", "nu", "neq", "nuserdata"):
+        assert getattr(made, name) == getattr(plain, name), name
+    for name in ("body_mass", "geom_friction", "jnt_range", "actuator_gainprm"):
+        np.testing.assert_allclose(getattr(made, name), getattr(plain, name), rtol=1e-6, err_msg=name)
+    assert made.opt.gravity[2] == -9.81 and made.opt.density == 0.0
+    assert made.opt.disableflags == plain.opt.disableflags
+    np.testing.assert_allclose(robot.joint_upper, before.joint_upper, rtol=1e-6)
+    landing.require(robot, config())
+
+
+def test_a_mesh_of_the_robot_itself_may_not_be_missing(folder: Path) -> None:
+    edit(
+        folder,
+        ("<worldbody>", '<asset><mesh name="m" file="m.stl"/></asset><worldbody>'),
+        ('<geom type="box" size="0.08 0.12 0.15"/>', '<geom type="mesh" mesh="m"/>'),
+    )
+    with pytest.raises(ConfigError, match="mesh 'm' of body 'torso' is missing"):
+        load(str(folder))
+
+
+HUNDRED = '<replicate count="100">'
+COPIES = f"{HUNDRED}{HUNDRED}<geom size='1'/></replicate></replicate>"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('<include file="pipe"/>', "no regular file"),
+        ("<include  file = 'more.xml' />", "no regular file"),
+        ('<include file="/dev/zero"/>', "no regular file"),
+        ('<include file="none.xml"/>', "none.xml"),
+        ('<include file="mybot.xml"/>', "already included"),
+        (f"<worldbody>{COPIES}</worldbody>", "10000 copies"),
+    ],
+)
+def test_files_without_an_end_are_not_read(text: str, said: str, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    (folder / "more.xml").write_text('<mujoco><include file="pipe"/></mujoco>')
+    edit(folder, ("<worldbody>", f"{text}<worldbody>"))
+    with pytest.raises(ConfigError, match=said):
+        load(str(folder))
+
+
 URDF = """<robot name="mybot">
  <link name="torso">
   <inertial><mass value="6"/><inertia ixx=".09" iyy=".07" izz=".05" ixy="0" ixz="0" iyz="0"/></inertial>
@@ -159,3 +299,63 @@ def test_a_urdf_is_a_model_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(robot.body_mass.sum(), 10.0)
     np.testing.assert_allclose(robot.joint_upper, [1.0, np.pi], rtol=1e-6)
     landing.require(robot, config())
+
+
+def tetrahedron(size: float) -> bytes:
+    """A binary STL."""
+    corners = size * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    faces = [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]
+    rows = (np.zeros(3, np.float32).tobytes() + corners[face].tobytes() + bytes(2) for face in faces)
+    return bytes(80) + struct.pack("<I", 4) + b"".join(rows)
+
+
+@pytest.fixture
+def urdf(tmp_path: Path) -> Path:
+    """The folder of a robot of two hinges, whose feet are meshes of one name in two folders."""
+    legs = LEG.format(s="left", y=0.1, kind="revolute") + LEG.format(s="right", y=-0.1, kind="revolute")
+    text = URDF.format(legs=legs)
+    for side, size in (("left", 0.1), ("right", 0.2)):
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "foot.stl").write_bytes(tetrahedron(size))
+        box, mesh = '<box size="0.2 0.1 0.06"/>', f'<mesh filename="package://mybot/{side}/foot.stl"/>'
+        text = text.replace(box, mesh, 1)
+    (tmp_path / "mybot.urdf").write_text(text)
+    joints = f"  left_hip: {LEG_JOINT % 'right'}\n  right_hip: {LEG_JOINT % 'left'}\n"
+    (tmp_path / "robot.yaml").write_text(RECORD + joints)
+    return tmp_path
+
+
+def test_meshes_of_one_name_in_two_folders_are_two(urdf: Path) -> None:
+    load(str(urdf))
+    made = stepped(urdf)
+    span = [np.ptp(made.mesh_vert[start:][:count], axis=0).max() for start, count in
+            zip(made.mesh_vertadr, made.mesh_vertnum, strict=True)]  # fmt: skip
+    np.testing.assert_allclose(span[0], 0.5 * span[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("torso.stl", "torso.dae", ""),
+        ("left/foot.stl", "left/foot.dae", "foot.dae' of link 'left_foot' is missing"),
+        ('name="right_hip"', 'name="left_hip"', "repeated name 'left_hip'"),
+        ('name="right_hip" type="revolute"', 'name="right_hip" type="prismatic"', "hinges only"),
+        ("</robot>", '<link name="torso"/></robot>', "torso|repeated"),
+        ("<robot", '<!DOCTYPE l [<!ENTITY x SYSTEM "file:///etc/passwd">]><robot', ""),
+        ("<robot", '<?xml version="1.0" encoding="none"?><robot', "unknown encoding"),
+        (
+            '<link name="torso">',
+            '<link name="world"/><joint name="w" type="fixed"><parent link="world"/><child link="torso"/></joint>'
+            '<link name="torso">',
+            "",
+        ),
+        ("</robot>", '<gazebo reference="torso"/><transmission name="t"/></robot>', ""),
+    ],
+)  # fmt: skip
+def test_quirks_of_urdf(old: str, new: str, said: str, urdf: Path) -> None:
+    edit(urdf, (old, new), file="mybot.urdf")
+    if not said:
+        assert load(str(urdf)).num_joints == 2
+        return
+    with pytest.raises(ConfigError, match=said):
+        load(str(urdf))
