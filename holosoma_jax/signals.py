@@ -1,4 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first asks the run to stop where it can go on from, the second ends it."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first asks the run to stop where it can go on from, the second ends it.
+
+SIGHUP is never the second one. When a terminal is lost, it comes from the shell and again from the kernel, and systemd
+sends it right after SIGTERM; no person has asked twice.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from types import FrameType
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 """SIGHUP comes when a terminal is closed or its ssh connection lost."""
+_BY_HAND = (signal.SIGINT, signal.SIGTERM)
+"""Those of which a second one ends the process"""
 
 
 class Stop:
@@ -39,8 +45,8 @@ def handled() -> list[signal.Signals]:
 def on_signal(say: Callable[[str], None]) -> Iterator[Stop]:
     """Within the context, the first signal of `NAMES` only sets the flag of the yielded `Stop`.
 
-    After it they get their usual effect back, so a second one ends the process at once; checkpoints are
-    complete or absent at any moment. Outside the main thread nothing is installed.
+    After Ctrl-C or SIGTERM, the next of these ends the process at once; checkpoints are complete or absent at any
+    moment. Outside the main thread nothing is installed.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -51,7 +57,10 @@ def on_signal(say: Callable[[str], None]) -> Iterator[Stop]:
     def handle(number: int, frame: FrameType | None) -> None:
         stop.signal = signal.Signals(number)
         for each in numbers:
-            signal.signal(each, signal.SIG_DFL)
+            if each not in _BY_HAND:
+                signal.signal(each, signal.SIG_IGN)
+            elif number in _BY_HAND:
+                signal.signal(each, signal.SIG_DFL)
         text = f"{NAMES[stop.signal]}: stopping after this iteration, then saving. Once more to quit at once."
         try:
             say(text)
@@ -69,7 +78,7 @@ def on_signal(say: Callable[[str], None]) -> Iterator[Stop]:
 
 @contextmanager
 def _second_signal_ends() -> Iterator[None]:
-    """Within the context, a second signal of `NAMES` ends the process, even if the first is not handled yet.
+    """Within the context, a second Ctrl-C or SIGTERM ends the process, even if the first is not handled yet.
 
     Python runs a handler between two of its instructions, so never while XLA compiles, which takes a minute or
     more for large programs; and two signals that arrive by then are handled as one. Python does write every
@@ -81,7 +90,7 @@ def _second_signal_ends() -> Iterator[None]:
     def count() -> None:
         received = 0
         while number := os.read(reading, 1)[0]:
-            received += number in NAMES
+            received += number in _BY_HAND
             if received > 1:
                 os._exit(128 + number)
 

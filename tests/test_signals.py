@@ -24,9 +24,39 @@ def test_the_first_signal_sets_the_flag(number):
         assert not stop.requested
         signal.raise_signal(number)
         assert stop.requested and stop.exit_code == 128 + number
-        assert signal.getsignal(number) is signal.SIG_DFL  # a second one ends the process
+        hung_up = number == signal.SIGHUP  # which comes more than once when a terminal is lost
+        assert signal.getsignal(number) is (signal.SIG_IGN if hung_up else signal.SIG_DFL)
     assert len(said) == 1
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGHUP,) * 3, (signal.SIGTERM, signal.SIGHUP)])
+def test_a_lost_terminal_is_no_second_request(numbers: tuple[signal.Signals, ...]):
+    """The shell and the kernel send SIGHUP both, and systemd sends it right after SIGTERM."""
+    code = (
+        "import sys, time\nfrom holosoma_jax.signals import on_signal\nwith on_signal(print) as stop:\n"
+        "    print('ready', flush=True)\n    sys.stdin.readline()\n    print('saved', flush=True)\n"
+        "sys.exit(stop.exit_code)"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=pipe, stdout=pipe) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        for number in numbers:
+            process.send_signal(number)
+            time.sleep(0.1)  # several at once would be one
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        assert process.stdout.read().endswith(b"saved\n")
+    assert process.returncode == 128 + numbers[0]
+
+
+def test_ctrl_c_after_a_lost_terminal_is_the_first_of_two():
+    with on_signal(lambda text: None) as stop:
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.signal == signal.SIGTERM
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
 
 
 def test_a_signal_that_is_ignored_stays_ignored():

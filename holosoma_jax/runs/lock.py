@@ -72,7 +72,8 @@ def locked(folder: Path) -> Iterator[Lock]:
 def _acquire(file: Path) -> int | None:
     """An open descriptor that holds the lock of `file`; None where there are no locks."""
     while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        handle = os.open(file, flags, 0o644)  # not through a link: what it leads to would be emptied
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -107,7 +108,7 @@ def _is_file(handle: int, file: Path) -> bool:
     """Whether `file` is still the file that `handle` has open."""
     try:
         return os.path.samestat(os.fstat(handle), file.stat())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
@@ -115,7 +116,7 @@ def _refusal(folder: Path, text: bytes) -> str:
     try:
         holder = json.loads(text)
         who = f"process {holder['pid']} on {holder['host']} (since {holder['since']})"
-    except (ValueError, KeyError, TypeError):  # it has just been locked
+    except (ValueError, KeyError, TypeError, RecursionError):  # it has just been locked
         who = "another process"
     return (
         f"training.checkpoint: the run {folder} is being written by {who}. Stop that process or wait for it; "

@@ -151,6 +151,7 @@ def _continued(cfg: Config, run: RunDir) -> Iterator[tuple[Lock, Path | None]]:
 
     Damaged ones above that are set aside. All is put back if the body raises ConfigError.
     """
+    origin.require_no_way_out(run.path)
     with contextlib.ExitStack() as held:
         try:
             lock = held.enter_context(locked(run.path))
@@ -241,6 +242,7 @@ def saved_config(path: str | Path) -> Saved:
     path = _local(path, "training.checkpoint or training.warm_start")
     found = checkpoint.resolve(path)
     run = run_dir.of(Path(path) if found is None else found.parent)
+    origin.require_no_way_out(run.path)
     if found is not None:
         config = _meta(found, Path(path)).config
     elif run.config.is_file():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from holosoma_jax.config import compose, keys
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 
 FILE = ".origin"
@@ -48,11 +49,38 @@ def mark(folder: Path) -> None:
 
 def is_here(folder: Path) -> bool:
     """Whether the run in `folder` was begun there; renamed on the same file system, it still was."""
+    file = folder / FILE
     try:
-        record = json.loads((folder / FILE).read_bytes())
+        if not file.is_file() or file.stat().st_size > 1000:  # a pipe or a device has no end
+            return False
+        record = json.loads(file.read_bytes())
         return record["inode"] == folder.stat().st_ino
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
+
+
+def require_no_way_out(folder: Path) -> None:
+    """See that nothing in a run from elsewhere is a link that leads out of it: what is written there would follow it.
+
+    Raises:
+      ConfigError: something is; names it.
+    """
+    if is_here(folder) or not folder.is_dir():
+        return
+    inner = folder.resolve()
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not _target(path).is_relative_to(inner):
+            raise ConfigError(
+                f"{folder} was not made here, and {path.relative_to(folder)} in it is a link to {os.readlink(path)}. "
+                "Nothing is written through it; put the files themselves there if they are yours."
+            )
+
+
+def _target(link: Path) -> Path:
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError):  # a link to itself
+        return Path(os.readlink(link))
 
 
 def without_personal(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 
 from holosoma_jax import robots
@@ -39,11 +40,21 @@ def keep(asset: str, run: Path) -> None:
         )
         return
     try:
-        shutil.copytree(folder, target)
+        shutil.copytree(folder, target, ignore=partial(_leading_out, folder.resolve()))
         robots.load(str(target), report=False)
     except (OSError, shutil.Error, ConfigError) as error:
         shutil.rmtree(target, ignore_errors=True)
         log.warning("%s is not copied into the run (%s); keep it in its place.", folder, error)
+
+
+def _leading_out(inner: Path, folder: str, names: list[str]) -> list[str]:
+    """Those of `names` that are links out of `inner`, or to folders: not files of the robot."""
+    links = [name for name in names if (Path(folder) / name).is_symlink()]
+    return [
+        name
+        for name in links
+        if (Path(folder) / name).is_dir() or not (Path(folder) / name).resolve().is_relative_to(inner)
+    ]
 
 
 def kept(run: Path) -> str | None:

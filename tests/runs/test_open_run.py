@@ -327,3 +327,53 @@ def test_a_folder_that_is_removed_meanwhile_is_locked_again(cfg, caplog):
         run.restore()
         assert caplog.text == ""
     assert not (run.folder.path / ".lock").exists()
+
+
+@pytest.mark.parametrize("name", [".lock", "metrics.jsonl", "videos", "checkpoints/7/meta.json", "eval"])
+def test_nothing_is_written_through_a_link_of_a_run_from_elsewhere(cfg, tmp_path, name):
+    run = opened(cfg).folder
+    save(run, cfg, 7)
+    got = tmp_path / "got"
+    shutil.copytree(run.path, got)
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    (got / name).unlink(missing_ok=True)
+    (got / name).symlink_to(mine)
+    for attempt in (lambda: opened(resuming(cfg, got)), lambda: saved_config(got)):
+        with pytest.raises(ConfigError, match=f"{name} in it is a link to"):
+            attempt()
+    assert mine.read_text() == "precious"
+
+
+def test_links_within_a_run_and_links_of_ones_own_are_kept(cfg, tmp_path):
+    run = opened(cfg).folder
+    save(run, cfg, 7)
+    (run.path / "videos").symlink_to(tmp_path)
+    assert opened(resuming(cfg, run.path)).folder == run
+    (run.path / "videos").unlink()
+    (run.path / "newest").symlink_to("checkpoints/7")
+    shutil.copytree(run.path, tmp_path / "got", symlinks=True)
+    assert saved_config(tmp_path / "got").config
+
+
+def test_the_lock_is_not_taken_through_a_link(cfg, tmp_path):
+    run = opened(cfg).folder
+    save(run, cfg, 7)
+    (tmp_path / "mine").write_text("precious")
+    (run.path / lock.FILE).symlink_to(tmp_path / "mine")
+    with pytest.raises(ConfigError, match="cannot write"):
+        opened(resuming(cfg, run.path))
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "large"])
+def test_the_mark_of_origin_is_a_small_file(cfg, tmp_path, kind):
+    run = opened(cfg).folder.path
+    (run / origin.FILE).unlink()
+    if kind == "pipe":
+        os.mkfifo(run / origin.FILE)
+    elif kind == "device":
+        (run / origin.FILE).symlink_to("/dev/zero")
+    else:
+        (run / origin.FILE).write_text(5000 * "[")
+    assert not origin.is_here(run)

@@ -64,6 +64,18 @@ def test_robots_of_the_package_are_not_copied(tmp_path: Path) -> None:
     assert robot_files.kept(tmp_path) is None
 
 
+def test_links_that_lead_out_of_a_robots_folder_are_not_followed(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of the person who copies")
+    (folder / "notes").symlink_to(tmp_path / "secret")
+    (folder / "all").symlink_to("/usr")
+    (folder / "again").symlink_to("robot.yaml")
+    run = tmp_path / "run"
+    run.mkdir()
+    robot_files.keep(str(folder), run)
+    names = {path.name for path in (run / robot_files.FOLDER).iterdir()}
+    assert names == {"mybot.xml", "robot.yaml", "again"}
+
+
 def test_a_copy_that_does_not_load_is_not_kept(folder: Path, tmp_path: Path, caplog) -> None:
     shared = folder.parent / "parts.xml"
     shared.write_text('<mujocoinclude><site name="origin"/></mujocoinclude>')
