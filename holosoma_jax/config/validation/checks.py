@@ -118,6 +118,8 @@ def check_fast_sac(config: Config, refuse: Refuse) -> None:
         refuse("algo.config.policy_frequency", sac.policy_frequency, what)
     if sac.num_steps > sac.buffer_size:
         refuse("algo.config.num_steps", sac.num_steps, f"at most buffer_size = {sac.buffer_size}")
+    if sac.symmetric_networks and not sac.use_symmetry:
+        refuse("algo.config.symmetric_networks", True, "use_symmetry true beside it, or false")
     if sac.v_min >= sac.v_max:
         refuse("algo.config.v_min", sac.v_min, f"less than v_max = {sac.v_max}")
     if sac.log_std_min >= sac.log_std_max:
