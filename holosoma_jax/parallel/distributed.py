@@ -5,6 +5,7 @@ Nothing here imports JAX before it is known which process this is.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -23,6 +24,9 @@ from holosoma_jax.config.schema import Config
 
 PARENT = "HOLOSOMA_PARENT"
 """Environment variable: number of a pipe that ends when the process that started this one does."""
+LOOPBACK_NAMES = frozenset(
+    {"localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "loopback"}
+)
 MEETING = 300.0
 """s that a process waits for the others at the start"""
 LOST = 3
@@ -127,7 +131,7 @@ def bind_address(host: str, port: int) -> str | None:
     except OSError:
         return None
     loopback = ipaddress.ip_address(str(address).split("%")[0]).is_loopback
-    if loopback and host != "localhost" and host != address:
+    if loopback and _may_be_a_machine(host):
         return None
     with socket.socket(family) as probe:
         try:
@@ -135,6 +139,14 @@ def bind_address(host: str, port: int) -> str | None:
         except OSError:
             return None
     return f"[{address}]:{port}" if family == socket.AF_INET6 else f"{address}:{port}"
+
+
+def _may_be_a_machine(host: str) -> bool:
+    """Whether `host` is a name other than those of the loopback interface, which mean the same on every machine."""
+    with contextlib.suppress(OSError):
+        socket.inet_aton(host)  # 127.1 and 0x7f000001 are addresses, too
+        return False
+    return ":" not in host and host.lower().partition(".")[0] not in LOOPBACK_NAMES
 
 
 def _require_free(bind: str | None, port: int) -> None:

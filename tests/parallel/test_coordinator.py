@@ -19,6 +19,9 @@ from holosoma_jax.parallel import distributed, launch
         ("127.0.0.1", "127.0.0.1:4321"),
         ("127.0.0.2", "127.0.0.2:4321"),
         ("localhost", ("127.0.0.1:4321", "[::1]:4321")),
+        ("127.1", "127.0.0.1:4321"),
+        ("0x7f000001", "127.0.0.1:4321"),
+        ("LOCALHOST", ("127.0.0.1:4321", "[::1]:4321")),
         ("::1", "[::1]:4321"),
         ("192.0.2.1", None),  # of no interface here: what a router translates, say
         ("name.invalid", None),
