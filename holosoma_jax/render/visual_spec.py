@@ -51,13 +51,15 @@ def read(
     except ConfigError as error:
         raise MisfitError(str(error)) from None
     if missing and complete:
-        raise MisfitError(f"{path}: the file of its mesh '{missing[0]}' is missing.")
+        raise MisfitError(f"{path}: the file of '{missing[0]}', which it draws, is missing.")
     root = _root(spec, joint_names, str(path))
     for name in REMOVED:
         for part in list(getattr(spec, name)):
             spec.delete(part)
     for part in (*spec.worldbody.geoms, *(body for body in spec.worldbody.bodies if body.name != root.name)):
         spec.delete(part)
+    for hfield in list(spec.hfields):
+        spec.delete(hfield)
     for texture in list(spec.textures):
         if texture.type == mujoco.mjtTexture.mjTEXTURE_SKYBOX:
             spec.delete(texture)

@@ -18,6 +18,7 @@ MOTION = "--command.setup-terms.motion-command.params.motion-config."
 GROUND = "--terrain.terrain-term."
 MESH = "terrain:terrain-load-obj"
 REWARD = "--reward.terms.tracking-lin-vel.params."
+ROOT_STATE = "--randomization.reset-terms.randomize-root-state.params."
 CURRICULUM = "--curriculum.setup-terms.penalty-curriculum.params."
 
 
@@ -64,6 +65,13 @@ CURRICULUM = "--curriculum.setup-terms.penalty-curriculum.params."
         (PPO, f"{CURRICULUM}min-scale", "2"),
         (PPO, f"{CURRICULUM}level-down-threshold", "800"),
         (SAC, "--algo.config.v-min", "30"),
+        (WBT, "--robot.object.inertia", "[1,1,5]"),
+        (WBT, "--robot.object.init-pos", "[1e9,0,0]"),
+        (WBT, "--robot.object.init-pos", "[0,0,-1]"),
+        ("exp:g1-29dof-wbt-fast-sac", "--algo.config.symmetric-networks", "true"),
+        (PPO, f"{ROOT_STATE}height-range", "[-50,0]"),
+        (PPO, f"{ROOT_STATE}height-range", "[0,1e5]"),
+        (PPO, f"{ROOT_STATE}height-range", "[0.2,0.1]"),
         (PPO, "--termination.terms.contact.params.force-threshold", "-1"),
         (PPO, f"{CURRICULUM}initial-scale", "-1"),
         (PPO, f"{CURRICULUM}initial-scale", "3"),

@@ -8,7 +8,7 @@ from typing import Any
 from holosoma_jax.config import extensions
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.keys import Path, Sources
-from holosoma_jax.config.schema import Config, TerrainTermConfig, TrainingConfig
+from holosoma_jax.config.schema import Config, ObjectConfig, TerrainTermConfig, TrainingConfig
 from holosoma_jax.config.validation import limits
 from holosoma_jax.config.validation.limits import Refuse
 from holosoma_jax.config.validation.validate import label, refused
@@ -44,6 +44,7 @@ def _check_relations(config: Config, refuse: Refuse) -> None:
     pos = config.robot.init_state.pos
     if pos is not None and not (0.0 <= pos[2] <= 100.0 and max(map(abs, pos[:2])) <= 10_000.0):
         refuse("robot.init_state.pos", list(pos), "metres from the tile's origin, the third from 0 to 100")
+    _check_object(config.robot.object, refuse)
     sim, ground = config.simulator.config.sim, config.terrain.terrain_term
     length, step = sim.max_episode_length_s, sim.control_decimation / sim.fps
     if length < step:
@@ -57,6 +58,16 @@ def _check_relations(config: Config, refuse: Refuse) -> None:
         low, high = getattr(ground, name)
         if not 0 <= low <= high:
             refuse(f"terrain.terrain_term.{name}", [low, high], "[low, high] with 0 <= low <= high")
+
+
+def _check_object(box: ObjectConfig, refuse: Refuse) -> None:
+    """Numbers of a box that no simulator takes."""
+    x, y, z = box.init_pos
+    if not (0.0 <= z <= 100.0 and max(abs(x), abs(y)) <= 10_000.0):
+        refuse("robot.object.init_pos", list(box.init_pos), "metres, the third from 0 to 100")
+    if box.inertia is not None and 2.0 * max(box.inertia) > sum(box.inertia):
+        what = "three moments of a body: each at most the sum of the other two"
+        refuse("robot.object.inertia", list(box.inertia), what)
 
 
 def _check_mesh(ground: TerrainTermConfig, sources: Sources, refuse: Refuse) -> None:

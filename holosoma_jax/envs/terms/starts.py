@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from bridges.protocol import Pose
 from holosoma_jax import rotations
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.scene import Scene
 from holosoma_jax.envs.terms.physics import require_ordered, uniform
 from holosoma_jax.envs.terms.term import Randomization, Range
@@ -70,7 +71,7 @@ def reset_root(
       height_range: m, added to the height that the robot's record gives (holosoma adds nothing).
 
     Raises:
-      ConfigError: a range is reversed.
+      ConfigError: a range is reversed, or heights are not from -1 to 100 m.
     """
     require_ordered(
         lin_vel_range=lin_vel_range,
@@ -78,6 +79,8 @@ def reset_root(
         yaw_range=yaw_range,
         height_range=height_range,
     )
+    if not -1.0 <= height_range[0] <= height_range[1] <= 100.0:
+        raise ConfigError(f"height_range: got {list(height_range)}, wanted metres from -1 to 100.")
 
     def draw(key: jax.Array, scene: Scene) -> dict[str, jax.Array]:
         key_yaw, key_lin, key_ang = jax.random.split(key, 3)
