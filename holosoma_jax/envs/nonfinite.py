@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bridges.protocol import Array
-from holosoma_jax.envs.env import EnvSpec, EnvState
+from bridges.protocol import Array, SimState
+from holosoma_jax.envs.env import Env, EnvSpec, EnvState
 
 MAX_ENVS = 8
 """Environments that are listed of one term"""
@@ -23,6 +23,40 @@ def traces(state: EnvState) -> dict[str, Any]:
     """The part of an environment state that `culprits` looks at; a task without terms has none."""
     values = {"terms": getattr(state, "terms", {}), "reward_sums": getattr(state, "reward_sums", None)}
     return jax.tree.map(lambda x: x if jnp.issubdtype(x.dtype, jnp.floating) else None, values)
+
+
+def marks(env: Env, state: EnvState, sim: SimState, after: EnvState) -> tuple[Any, Any]:
+    """Where a control step's traces and observations are not finite, small enough to be kept in a compiled loop.
+
+    Args:
+      env: the environment.
+      state: its state before the step.
+      sim: the simulator's state before it.
+      after: the environment's state after the step and its resets; sums of rewards are looked at there, too.
+
+    Returns:
+      Bool trees for `culprits_of`: of the traces, [N] of a leaf [N, ...]; observation group -> [E, dim].
+    """
+
+    def odd(x: jax.Array) -> jax.Array:
+        return ~jnp.isfinite(x)
+
+    def odd_rows(x: jax.Array) -> jax.Array:
+        return odd(x).any(axis=tuple(range(1, x.ndim)))
+
+    found, (_, observed) = traces(state), env.observe(without_bad_action(state), sim)
+    sums = jax.tree.map(lambda x, y: odd(x) | odd(y), found["reward_sums"], traces(after)["reward_sums"])
+    return {"terms": jax.tree.map(odd_rows, found["terms"]), "reward_sums": sums}, {
+        group: odd(obs) for group, obs in observed.items()
+    }
+
+
+def culprits_of(spec: EnvSpec, marked: tuple[Any, Any]) -> list[str]:
+    """`culprits`, of what `marks` noted."""
+    state, observed = jax.tree.map(
+        lambda x: np.where(np.asarray(x), np.float32(np.nan), np.float32(0.0)), marked
+    )
+    return culprits(spec, state, {}, observed)
 
 
 def without_bad_action(state: EnvState) -> EnvState:

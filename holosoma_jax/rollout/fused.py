@@ -8,6 +8,7 @@ afterwards.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridges.protocol import Bridge, Physics, Pose, SimState
+from holosoma_jax.envs import nonfinite
 from holosoma_jax.envs.env import Env, Reset, StepResult
 from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.rollout import control_step, metrics, nan_guard
@@ -48,13 +50,18 @@ class Env0Frame(NamedTuple):
 
 
 class NonFiniteEvent(NamedTuple):
-    """The first control step that led to a non-finite state."""
+    """The first control step that led to a non-finite state, and the first in which anything was not finite."""
 
     t: jax.Array
-    """[] int32, control steps before it; -1 if there was none"""
+    """[] int32, control steps before the one that led to a non-finite state; -1 if there was none"""
     nonfinite: jax.Array
     """[E] bool"""
     history: nan_guard.History
+    t_cause: jax.Array
+    """[] int32, control steps before the first with a non-finite state, target or reward; -1 if there was none. A
+    simulator may clamp a target that is NaN, and an environment that diverged is reset at once"""
+    marks: Any
+    """`envs.nonfinite.marks` of that step"""
 
 
 class Fused:
@@ -92,7 +99,7 @@ class Fused:
                 0,
                 steps,
                 partial(traced_step, env, bridge, fns, keys, axis_name),
-                (state, no_event(rollout.history, env.spec.num_envs), frames),
+                (state, no_event(env, rollout), frames),
             )
             learner, replay, pending, (carry, physics, sim, history) = state
             learner, pending, carry, *ended = control_step.end_rollout(
@@ -140,9 +147,11 @@ class Fused:
 
         if on_step is not no_callback or on_iteration is not keep_going:
             replay_callbacks(devices.first(frames), first_event(event, devices), steps, on_each)
-        valid = scalars.pop(VALID, 1.0)
+        valid, causes = scalars.pop(VALID, 1.0), tuple[str, ...]()
         finite = scalars.pop(BAD_REWARD, 0.0) == 0.0 and bool(finite)
-        return state, IterationStats(count, steps, scalars, valid, finite)
+        if not finite and int((event := first_event(event, devices)).t_cause) >= 0:
+            causes = tuple(nonfinite.culprits_of(self.env.spec, event.marks))
+        return state, IterationStats(count, steps, scalars, valid, finite, causes=causes)
 
     def culprits(self, state: RunnerState) -> list[str]:
         """As `Stepped.culprits`."""
@@ -164,6 +173,7 @@ def traced_step(
 ) -> tuple[RunnerState, NonFiniteEvent, Env0Frame]:
     """One control step inside a program; row `t` of the frames [T, 1, ...] is written."""
     (learner, replay, pending, (carry, physics, sim, history)), event, frames = values
+    came = carry.env, sim
     learner, replay, pending, carry, command = control_step.act(
         env, fns.act, learner, replay, pending, carry, sim, keys, axis_name
     )
@@ -173,6 +183,8 @@ def traced_step(
         env, fns.process, learner, pending, carry, history, sim, command
     )
     event = record_event(event, t, result, history)
+    bad = result.nonfinite.any() | ~(jnp.isfinite(command.targets).all() & jnp.isfinite(result.reward).all())
+    event = record_cause(event, t, bad, partial(nonfinite.marks, env, *came, carry.env))
     frames = jax.tree.map(lambda all_, x: all_.at[t].set(x), frames, frame(seen, sim, result))
     physics, sim = apply_resets_if_any(bridge, physics, sim, result.reset)
     state = RunnerState(learner, replay, pending, RolloutState(carry, physics, sim, history))
@@ -199,30 +211,56 @@ def apply_resets_if_any(
     )
 
 
-def no_event(history: nan_guard.History, num_envs: int) -> NonFiniteEvent:
-    """Every state so far is finite."""
-    return NonFiniteEvent(jnp.int32(-1), jnp.zeros(num_envs, bool), jax.tree.map(jnp.zeros_like, history))
+def no_event(env: Env, rollout: RolloutState) -> NonFiniteEvent:
+    """All so far is finite."""
+    state, none = rollout.carry.env, jnp.int32(-1)
+    marks = jax.eval_shape(partial(nonfinite.marks, env), state, rollout.sim, state)
+    history, marks = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (rollout.history, marks))
+    return NonFiniteEvent(none, jnp.zeros(env.spec.num_envs, bool), history, none, marks)
 
 
 def record_event(
     event: NonFiniteEvent, t: jax.Array, result: StepResult, history: nan_guard.History
 ) -> NonFiniteEvent:
-    """`event`, or that of control step `t` if it is the first."""
+    """`event`, or the states of control step `t` if they are the first that are not finite."""
     first = (event.t < 0) & result.nonfinite.any()
-    return jax.lax.cond(first, lambda: NonFiniteEvent(jnp.int32(t), result.nonfinite, history), lambda: event)
+    when, rows, kept = jax.lax.cond(
+        first,
+        lambda: (jnp.int32(t), result.nonfinite, history),
+        lambda: (event.t, event.nonfinite, event.history),
+    )
+    return event._replace(t=when, nonfinite=rows, history=kept)
+
+
+def record_cause(
+    event: NonFiniteEvent, t: jax.Array, bad: jax.Array, marks: Callable[[], Any]
+) -> NonFiniteEvent:
+    """`event`, or `marks` of control step `t` if it is the first that is `bad`."""
+    when, found = jax.lax.cond(
+        (event.t_cause < 0) & bad, lambda: (jnp.int32(t), marks()), lambda: (event.t_cause, event.marks)
+    )
+    return event._replace(t_cause=when, marks=found)
 
 
 def first_event(event: NonFiniteEvent, devices: Devices) -> NonFiniteEvent:
     """The first event of all `devices` of this process, with the environments [E] that it befell."""
     if devices.axis_name is None:
         return event
-    times = np.asarray(event.t)
-    t = times[times >= 0].min() if (times >= 0).any() else np.int32(-1)
-    now = times == t
-    nonfinite = np.asarray(event.nonfinite) & now[:, None]
+    t, now = _first(event.t)
+    rows = np.asarray(event.nonfinite) & now[:, None]
     history = nan_guard.gathered(event.history, devices)
     history = history.replace(count=np.asarray(event.history.count)[now][0])  # 0 on the others
-    return NonFiniteEvent(jnp.int32(t), jnp.asarray(nonfinite.reshape(-1)), history)
+    t_cause, now = _first(event.t_cause)
+    marks = jax.tree.map(lambda x: np.asarray(x) & now.reshape(-1, *(1,) * (x.ndim - 1)), event.marks)
+    marks = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), marks)
+    return NonFiniteEvent(t, jnp.asarray(rows.reshape(-1)), history, t_cause, marks)
+
+
+def _first(t: jax.Array) -> tuple[jax.Array, np.ndarray]:
+    """The earliest of the times [D] that are not -1, and which devices [D] have it."""
+    times = np.asarray(t)
+    first = times[times >= 0].min() if (times >= 0).any() else np.int32(-1)
+    return jnp.int32(first), times == first
 
 
 def frame(seen: tuple[jax.Array | None, Pose | None], sim: SimState, result: StepResult) -> Env0Frame:

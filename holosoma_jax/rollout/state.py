@@ -174,6 +174,9 @@ class IterationStats(NamedTuple):
     """s, in the learner"""
     physics_s: float | None = None
     """s, of `collection_s`, inside the simulator"""
+    causes: tuple[str, ...] = ()
+    """if not `finite`: terms that were not in the first control step in which anything was not, where the driver
+    goes on before `culprits` can be asked"""
 
 
 OnStep = Callable[[StepInfo], None]

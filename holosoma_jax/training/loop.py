@@ -93,7 +93,7 @@ def train(
         if not stats.finite and (cfg.training.check_finite or stats.iterations < count):
             learned = setup.learner.learned(setup.devices.first(state.learner))
             batch = driver.report(runner.pending)
-            terms = driver.culprits(runner)
+            terms = list(dict.fromkeys([*stats.causes, *driver.culprits(runner)]))
             reporter.learner(stats.scalars, learned, batch, state.iteration, terms)
         if cfg.training.check_finite:
             reporter.simulator(1.0 - stats.valid)
