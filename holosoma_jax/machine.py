@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from holosoma_jax.files import expanded
+
 CACHE_VARIABLE = "HOLOSOMA_CACHE_DIR"
 """Environment variable: folder of compiled programs and downloads. Empty: compiled programs are not kept."""
 _PROC = Path("/proc")
@@ -53,7 +55,7 @@ def available_memory() -> int | None:
 def cache_folder() -> Path | None:
     """The folder of compiled programs and downloads; it need not exist. None for a user without a home."""
     if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holosoma_jax"
     except RuntimeError:  # no HOME, and no entry in the system's list of users

@@ -14,6 +14,7 @@ from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.keys import hints
 from holosoma_jax.config.schema import Config
 from holosoma_jax.config.yaml12 import Loader, show, spell
+from holosoma_jax.files import expanded
 
 GROUPS = tuple(name for name in hints(Config) if name not in ("exp", "task", "training", "viewer"))
 """Sections that are chosen by name, with `group:name`; their presets are configs/<group>/<name>.yaml."""
@@ -55,7 +56,7 @@ def locate(group: str, name: str, folder: Path | None = None, beside: Path | Non
       ConfigError: no preset of that name.
     """
     if "/" in name or name.endswith((".yaml", ".yml")):
-        path = Path(name).expanduser()
+        path = expanded(name)
         return ((beside or Path()) / path), name.removeprefix("./")
     stem, colon, _ = name.partition(":")
     if colon and stem.isidentifier():

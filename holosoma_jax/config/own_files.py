@@ -19,6 +19,7 @@ from typing import Any
 
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.yaml12 import show, spell
+from holosoma_jax.files import expanded
 
 FLAG = "--import-file"
 OPEN = ("algo", "simulator")
@@ -34,7 +35,7 @@ def load(paths: Iterable[str]) -> None:
       ConfigError: no such file, one that Python cannot import, or whose name another module has.
     """
     for text in paths:
-        path = Path(text).expanduser().resolve()
+        path = expanded(text).resolve()
         if FILES.get(path.stem) != path:
             _require_importable(text, path)
             _import(text, path)
@@ -80,7 +81,7 @@ def robot(asset: str) -> str:
             f"robot.asset: ROBOTS of {FILES[stem].name} has no folder under '{key}'.{nearest(key, names)} "
             f"Known: {', '.join(names) or 'none'}."
         )
-    return str(FILES[stem].parent / Path(known[key]).expanduser())
+    return str(FILES[stem].parent / expanded(known[key]))
 
 
 def _require_importable(text: str, path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.files import expanded
 
 FOLDER = Path(__file__).parent / "clips"
 SUFFIXES = frozenset({".npz", ".npy", ".csv", ".pkl", ".pickle", ".joblib"})
@@ -36,7 +37,7 @@ def find(names: Sequence[str | os.PathLike[str]]) -> list[Found]:
     """
     out: list[Found] = []
     for name in (os.fspath(n) for n in names):
-        path = Path(name).expanduser()
+        path = expanded(name)
         if path.is_dir() and not _is_sonic(path):
             inside = _inside(path)
             if not inside:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bridges.protocol import Ground
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.files import expanded
 
 if TYPE_CHECKING:
     from holosoma_jax.robots.robot import Robot
@@ -32,7 +33,7 @@ def with_visual_model(robot: Robot, robot_xml: str | None) -> Robot:
         return robot
     from holosoma_jax.render import scene, visual_model, visual_spec
 
-    path = menagerie(robot.name) if robot_xml == MENAGERIE else Path(robot_xml).expanduser()
+    path = menagerie(robot.name) if robot_xml == MENAGERIE else expanded(robot_xml)
     if not path.is_file():
         raise ConfigError(f"{KEY}: '{robot_xml}' is no file; give an MJCF or URDF file, or 'menagerie'.")
     try:

@@ -21,6 +21,7 @@ from holosoma_jax.config import own_files
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.schema.types import CONTROL
 from holosoma_jax.config.yaml12 import NameLoader
+from holosoma_jax.files import expanded
 from holosoma_jax.robots import model as robot_model
 from holosoma_jax.robots.robot import Box, Robot
 
@@ -158,20 +159,13 @@ def _box(cfg: ObjectConfig) -> Box | None:
 def _folder(asset: str) -> Path:
     known = sorted(p.parent.name for p in ROBOTS.glob("*/robot.yaml"))
     asset = own_files.robot(asset)
-    folder = ROBOTS / asset if asset in known else _expanded(asset)
+    folder = ROBOTS / asset if asset in known else expanded(asset)
     if not _is_file(folder / "robot.yaml"):
         hint = nearest(asset, known)
         raise ConfigError(
             f"robot.asset: '{asset}' is neither one of {', '.join(known)} nor a folder with robot.yaml.{hint}"
         )
     return folder
-
-
-def _expanded(asset: str) -> Path:
-    try:
-        return Path(asset).expanduser()
-    except RuntimeError:  # ~ of a user who is not known
-        return Path(asset)
 
 
 def _is_file(path: Path) -> bool:

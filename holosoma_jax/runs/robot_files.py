@@ -9,6 +9,7 @@ from pathlib import Path
 
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.files import expanded
 
 FOLDER = "robot"
 """in the run's folder"""
@@ -29,7 +30,7 @@ def keep(asset: str, run: Path) -> None:
         return  # whoever builds the run says what is wrong
     if robots.is_built_in(source.mjcf):
         return
-    folder, target = Path(asset).expanduser(), run / FOLDER
+    folder, target = expanded(asset), run / FOLDER
     if run.resolve().is_relative_to(folder.resolve()):  # a copy would hold itself
         log.warning("%s is not copied into the run, which lies inside of it; keep it in its place.", folder)
         return

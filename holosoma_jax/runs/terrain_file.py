@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from holosoma_jax.config.schema import TerrainConfig
+from holosoma_jax.files import expanded
 
 FOLDER = "terrain"
 """in the run's folder"""
@@ -21,7 +22,7 @@ def keep(cfg: TerrainConfig, run: Path) -> None:
     term = cfg.terrain_term
     if term.mesh_type != "load_obj":
         return
-    source = Path(term.obj_file_path).expanduser()
+    source = expanded(term.obj_file_path)
     if not source.is_file():
         return  # whoever builds the run says what is wrong
     if source.stat().st_size > LARGEST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -194,6 +195,8 @@ FLAT = "v 0 0 0\nv 4 0 0\nv 0 4 0\n"
         ("none.obj", lambda path: None, {}, "no such file"),
         ("hill.fbx", _text("x"), {}, r"\.obj, \.stl, \.ply"),
         ("folder.obj", Path.mkdir, {}, "folder"),
+        ("pipe.obj", os.mkfifo, {}, "no regular file"),
+        ("device.obj", lambda path: path.symlink_to("/dev/zero"), {}, "no regular file"),
         ("empty.obj", _text(""), {}, "."),
         ("empty.stl", _text(""), {}, "."),
         ("points.obj", _text(FLAT), {}, "no triangles"),

@@ -8,6 +8,7 @@ import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import TerrainTermConfig
+from holosoma_jax.files import expanded
 
 KEY = "terrain.terrain_term"
 MESHES = Path(__file__).parent / "meshes"
@@ -59,7 +60,7 @@ def read(term: TerrainTermConfig) -> np.ndarray:
 
 def located(name: str) -> Path:
     """The file that a config names: a path, or the name of a mesh that comes with the package."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     shipped = MESHES / f"{name}.obj"
     return shipped if not path.exists() and path.name == name and shipped.is_file() else path
 
@@ -71,6 +72,8 @@ def _triangles(path: Path, where: str) -> np.ndarray:
     try:
         if path.is_dir():
             raise ConfigError(f"{where}: is a folder; wanted a mesh file in it.")
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{where}: is no regular file; wanted a mesh.")
         if path.stat().st_size > LARGEST:
             size = path.stat().st_size / 1e9
             raise ConfigError(
