@@ -39,6 +39,7 @@ def parse(path: Path) -> tuple[mujoco.MjSpec, tuple[str, ...]]:
         else:
             spec = mujoco.MjSpec.from_file(str(path))
             missing = _drop_missing(spec, path)
+        _ = spec.worldbody.geoms  # names given twice are reported when a list is first asked for
     except (ValueError, OSError, LookupError, ET.ParseError) as error:
         if isinstance(error, ConfigError):
             raise

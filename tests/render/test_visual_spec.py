@@ -227,6 +227,20 @@ def test_what_is_no_robot_is_one_line(tmp_path: Path, robot: Robot, text: str, n
     assert named in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_joint_named_twice_is_one_line(urdf: Path, robot: Robot):
+    urdf.write_text(urdf.read_text().replace('name="right_hip"', 'name="left_hip"'))
+    with pytest.raises(ConfigError, match="repeated name 'left_hip'"):
+        robot_xml.with_visual_model(robot, str(urdf))
+
+
+def test_a_height_field_of_the_scene_need_not_be_there(foreign: Path, robot: Robot):
+    plain = drawn(foreign, robot)
+    field = '<hfield name="hills" file="hills.png" size="1 1 1 1"/></asset>'
+    text = foreign.read_text().replace("</asset>", field, 1)
+    foreign.write_text(text.replace("<worldbody>", '<worldbody><geom type="hfield" hfield="hills"/>', 1))
+    assert drawn(foreign, robot).nhfield == plain.nhfield
+
+
 def test_a_robot_held_to_the_world_is_refused(tmp_path: Path, robot: Robot):
     path = tmp_path / "rail.xml"
     path.write_text(
