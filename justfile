@@ -4,8 +4,9 @@ set positional-arguments
 
 export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
 
-# Tests keep one core busy each, compiling; each file stays in one process, for the programs it shares.
-two := "-n 2 --dist loadfile"
+# Tests keep one core busy each, compiling; each file stays in one process, for the programs it shares, in the
+# order of tests/conftest.py: the longest first.
+two := "-n 2 --dist loadfile --no-loadscope-reorder"
 
 # list the recipes
 default:
@@ -29,9 +30,9 @@ play NAME="g1-29dof" *ARGS:
 test *ARGS:
     python -m pytest {{ two }} -m "not slow and not gpu and not isaaclab" "$@"
 
-# the slow tests, compiled as for users
+# the slow tests
 test-slow *ARGS:
-    JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest {{ two }} -m "slow and not gpu and not isaaclab" "$@"
+    python -m pytest {{ two }} -m "slow and not gpu and not isaaclab" "$@"
 
 # every test this machine can run, compiled as for users; those of Isaac Lab where it is installed
 test-all *ARGS:

@@ -1,8 +1,9 @@
 """What every test runs under: four virtual CPU devices, and JAX as strict as it gets.
 
 Most of the tests' time goes into compiling programs that then run for a moment, so XLA is told to
-compile quickly rather than well. ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` compiles as users do;
-`just test-slow`, whose tests train, sets it.
+compile quickly rather than well. Tests of whole command lines start processes whose programs are
+compiled as for users (`tests.support.child.as_for_users`), tests that train for long ask for `optimized`,
+and ``JAX_DISABLE_MOST_OPTIMIZATIONS=0``, as in `just test-all`, compiles everything so.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import signal
 from collections.abc import Iterator
 from importlib.metadata import version
+
+from tests.support.child import HASTE
 
 # Read by JAX when it is imported, so set before; the processes that tests start inherit them.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -22,24 +25,57 @@ _FLAGS = [
 ]
 if os.environ["JAX_PLATFORMS"] == "cpu":
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    # Emitters of fused loops that compile in half the time. Later versions of XLA have others only, and
-    # a flag that XLA does not know ends the process.
+    # Later versions of XLA have no such flag, and one that XLA does not know ends the process.
     if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and version("jaxlib").startswith("0.10."):
-        _FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+        _FLAGS.append(HASTE)
 _given = os.environ.get("XLA_FLAGS", "")
 os.environ["XLA_FLAGS"] = " ".join([_given, *(f for f in _FLAGS if f.split("=")[0] not in _given)]).strip()
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+LONGEST = (
+    *(f"tests/training/test_{name}.py" for name in ("nonfinite_terms", "train_tracking", "kill", "train_g1")),
+    *(
+        "tests/parallel/test_layouts.py",
+        "tests/extensions/test_outside.py",
+        "tests/isaacgym/test_training.py",
+    ),
+    *("tests/commands/test_guide.py", "tests/test_notebooks.py"),
+    *(f"tests/training/test_{name}.py" for name in ("off_policy", "on_policy", "session")),
+    *("tests/rollout/test_fused.py", "tests/rollout/test_off_policy.py", "tests/learn/test_docs.py"),
+    *("tests/envs/test_tracking_golden.py", "tests/envs/test_golden_traces.py"),
+)
+"""Files that take long. Workers begin with them: whoever gets one of them last keeps the others waiting."""
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="session")
+def program_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of compiled programs, shared by the workers of pytest-xdist and by the processes that tests start."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return str(folder / "programs")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def forgotten_programs() -> Iterator[None]:
     """Drop compiled programs with the module that needed them: all together take gigabytes."""
     yield
+    jax.clear_caches()
+
+
+@pytest.fixture
+def optimized() -> Iterator[None]:
+    """Programs of the test run as quickly as XLA can make them: for tests that compute more than they compile."""
+    before = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1"
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
     jax.clear_caches()
 
 
@@ -66,7 +102,9 @@ def key() -> jax.Array:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where JAX sees none."""
+    """Put the longest files first, and skip what needs a GPU where JAX sees none."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.nodeid.split("::")[0], len(order)))
     if jax.default_backend() == "gpu":
         return
     for item in items:

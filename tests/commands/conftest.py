@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.programs import cached_programs, program_cache
+from tests.support.programs import cached_programs
 
-__all__ = ["cached_programs", "program_cache"]
+__all__ = ["cached_programs"]

@@ -10,9 +10,9 @@ import pytest
 
 from tests.support.messages import messages
 from tests.support.pages import write_files
-from tests.support.programs import cached_programs, program_cache
+from tests.support.programs import cached_programs
 
-__all__ = ["cached_programs", "messages", "outside", "program_cache"]
+__all__ = ["cached_programs", "messages", "outside"]
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.support.child import call, quickly
 from tests.support.isaacgym_python import write
 
-ROOT = Path(__file__).resolve().parents[2]
 PPO = {
     "training.num-envs": 8,
     "algo.config.num-learning-iterations": 2,
@@ -34,22 +32,9 @@ FAST_SAC = {
 
 
 @pytest.fixture
-def command(tmp_path: Path):
+def command(tmp_path: Path, program_cache: str):
     """Runs a command in a process of its own, which finds the double by the environment, as the guide's lines do."""
-    environ = os.environ | {"ISAACGYM_PYTHON": write(tmp_path, "3.8"), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-
-    def run(name: str, *argv: object) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", f"holosoma_jax.{name}", *map(str, argv)],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env=environ,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
+    return partial(call, environ=quickly(program_cache) | {"ISAACGYM_PYTHON": write(tmp_path, "3.8")})
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ def test_the_riccati_equation_holds() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("name", known_optimum.RUNS)
 def test_every_seed_comes_within_five_percent(name: str) -> None:
     excess = known_optimum.excess(known_optimum.RUNS[name]())

@@ -1,4 +1,4 @@
-"""Programs of the toy robot, compiled once for all tests of the loop."""
+"""Programs compiled once for all tests of a folder, and for every other folder that shares them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,6 @@ from collections.abc import Iterator
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
-
-
-@pytest.fixture(scope="session")
-def program_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Folder of compiled programs, shared with the processes that tests start."""
-    return str(tmp_path_factory.mktemp("programs"))
 
 
 @pytest.fixture(scope="package", autouse=True)
