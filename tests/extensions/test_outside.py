@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 from holosoma_jax.policy import onnx_policy
-from tests.support.child import quickly
+from tests.support import child
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
     "training.num-envs": 4,
     "training.export-onnx": False,
@@ -46,12 +43,9 @@ def flags(**more: Any) -> list[str]:
 
 def call(outside: Path, name: str, *argv: object, importable: bool = True) -> str:
     """What a command of ours prints, started where the modules of `outside` can be imported (or cannot)."""
-    env = quickly(str(outside / "cache"))
-    env["PYTHONPATH"] = os.pathsep.join([*([str(outside)] if importable else []), str(ROOT)])
-    command = [sys.executable, "-m", f"holosoma_jax.{name}", *map(str, argv)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, env=env)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    env = child.quickly(str(outside / "cache"))
+    env["PYTHONPATH"] = os.pathsep.join([*([str(outside)] if importable else []), str(child.ROOT)])
+    return child.call(name, *argv, environ=env)
 
 
 def train(outside: Path, output: Path, preset: str, iterations: int, **more: Any) -> Path:
@@ -79,10 +73,9 @@ def _numpy(x: Any) -> np.ndarray:
 @pytest.mark.slow
 def test_terms_with_memory_are_checkpointed_and_resumed_bit_for_bit(outside: Path, tmp_path: Path) -> None:
     whole = train(outside, tmp_path / "whole", "walk.yaml", 4, **TERRAIN)
-    halves = train(outside, tmp_path / "halves", "walk.yaml", 2, **TERRAIN)
+    halves = child.ended_at(2, whole, tmp_path / "halves")
     trusted = "feet_air_time,joint_acceleration,terrain_level,heading"
-    more = ["--algo.config.num-learning-iterations=4", "--allow-code", trusted]
-    call(outside, "train", "--training.checkpoint", halves, *more)
+    call(outside, "train", "--training.checkpoint", halves, "--allow-code", trusted)
     there, here = (arrays(run / "checkpoints" / "4") for run in (whole, halves))
     jax.tree.map(np.testing.assert_array_equal, there, here)
     terms = _find(there, "terms")
@@ -97,9 +90,8 @@ def test_terms_with_memory_are_checkpointed_and_resumed_bit_for_bit(outside: Pat
 @pytest.mark.slow
 def test_a_task_of_ones_own_from_training_to_export(outside: Path, tmp_path: Path) -> None:
     whole = train(outside, tmp_path / "whole", "stand.yaml", 4)
-    halves = train(outside, tmp_path / "halves", "stand.yaml", 2)
-    more = ["--algo.config.num-learning-iterations=4", "--allow-code", "stand_still"]
-    call(outside, "train", "--training.checkpoint", halves, *more)
+    halves = child.ended_at(2, whole, tmp_path / "halves")
+    call(outside, "train", "--training.checkpoint", halves, "--allow-code", "stand_still")
     there, here = (arrays(run / "checkpoints" / "4") for run in (whole, halves))
     jax.tree.map(np.testing.assert_array_equal, there, here)
     asked = ["--training.num-envs=2", "--training.max-eval-steps=5", "--pictures=False"]
@@ -114,7 +106,7 @@ def test_a_task_of_ones_own_from_training_to_export(outside: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # six commands
+@pytest.mark.timeout(1800)  # five commands
 def test_a_file_of_ones_own_from_training_to_export(outside: Path, tmp_path: Path) -> None:
     """Nobody could import it by its name. Both groups keep a history that begins with its first frame."""
     own = ["--import-file", outside / "calm.py"]
@@ -124,17 +116,13 @@ def test_a_file_of_ones_own_from_training_to_export(outside: Path, tmp_path: Pat
         for setting in ("history-length=2", "history-fill=first")
     ]
 
-    def run(name: str, iterations: int) -> Path:
-        more = {"training.output-dir": tmp_path / name, "algo.config.num-learning-iterations": iterations}
-        call(outside, "train", "exp:calm:walk", *own, *flags(**more), *histories, importable=False)
-        (found,) = (path for path in (tmp_path / name).glob("*/*") if (path / "config.yaml").is_file())
-        return found
-
-    whole, halves = run("whole", 4), run("halves", 2)
-    more = ["--algo.config.num-learning-iterations=4", *own]
-    shown = call(outside, "train", "--training.checkpoint", halves, *more, importable=False)
+    settings = {"training.output-dir": tmp_path / "whole", "algo.config.num-learning-iterations": 4}
+    call(outside, "train", "exp:calm:walk", *own, *flags(**settings), *histories, importable=False)
+    (whole,) = (path for path in (tmp_path / "whole").glob("*/*") if (path / "config.yaml").is_file())
+    halves = child.ended_at(2, whole, tmp_path / "halves")
+    shown = call(outside, "train", "--training.checkpoint", halves, *own, importable=False)
     assert f"--import-file {outside / 'calm.py'}" in shown  # what to type next
-    there, here = (arrays(found / "checkpoints" / "4") for found in (whole, halves))
+    there, here = (arrays(run / "checkpoints" / "4") for run in (whole, halves))
     jax.tree.map(np.testing.assert_array_equal, there, here)
     assert set(_find(there, "history")) == {
         *("actor_obs", "critic_obs"),

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from holosoma_jax import eval as evaluation
+from holosoma_jax import train as training
 from holosoma_jax.policy import motion_graph, onnx_policy
-from tests.training.test_train_g1 import call, train
+from tests.support.child import call, ended_at, last_row, sharing
 
 SMALL = {
     "g1-29dof-wbt": ["--algo.config.num-learning-epochs=1", "--algo.config.save-interval=2"],
@@ -27,28 +29,36 @@ SMALL |= {f"{exp}-w-object": flags for exp, flags in SMALL.items()}
 LENGTH = {exp: (12, 24) if "fast-sac" in exp else (2, 4) for exp in SMALL}
 
 
+def train(*argv: object) -> None:
+    assert training.main([*map(str, argv)]) == 0
+
+
 def final(folder: Path) -> dict[str, float]:
-    """The last line of a run's metrics, without what the clock says."""
+    """The last row of the only run's metrics."""
     (run,) = (folder / "WholeBodyTracking").iterdir()
-    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
-    return {k: v for k, v in last.items() if not k.startswith("Perf/") and k != "time"}
+    return last_row(run)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("exp", SMALL)
-def test_trained_resumed_exactly_evaluated_and_exported(exp: str, tmp_path: Path) -> None:
+def test_trained_resumed_exactly_evaluated_and_exported(
+    exp: str, tmp_path: Path, program_cache: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Resumed in another process, from what the whole run had saved half-way."""
     half, whole = LENGTH[exp]
     common = [f"exp:{exp}", "--training.num-envs=8", "--logger.video.enabled=False", *SMALL[exp]]
-    count = "--algo.config.num-learning-iterations="
-    train(*common, f"{count}{whole}", f"--training.output-dir={tmp_path / 'whole'}")
-    train(*common, f"{count}{half}", f"--training.output-dir={tmp_path / 'parts'}")
-    (run,) = (tmp_path / "parts" / "WholeBodyTracking").iterdir()
-    train(f"--training.checkpoint={run}", f"{count}{whole}")
+    budget = f"--algo.config.num-learning-iterations={whole}"
+    train(*common, budget, f"--training.output-dir={tmp_path / 'whole'}")
+    (straight,) = (tmp_path / "whole" / "WholeBodyTracking").iterdir()
+    run = ended_at(half, straight, tmp_path / "parts" / "WholeBodyTracking")
+    call("train", f"--training.checkpoint={run}", environ=sharing(program_cache))
     ours, theirs = final(tmp_path / "parts"), final(tmp_path / "whole")
     assert ours == theirs
     assert all(np.isfinite(v) for v in ours.values() if v is not None)
 
-    out = call("eval", "--checkpoint", run, "--training.num-envs=2", "--training.max-eval-steps=5")
+    asked = ["--training.num-envs=2", "--training.max-eval-steps=5"]
+    assert evaluation.main([f"--checkpoint={run}", *asked]) == 0
+    out = capsys.readouterr().out
     assert "MPKPE" in out
     record = json.loads((run / "eval" / f"{whole}.json").read_text())
     assert record["scores"]["first"]["mpkpe"] > 0.0
@@ -77,8 +87,9 @@ def test_five_iterations_of_the_other_presets(exp: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("exp", SMALL)
+@pytest.mark.parametrize("exp", ["g1-29dof-wbt-w-object", "g1-29dof-wbt-fast-sac"])
 def test_on_mujoco_warp(exp: str, tmp_path: Path) -> None:
+    """Each learner, one of them with the box: what differs between simulators is neither."""
     pytest.importorskip("mujoco_warp")
     few = ["--training.num-envs=8", "--logger.video.enabled=False", "--training.export-onnx=False"]
     if "fast-sac" not in exp:
