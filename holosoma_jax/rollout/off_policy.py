@@ -7,6 +7,7 @@ is stored, and may be learned from, in the next control step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,9 @@ def rollout_fns(learner: Learner, cfg: Any, axis_size: int = 1) -> RolloutFns:
     if learner.replay is None:
         raise ValueError(f"Learner '{learner.name}' has no replay buffer, so it is not off-policy.")
     sample = partial(learner.replay.sample, cfg=cfg, axis_size=axis_size)
+    # A control step is traced for its shapes and for its program, and the update twice each time: as a jitted function
+    # it is traced once, which takes seconds. Inlined, it leaves no trace in the program.
+    learner = replace(learner, update=jax.jit(learner.update, static_argnums=3, inline=True))
     parts = learner, learner.replay.write, sample
     return RolloutFns(
         init_pending=lambda state, spec: empty_transition(spec),
