@@ -119,6 +119,14 @@ def test_unknown_names_are_named(keys: tuple[str, ...], value: Any, fragments: t
         assert fragment in str(info.value)
 
 
+def test_a_shape_of_the_figures_can_be_left_out() -> None:
+    record = copy.deepcopy(RECORD)
+    record["model"]["geoms"] = {"left_sole": None}
+    model: Any = mujoco.MjModel.from_xml_string(build_robot.mjcf(FIGURES, record))
+    names = {model.geom(g).name for g in range(model.ngeom)}
+    assert "left_sole" not in names and "right_sole" in names
+
+
 def test_missing_joint_is_named() -> None:
     record = copy.deepcopy(RECORD)
     del record["joints"]["right_hip"]
