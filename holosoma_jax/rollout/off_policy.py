@@ -38,8 +38,8 @@ def rollout_fns(learner: Learner, cfg: Any, axis_size: int = 1) -> RolloutFns:
     sample = partial(learner.replay.sample, cfg=cfg, axis_size=axis_size)
     # A control step is traced for its shapes and for its program, and the update twice each time: as a jitted function
     # it is traced once, which takes seconds. Inlined, it leaves no trace in the program.
-    learner = replace(learner, update=jax.jit(learner.update, static_argnums=3, inline=True))
-    parts = learner, learner.replay.write, sample
+    jitted = replace(learner, update=jax.jit(learner.update, static_argnums=3, inline=True))
+    parts = jitted, learner.replay.write, sample
     return RolloutFns(
         init_pending=lambda state, spec: empty_transition(spec),
         act=partial(update_and_act, *parts),
