@@ -123,7 +123,8 @@ def test_a_robot_that_diverged_inside_the_simulator_is_well_after_its_reset(brid
         physics, sim = bridge.step(physics, pose(e).joint_pos)
     state = numpy(sim)
     for value in state:
-        np.testing.assert_allclose(value[1], value[0], atol=1e-5)
+        if value is not None:  # of an object, which is not there
+            np.testing.assert_allclose(value[1], value[0], atol=1e-5)
 
 
 def test_a_dead_worker_is_one_line_and_init_starts_another(bridge: IsaacSimBridge):
