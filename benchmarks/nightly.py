@@ -58,7 +58,7 @@ def brief(preset: str) -> tuple[str, int]:
     CPU presets are as they are; the others get few environments, and FastSAC small batches, too.
     """
     off_policy = "fast-sac" in preset
-    if preset.endswith("-cpu"):
+    if "-cpu" in preset:
         return f"exp:{preset}", 1200 if off_policy else 50
     if off_policy:
         return f"exp:{preset} {SMALL_SAC}", 1200

@@ -134,6 +134,7 @@ def test_the_difference_from_the_preset_is_what_was_changed():
 def test_presets_are_found_in_a_checkout_and_in_an_installed_package(tmp_path):
     # a wheel puts configs/ inside the package; a checkout beside it
     shutil.copytree(REPOSITORY / "holosoma_jax" / "config", tmp_path / "holosoma_jax" / "config")
+    shutil.copy(REPOSITORY / "holosoma_jax" / "files.py", tmp_path / "holosoma_jax")
     (tmp_path / "holosoma_jax" / "__init__.py").touch()
     with pytest.raises(ConfigError, match="no presets"):
         files.root(tmp_path / "holosoma_jax")
