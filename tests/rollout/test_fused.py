@@ -50,8 +50,11 @@ FAST_SAC = pytest.param(toy.fast_sac, id="fast-sac", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("settings", [PPO, FAST_SAC])
-def test_both_drivers_give_the_same_numbers(make, settings, tmp_path):
-    """Learner, environments, physics, what is logged, and what a callback sees."""
+def test_both_drivers_give_the_same_numbers(make, settings, tmp_path, optimized):
+    """Learner, environments, physics, what is logged, and what a callback sees.
+
+    Compiled in haste the two updates round differently, and within three iterations contacts make it visible.
+    """
     found = {}
     for driver in ("stepped", "fused"):
         parts, rows, watch = make(settings(driver=driver)), Rows(), Watch()
@@ -60,12 +63,7 @@ def test_both_drivers_give_the_same_numbers(make, settings, tmp_path):
     (stepped, rows, seen), (fused, fused_rows, fused_seen) = found["stepped"], found["fused"]
     # Contacts magnify the rounding in which the programs differ; speeds reach 30 rad/s, accelerations 800.
     for part in ("physics", "sim"):
-        one, other = fused.pop(part), stepped.pop(part)
-        if part == "sim":  # N; what touches stiffly, at a tenth of a millimetre
-            forces = [x.contact_force for x in (one, other)]
-            chex.assert_trees_all_close(*forces, rtol=1e-2, atol=0.2)
-            one, other = (x._replace(contact_force=None) for x in (one, other))
-        chex.assert_trees_all_close(one, other, rtol=1e-3, atol=2e-4)
+        chex.assert_trees_all_close(fused.pop(part), stepped.pop(part), rtol=1e-3, atol=2e-4)
     chex.assert_trees_all_close(fused, stepped, rtol=1e-4, atol=1e-5)
     assert len(fused_seen) == len(seen) >= 24
     assert any(ended for _, ended in seen)
