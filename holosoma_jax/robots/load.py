@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mujoco
 import numpy as np
-import yaml
 
 from holosoma_jax.config import own_files
 from holosoma_jax.config.errors import ConfigError, nearest
-from holosoma_jax.config.schema.types import CONTROL
-from holosoma_jax.config.yaml12 import NameLoader
 from holosoma_jax.files import expanded
+from holosoma_jax.robots import fields
 from holosoma_jax.robots import model as robot_model
 from holosoma_jax.robots.robot import Box, Robot
 
@@ -31,31 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROBOTS = Path(__file__).parent
-BODY_LISTS = {
-    "feet_bodies": 2,
-    "foot_height_bodies": 2,
-    "termination_bodies": None,
-    "randomized_mass_bodies": None,
-}
-OPTIONAL_BODY_LISTS = {"hand_bodies": 2, "tracked_bodies": None}
-"""read by whole-body tracking only"""
-JOINT_NUMBERS = {
-    "default": (-100.0, 100.0),
-    "kp": (0.0, 1e6),
-    "kd": (0.0, 1e5),
-    "torque_limit": (1e-6, 1e6),
-    "velocity_limit": (1e-6, 1e6),
-    "armature": (0.0, 1e3),
-}
-"""Columns of the joint table, with the least and the greatest number of each: what single precision can step"""
-FARTHEST = 10_000.0, 100.0
-"""m, of where a robot may start: horizontally, and in height; as of `robot.init_state.pos`"""
-LONGEST_NAME = 100
-"""letters of a robot's name"""
-FIELDS = (
-    "name", "mjcf", "init_pos", "init_quat", "action_scale", "soft_limit_factor",
-    "root_body", "torso_body", *BODY_LISTS, "joints",
-)  # fmt: skip
 
 
 def load(asset: str, *, report: bool = True) -> Robot:
@@ -71,20 +43,24 @@ def load(asset: str, *, report: bool = True) -> Robot:
     """
     folder = _folder(asset)
     path = folder / "robot.yaml"
-    record = _read(path)
-    model_path = folder / _text(path, record, "mjcf")
-    model, servos = _compile(path, model_path, _text(path, record, "root_body"), report)
+    record = fields.read(path)
+    model_path = folder / fields.text(path, record, "mjcf")
+    model, servos = _compile(path, model_path, fields.text(path, record, "root_body"), report)
     joints = [_name(model, mujoco.mjtObj.mjOBJ_JOINT, j) for j in range(1, model.njnt)]
     bodies = [_name(model, mujoco.mjtObj.mjOBJ_BODY, b) for b in range(1, model.nbody)]
-    columns = _joints(path, record, joints)
+    columns = fields.joints(path, record, joints)
     limited = model.jnt_limited[1:].astype(bool)
     lower = np.where(limited, model.jnt_range[1:, 0], -robot_model.UNLIMITED)
     upper = np.where(limited, model.jnt_range[1:, 1], robot_model.UNLIMITED)
-    index, sign = _mirror(path, record, joints)
-    wanted = BODY_LISTS | {key: size for key, size in OPTIONAL_BODY_LISTS.items() if key in record}
-    lists: dict[str, Any] = {key: _bodies(path, record, key, bodies, size) for key, size in wanted.items()}
+    index, sign = fields.mirror(path, record, joints)
+    wanted = fields.BODY_LISTS | {
+        key: size for key, size in fields.OPTIONAL_BODY_LISTS.items() if key in record
+    }
+    lists: dict[str, Any] = {
+        key: fields.bodies(path, record, key, bodies, size) for key, size in wanted.items()
+    }
     robot = Robot(
-        name=_name_of(path, record),
+        name=fields.name_of(path, record),
         mjcf=model_path.resolve(),
         joint_names=tuple(joints),
         body_names=tuple(bodies),
@@ -94,18 +70,18 @@ def load(asset: str, *, report: bool = True) -> Robot:
         torque_limit=columns["torque_limit"],
         velocity_limit=columns["velocity_limit"],
         armature=columns["armature"],
-        joint_lower=_frozen(lower),
-        joint_upper=_frozen(upper),
-        action_scale=_frozen(np.full(len(joints), _positive(path, record, "action_scale", 1e3))),
-        mirror_index=_frozen(index, np.int32),
-        mirror_sign=_frozen(sign),
-        init_pos=_start(path, record),
-        init_quat=_vector(path, record, "init_quat", 4),
-        root_body=_body(path, "root_body", record["root_body"], bodies),
-        torso_body=_body(path, "torso_body", record["torso_body"], bodies),
+        joint_lower=fields.frozen(lower),
+        joint_upper=fields.frozen(upper),
+        action_scale=fields.frozen(np.full(len(joints), fields.positive(path, record, "action_scale", 1e3))),
+        mirror_index=fields.frozen(index, np.int32),
+        mirror_sign=fields.frozen(sign),
+        init_pos=fields.start(path, record),
+        init_quat=fields.vector(path, record, "init_quat", 4),
+        root_body=fields.body(path, "root_body", record["root_body"], bodies),
+        torso_body=fields.body(path, "torso_body", record["torso_body"], bodies),
         **lists,
-        body_mass=_frozen(model.body_mass[1:]),
-        soft_limit_factor=_positive(path, record, "soft_limit_factor", 1.0),
+        body_mass=fields.frozen(model.body_mass[1:]),
+        soft_limit_factor=fields.positive(path, record, "soft_limit_factor", 1.0),
     )
     _check(path, robot, servos)
     _check_feet(path, robot, model)
@@ -134,7 +110,7 @@ def configure(robot: Robot, cfg: RobotConfig) -> Robot:
         scales = scales * robot.torque_limit / robot.kp
     init_pos = robot.init_pos if cfg.init_state.pos is None else cfg.init_state.pos
     return dataclasses.replace(
-        robot, action_scale=_frozen(scales), init_pos=init_pos, object=_box(cfg.object)
+        robot, action_scale=fields.frozen(scales), init_pos=init_pos, object=_box(cfg.object)
     )
 
 
@@ -176,27 +152,6 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    """The record: all of `FIELDS`, and perhaps the optional ones (``model`` is docs/scripts/build_robot.py's)."""
-    try:
-        record = yaml.load(path.read_bytes(), NameLoader)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    except Exception as error:  # an explicit tag (!!bool maybe) or deep brackets may fail in any way
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(record, dict):
-        raise ConfigError(f"{path}: expected a mapping of fields, got {type(record).__name__}.")
-    for key in record:
-        if key not in (*FIELDS, *OPTIONAL_BODY_LISTS, "model"):
-            raise ConfigError(
-                f"{path}: unknown field '{key}'.{nearest(str(key), (*FIELDS, *OPTIONAL_BODY_LISTS))}"
-            )
-    for key in FIELDS:
-        if key not in record:
-            raise ConfigError(f"{path}: field '{key}' is missing. Fields: {', '.join(FIELDS)}.")
-    return record
-
-
 def _compile(
     path: Path, model_path: Path, root_body: str, report: bool
 ) -> tuple[mujoco.MjModel, mujoco.MjModel | None]:
@@ -225,53 +180,6 @@ def _compile(
             f"{', '.join(others[:3]) or 'the first joint'} is not."
         )
     return model, read.servos
-
-
-def _joints(path: Path, record: Mapping[str, Any], joints: Sequence[str]) -> dict[str, np.ndarray]:
-    """Columns [J] of the joint table, which must list the model's joints in the model's order."""
-    table = record["joints"]
-    if not isinstance(table, dict):
-        raise ConfigError(f"{path}: joints: expected a mapping of joint name to numbers.")
-    for name in table:
-        if name not in joints:
-            raise ConfigError(f"{path}: joints: the model has no joint '{name}'.{nearest(str(name), joints)}")
-    for name in joints:
-        if name not in table:
-            raise ConfigError(f"{path}: joints: the model's joint '{name}' is missing.")
-    for got, want in zip(table, joints, strict=True):
-        if got != want:
-            raise ConfigError(f"{path}: joints: '{got}' stands where the model has '{want}'. Reorder them.")
-    for name, row in table.items():
-        keys = [*JOINT_NUMBERS, "mirror"]
-        if not isinstance(row, dict) or set(row) != set(keys):
-            got = ", ".join(map(str, row)) if isinstance(row, dict) else repr(row)
-            raise ConfigError(f"{path}: joints.{name}: expected {', '.join(keys)}; got {got}.")
-        for key in JOINT_NUMBERS:
-            low, high = JOINT_NUMBERS[key]
-            if not _is_number(row[key]) or not low <= row[key] <= high:
-                raise ConfigError(
-                    f"{path}: joints.{name}.{key}: expected a number from {low:g} to {high:g}, got {row[key]!r}."
-                )
-    return {key: _frozen([row[key] for row in table.values()]) for key in JOINT_NUMBERS}
-
-
-def _mirror(path: Path, record: Mapping[str, Any], joints: Sequence[str]) -> tuple[list[int], list[float]]:
-    """Index and sign [J] of the left-right mirror; applied twice it is the identity."""
-    table = record["joints"]
-    for name, row in table.items():
-        where, entry = f"{path}: joints.{name}.mirror", row["mirror"]
-        if not isinstance(entry, list) or len(entry) != 2 or entry[1] not in (1, -1):
-            raise ConfigError(f"{where}: expected [joint, 1] or [joint, -1], got {entry!r}.")
-        other, sign = entry
-        if other not in joints:
-            raise ConfigError(f"{where}: the model has no joint '{other}'.{nearest(str(other), joints)}")
-        if table[other]["mirror"] != [name, sign]:
-            raise ConfigError(
-                f"{where}: is [{other}, {sign}], so {other} must have [{name}, {sign}], "
-                f"not {table[other]['mirror']}."
-            )
-    pairs = [row["mirror"] for row in table.values()]
-    return [joints.index(other) for other, _ in pairs], [float(sign) for _, sign in pairs]
 
 
 def _check(path: Path, robot: Robot, servos: mujoco.MjModel | None) -> None:
@@ -332,78 +240,5 @@ def _check_feet(path: Path, robot: Robot, model: mujoco.MjModel) -> None:
             )
 
 
-def _body(path: Path, key: str, name: Any, bodies: Sequence[str]) -> str:
-    if name not in bodies:
-        raise ConfigError(f"{path}: {key}: the model has no body '{name}'.{nearest(str(name), bodies)}")
-    return name
-
-
-def _bodies(
-    path: Path, record: Mapping[str, Any], key: str, bodies: Sequence[str], size: int | None
-) -> tuple[str, ...]:
-    names = record[key]
-    if not isinstance(names, list) or (size is not None and len(names) != size):
-        expected = "a list of body names" if size is None else f"{size} body names, left then right"
-        raise ConfigError(f"{path}: {key}: expected {expected}, got {names!r}.")
-    found = tuple(_body(path, key, name, bodies) for name in names)
-    if twice := next((name for name in found if found.count(name) > 1), None):
-        raise ConfigError(f"{path}: {key}: names '{twice}' twice.")
-    return found
-
-
-def _name_of(path: Path, record: Mapping[str, Any]) -> str:
-    """The robot's name, which becomes part of file names."""
-    name = _text(path, record, "name")
-    if len(name) > LONGEST_NAME or not name.strip(" .") or re.search(rf"[/\\{CONTROL}]", name):
-        raise ConfigError(
-            f"{path}: name: got '{name}'; expected a name without slashes and control characters, at most "
-            f"{LONGEST_NAME} letters."
-        )
-    return name
-
-
-def _text(path: Path, record: Mapping[str, Any], key: str) -> str:
-    if not isinstance(record[key], str):
-        raise ConfigError(f"{path}: {key}: expected text, got {record[key]!r}.")
-    return record[key]
-
-
-def _positive(path: Path, record: Mapping[str, Any], key: str, high: float) -> float:
-    if not _is_number(record[key]) or not 1e-6 <= record[key] <= high:
-        raise ConfigError(f"{path}: {key}: expected a number above 0, at most {high:g}, got {record[key]!r}.")
-    return float(record[key])
-
-
-def _vector(path: Path, record: Mapping[str, Any], key: str, size: int) -> Any:
-    value = record[key]
-    if not isinstance(value, list) or len(value) != size or not all(map(_is_number, value)):
-        raise ConfigError(f"{path}: {key}: expected {size} numbers, got {value!r}.")
-    return tuple(float(v) for v in value)
-
-
-def _start(path: Path, record: Mapping[str, Any]) -> Any:
-    """Where the robot starts, m from its tile's origin."""
-    x, y, z = found = _vector(path, record, "init_pos", 3)
-    if max(abs(x), abs(y)) > FARTHEST[0] or not 0.0 <= z <= FARTHEST[1]:
-        raise ConfigError(
-            f"{path}: init_pos: expected metres, the first two within {FARTHEST[0]:g}, the third from 0 to "
-            f"{FARTHEST[1]:g}; got {list(found)}."
-        )
-    return found
-
-
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= robot_model.LARGEST
-    )
-
-
 def _name(model: mujoco.MjModel, kind: mujoco.mjtObj, index: int) -> str:
     return mujoco.mj_id2name(model, kind, index) or f"unnamed {index}"
-
-
-def _frozen(values: Any, dtype: Any = np.float32) -> np.ndarray:
-    """A read-only copy."""
-    array = np.array(values, dtype)
-    array.setflags(write=False)
-    return array

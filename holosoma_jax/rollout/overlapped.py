@@ -59,12 +59,18 @@ class Overlapped(Stepped):
         apart = fns._replace(act=lagged.act, update=partial(_finish, fns), learns_in_act=False)
         super().__init__(env, bridge, apart, devices)
 
-        def act(learner, pending, carry, sim, keys):
-            step, observed = carry.step, env.observe(carry.env, sim)[1]
-            after, _, pending, carry, command = control_step.act(
-                env, lagged.act, learner, None, pending, carry, sim, keys, axis_name
+        def policy(learner, replay, pending, obs, step, keys, axis_name):
+            """`lagged.act`, which hands on what it was given, for learning from it."""
+            learner, replay, pending, action, measured = lagged.act(
+                learner, replay, pending, obs, step, keys, axis_name
             )
-            return only_changed(after, learner), pending, carry, command, (observed, jnp.copy(step))
+            return learner, replay, (pending, (obs, step)), action, measured
+
+        def act(learner, pending, carry, sim, keys):
+            after, _, (pending, led_to), carry, command = control_step.act(
+                env, policy, learner, None, pending, carry, sim, keys, axis_name
+            )
+            return only_changed(after, learner), pending, carry, command, led_to
 
         def learn(learner, replay, full, led_to, keys):
             return lagged.learn(learner, replay, full, *led_to, keys, axis_name)
@@ -137,7 +143,7 @@ class Overlapped(Stepped):
         devices, acted, simulated = self.devices, 0.0, 0.0
         before, replay, (full, filling), rollout = state
         running = RunnerState(before, None, filling, rollout)
-        learned: Any = None
+        learned: Any = None  # as the next three, until the first control step
         changed = spare = losses = learned
         for row in range(self.fns.horizon):
             began, (acting, _, pending, rollout) = time.perf_counter(), running
