@@ -27,6 +27,7 @@ GONE_S = 10.0
 LOOPBACK = ("127.0.0.1", "::1")
 QPOS = int(mujoco.mjtState.mjSTATE_QPOS)
 web_server_serve = web_server.serve
+web_server_bind = web_server.bind_public_socket
 
 
 class PageCounter(logging.Handler):
@@ -69,6 +70,8 @@ def run(
 
     # Studio has no setting for where it listens and whom it answers. What it sets `_host` to (all
     # interfaces) is ignored, and the function with which it opens its server is replaced by a guarded one.
+    web_server.bind_public_socket = listening_socket
+
     class Page(web_viewer.WebViewer):
         _host = property(lambda self: job.host, lambda self, value: None)  # type: ignore[assignment]
 
@@ -136,8 +139,32 @@ def _require_address(host: str, port: int) -> None:
         ) from None
 
 
+def listening_socket(host: str, port: int = 0, *, tries: int = 100) -> socket.socket:
+    """A socket that listens at `host` and `port`; 0: at the first free port from Studio's first one on.
+
+    Studio binds, and listens later. Until then another process may bind the same port (`SO_REUSEADDR`), and
+    of two viewers that start together the one that listens second would name the first one's page as its own.
+
+    Raises:
+      RuntimeError: the port is taken, or all that are tried are.
+    """
+    for _ in range(tries):
+        bound = web_server_bind(host, port)
+        try:
+            bound.listen()
+        except OSError:
+            bound.close()
+            if port:
+                break
+        else:
+            return bound
+    raise RuntimeError(
+        f"cannot listen at {host}, port {port or 'any'}: taken meanwhile. Choose another --viewer.port"
+    )
+
+
 def _wait_until_served(address: str, port: int, timeout_s: float = 20.0) -> None:
-    """The address is taken at once, but listened at by a thread of Studio's; raises RuntimeError if it never is."""
+    """The address is taken at once, but served by a thread of Studio's; raises RuntimeError if it never is."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         with suppress(OSError), socket.create_connection((_reachable(address), port), timeout=1.0):

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import urllib.request
@@ -18,7 +19,7 @@ import pytest
 from bridges.protocol import Ground, SimState
 from holosoma_jax import robots
 from holosoma_jax.config.schema import ViewerConfig
-from holosoma_jax.viewer import messages, viewer
+from holosoma_jax.viewer import messages, viewer, web
 from holosoma_jax.viewer.controls import CommandLimits, Playback
 from holosoma_jax.viewer.messages import Frame, ViewerJob
 from holosoma_jax.viewer.viewer import Viewer, ViewerUnavailable
@@ -230,6 +231,30 @@ def test_it_ends_with_its_run(opened):
     assert process.poll() is None
     shown.close()
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere two sockets cannot be bound to one port")
+def test_of_two_viewers_that_start_together_each_has_its_own_port(monkeypatch):
+    bind = web.web_server_bind
+    others: list[socket.socket] = []
+
+    def while_another_starts(host: str, port: int = 0) -> socket.socket:
+        mine = bind(host, port)
+        if not others:
+            others.append(bind(host, mine.getsockname()[1]))  # Linux: both are bound until one listens
+            others[0].listen()
+        return mine
+
+    monkeypatch.setattr(web, "web_server_bind", while_another_starts)
+    with web.listening_socket("127.0.0.1") as mine:
+        assert mine.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        taken = others.pop()
+        asked_for = taken.getsockname()[1]
+        assert mine.getsockname()[1] != asked_for
+    taken.close()
+    with pytest.raises(RuntimeError, match=f"port {asked_for}"):  # a port that was asked for is not exchanged
+        web.listening_socket("127.0.0.1", asked_for)
+    others.pop().close()
 
 
 @pytest.mark.parametrize(
