@@ -20,6 +20,7 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.command_line import flags
 from holosoma_jax.config.command_line.tokens import wants_help
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import TerrainConfig
 from holosoma_jax.config.schema.commands import ReplayArgs
 
 PROG = "python -m holosoma_jax.replay"
@@ -40,15 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body() -> int:
         preset = next((argument for argument in argv if argument.startswith("exp:")), None)
+        terrain = None
         if preset is None or wants_help(argv):
             args = flags.parse_or_exit(with_flag(argv), PROG, ABOUT, ReplayArgs)
         else:
-            args = _of_preset(preset, argv)
+            args, terrain = _of_preset(preset, argv)
         if args.checkpoint is not None:
             args = replace(args, file=str(_of_policy(args)))
         from holosoma_jax.viewer import replay_session  # imports JAX: not for --help
 
-        replay_session.run(args)
+        replay_session.run(args, terrain)
         return 0
 
     return runtime.command(body, "interrupted")
@@ -89,8 +91,10 @@ def _of_policy(args: ReplayArgs) -> Path:
         raise ConfigError(f"--checkpoint: cannot write {target} ({error.strerror or error}).") from None
 
 
-def _of_preset(preset: str, argv: Sequence[str]) -> ReplayArgs:
-    """The flags in `argv`, with the clip and the robot of the config that the rest of it describes.
+def _of_preset(preset: str, argv: Sequence[str]) -> tuple[ReplayArgs, TerrainConfig | None]:
+    """The flags in `argv`, with the clip and the robot of the config that the rest of it describes, and its ground.
+
+    The ground is None unless it is a mesh file: tiles have no place in a clip's coordinates.
 
     Raises:
       ConfigError: the arguments are wrong, or the config does not name one clip.
@@ -108,7 +112,9 @@ def _of_preset(preset: str, argv: Sequence[str]) -> ReplayArgs:
     if settings.motion_dir or not settings.motion_file:
         named = f"the folder {settings.motion_dir}" if settings.motion_dir else "no motion_file"
         raise ConfigError(f"{preset}: names {named}, wanted one clip. {instead}")
-    return replace(args, file=settings.motion_file, asset=args.asset or cfg.robot.asset)
+    is_mesh = cfg.terrain.terrain_term.mesh_type == "load_obj"
+    args = replace(args, file=settings.motion_file, asset=args.asset or cfg.robot.asset)
+    return args, cfg.terrain if is_mesh else None
 
 
 if __name__ == "__main__":

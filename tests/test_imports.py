@@ -38,7 +38,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "render": ("robots", "bridges.protocol"),
     "experiment": ("robots", "motion", "learn", "envs", "bridges", "parallel", "render"),
     "policy": ("robots", "motion", "learn", "envs", "bridges.protocol", "loggers", "runs", "experiment"),
-    "viewer": ("robots", "motion", "bridges.protocol", "parallel", "render", "experiment"),
+    "viewer": ("robots", "motion", "envs.terrain", "bridges.protocol", "parallel", "render", "experiment"),
     "training": (
         "robots", "learn", "envs", "bridges", "parallel", "rollout", "loggers", "runs", "render", "experiment",
         "policy", "viewer",

@@ -71,7 +71,7 @@ def record(
     cfg = envs.task_of(cfg).perturb(cfg, perturbations.MODES["clean"])
     parts = experiment.build(cfg, evaluation=True, adapt=source.adapt)
     try:
-        spec, recorder, command = parts.env.spec, Recorder(parts.robot), None
+        spec, recorder, command = parts.env.spec, Recorder(parts.robot, ground=parts.terrain.ground), None
         if velocity is not None or parts.env.task.steering is not None:
             evaluate.steering(parts)
             command = jnp.array([velocity or COMMAND])

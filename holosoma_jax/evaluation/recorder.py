@@ -50,7 +50,7 @@ class EvalRecorder:
         self._played: list[np.ndarray] = []
         self._shown: list[dict[str, np.ndarray]] = []
         self._frames: list[Trajectory] = []
-        self._recorder = Recorder(parts.robot)
+        self._recorder = Recorder(parts.robot, ground=parts.terrain.ground)
         self._video = video.EpisodeRecorder(
             replace(parts.cfg.logger.video, enabled=args.video),
             parts.robot,

@@ -95,6 +95,7 @@ def draw(clip: Clip, path: Path) -> Path:
     """
     from bridges.protocol import Ground
     from holosoma_jax import robots
+    from holosoma_jax.envs import terrain
     from holosoma_jax.render import video
 
     robot = robots.load(clip.robot)
@@ -102,8 +103,11 @@ def draw(clip: Clip, path: Path) -> Path:
     if clip.has_object:
         robot = robots.with_box(robot)
         trajectory = trajectory._replace(object_pos=clip.object_pos, object_quat=clip.object_quat)
+    ground = Ground()
+    if clip.terrain in terrain.shipped():
+        ground = terrain.build(terrain.of_mesh(clip.terrain), seed=0).ground
     try:
-        return video.render_sheet(path, trajectory, robot, Ground(), 1.0 / clip.fps)
+        return video.render_sheet(path, trajectory, robot, ground, 1.0 / clip.fps)
     except video.VideoUnavailable as error:
         raise ConfigError(f"--sheet: no picture: {error}") from None
 

@@ -59,6 +59,8 @@ class Clip:
     """[T, 3] m; only if the file tracks an object"""
     object_quat: np.ndarray | None = None
     """[T, 4]"""
+    terrain: str | None = None
+    """name of the mesh on which the clip was made, in the same coordinates; None: the plane, or not in the file"""
     provenance: Provenance = field(default_factory=Provenance)
 
     @property

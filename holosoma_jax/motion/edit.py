@@ -11,6 +11,9 @@ from holosoma_jax.motion import rotations
 from holosoma_jax.motion.clip import Clip, from_trajectory
 from holosoma_jax.motion.kinematics import Skeleton
 
+STAYS = 0.01
+"""m by which a clip may be raised or lowered and still be on the mesh that it was made on"""
+
 
 def resample(skeleton: Skeleton, clip: Clip, fps: float) -> Clip:
     """`clip` at `fps`; unchanged where it has them already.
@@ -65,7 +68,8 @@ def ground(skeleton: Skeleton, clip: Clip) -> Clip:
     """`clip` raised or lowered as a whole, so that the lowest point of a foot over all frames is at 0."""
     shift = np.array([0.0, 0.0, -skeleton.clearance(clip.body_pos, clip.body_quat).min()])
     moved = None if clip.object_pos is None else clip.object_pos + shift
-    return dataclasses.replace(clip, body_pos=clip.body_pos + shift, object_pos=moved)
+    terrain = clip.terrain if abs(shift[2]) < STAYS else None
+    return dataclasses.replace(clip, body_pos=clip.body_pos + shift, object_pos=moved, terrain=terrain)
 
 
 def mirror(skeleton: Skeleton, clip: Clip) -> Clip:
@@ -79,6 +83,7 @@ def mirror(skeleton: Skeleton, clip: Clip) -> Clip:
         np.concatenate([clip.root_pos * flip_pos, clip.root_quat * flip_quat, joints], 1),
         name=f"{clip.name}_mirrored",
         contact=None if clip.contact is None else clip.contact[:, ::-1],
+        terrain=None,
         object_pos=None if clip.object_pos is None else clip.object_pos * flip_pos,
         object_quat=None if clip.object_quat is None else clip.object_quat * flip_quat,
     )
@@ -133,5 +138,6 @@ def _tracks(clip: Clip) -> dict[str, np.ndarray | None]:
 
 
 def _rebuilt(skeleton: Skeleton, clip: Clip, qpos: np.ndarray, **changes: object) -> Clip:
-    fields = {"name": clip.name, "fps": clip.fps, **_tracks(clip), "provenance": clip.provenance, **changes}
+    kept = {"name": clip.name, "fps": clip.fps, "terrain": clip.terrain, "provenance": clip.provenance}
+    fields = {**kept, **_tracks(clip), **changes}
     return from_trajectory(skeleton, qpos=qpos, **fields)  # type: ignore[arg-type]

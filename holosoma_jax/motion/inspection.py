@@ -55,6 +55,8 @@ class Report(NamedTuple):
     """beyond the joint's rated speed"""
     peak_speed: Worst
     """the fastest joint; `frames` is 0"""
+    terrain: str | None
+    """the mesh on which the clip was made; None: the plane, or not in the file"""
     stored: dict[str, float]
     """differences of stored from computed bodies: see `agreement.agreement`; empty if none are stored"""
 
@@ -92,6 +94,7 @@ def inspect(clip: Clip, skeleton: Skeleton) -> Report:
         soft_limits=_worst(robot.joint_names, offset - robot.soft_limit_factor * half, LIMIT_MARGIN),
         speed=_worst(robot.joint_names, joint_speed - robot.velocity_limit, 0.0),
         peak_speed=Worst(robot.joint_names[j], float(joint_speed[t, j]), int(t), 0),
+        terrain=clip.terrain,
         stored=clip.provenance.stored,
     )
 
@@ -114,6 +117,7 @@ def rows(report: Report) -> list[tuple[str, str]]:
         ("because", report.why),
         *(("note", note) for note in report.notes),
         ("robot", report.robot),
+        ("ground", report.terrain or ""),
         ("frames", f"{report.frames} at {report.fps:g} fps, {report.duration:.2f} s"),
         ("root height", f"{low:.3f} to {high:.3f} m; way {report.path_length:.2f} m"),
         ("lowest foot point", f"left {left:+.3f} m, right {right:+.3f} m; --ground moves the lower one to 0"),

@@ -175,6 +175,7 @@ def _clip(raw: Raw, skeleton: Skeleton, found: Recognised, *, stored: bool) -> C
         "contact": raw.contact,
         "object_pos": raw.object_pos,
         "object_quat": object_quat,
+        "terrain": raw.terrain,
         "provenance": origin,
     }
     fps, qvel = float(raw.fps or ASSUMED_FPS), None

@@ -11,7 +11,7 @@ from holosoma_jax.motion.clip import Clip
 from holosoma_jax.motion.kinematics import Skeleton
 
 FORMATS = ("holosoma", "mjlab", "compact")
-COMPACT = ("fps", "joint_pos", "joint_names", "contact", "object_pos_w", "object_quat_w")
+COMPACT = ("fps", "joint_pos", "joint_names", "contact", "object_pos_w", "object_quat_w", "terrain")
 """of holosoma's arrays, those from which the others are computed"""
 
 
@@ -52,6 +52,8 @@ def as_holosoma(clip: Clip) -> dict[str, np.ndarray]:
         "body_names": np.array(clip.body_names),
     }
     arrays |= _object(clip)
+    if clip.terrain is not None:
+        arrays["terrain"] = np.array(clip.terrain)
     if clip.contact is not None:
         arrays["contact"] = clip.contact
     return _single(arrays)

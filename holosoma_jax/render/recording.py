@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bridges.protocol import OBJECT_STATE, Array, Pose, SimState
+from bridges.protocol import OBJECT_STATE, Array, Ground, Pose, SimState
 from holosoma_jax import __version__
 from holosoma_jax.files import replacing
+from holosoma_jax.render import scene
 from holosoma_jax.render.video_job import GhostPath, Trajectory
 from holosoma_jax.robots.robot import Robot
 
 METADATA = "_metadata_json"
 STARTS = "episode_start"
 """Array [T] bool: frames of the first control step after a reset."""
+HEIGHTS = "ground_heights"
+"""Array [rows, cols] m of a ground that is no plane, see `Ground`; its place is in the metadata, under 'ground'."""
 UNITS: Mapping[str, str] = {
     "joint_pos": "rad",
     "joint_vel": "rad/s",
@@ -72,6 +75,8 @@ class Recording:
     """s between frames"""
     metadata: Mapping[str, Any]
     """the whole JSON document; empty if it is made of a motion clip"""
+    ground: Ground = field(default_factory=Ground)
+    """what the robot stands on"""
 
     @property
     def num_frames(self) -> int:
@@ -119,9 +124,9 @@ class Recording:
 class Recorder:
     """Keeps one environment's control steps for `save`."""
 
-    def __init__(self, robot: Robot, *, env: int = 0):
-        """Nothing is kept yet; environment `env` will be."""
-        self._robot, self._env = robot, env
+    def __init__(self, robot: Robot, *, env: int = 0, ground: Ground | None = None):
+        """Nothing is kept yet; environment `env` will be, with the part of `ground` around its path."""
+        self._robot, self._env, self._ground = robot, env, ground or Ground()
         self._frames: list[dict[str, np.ndarray]] = []
         self._starts: list[bool] = []
 
@@ -195,6 +200,10 @@ class Recorder:
         }
         names = [name for name in UNITS if name in self._frames[0]]
         arrays = {name: np.stack([frame[name] for frame in self._frames]) for name in names}
+        if self._ground.heights is not None:
+            near = scene.crop_to_path(self._ground, arrays["root_pos"][:, :2])
+            arrays[HEIGHTS] = np.asarray(near.heights, np.float32)
+            metadata["ground"] = {"cell": near.cell, "corner": list(near.corner)}
         arrays |= {METADATA: np.array(json.dumps(metadata)), STARTS: np.array(self._starts)}
         with replacing(path) as temporary:
             np.savez_compressed(temporary, allow_pickle=False, **arrays)

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from bridges.protocol import Ground
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.render.recording import METADATA, POSE, STARTS, UNITS, Recording
+from holosoma_jax.render.recording import HEIGHTS, METADATA, POSE, STARTS, UNITS, Recording
 
 _WANTED = "wanted an .npz that eval --record has written"
 _SHORTEST, _LONGEST = 1e-4, 10.0
 """s between two frames"""
+_FINEST, _COARSEST = 1e-3, 100.0
+"""m between two heights of the ground"""
 _GREATEST = 1e6
 """limit of any number, in any unit: far beyond it, single precision holds none"""
 _MAX_RATIO, _FREE_BYTES = 100, 50 << 20
@@ -66,7 +69,33 @@ def read(path: str | os.PathLike[str]) -> Recording:
     robot = metadata.get("robot")
     if robot is not None and not isinstance(robot, str):
         raise ConfigError(f"{path}: {METADATA}: robot is {robot!r:.40}; expected a name.")
-    return Recording(known, joints, bodies, robot=robot, dt=float(dt), metadata=metadata)
+    ground = _ground(path, metadata, arrays.get(HEIGHTS))
+    return Recording(known, joints, bodies, robot=robot, dt=float(dt), metadata=metadata, ground=ground)
+
+
+def _ground(path: Path, document: Mapping[str, Any], heights: np.ndarray | None) -> Ground:
+    """The ground of a recording; a plane if it has no heights."""
+    if heights is None:
+        return Ground()
+    _check(path, HEIGHTS, heights, (len(np.atleast_1d(heights)), None))
+    try:
+        place: Any = document.get("ground")
+        cell, (x, y) = (float(place["cell"]), map(float, place["corner"]))
+        fits = (
+            _FINEST <= cell <= _COARSEST
+            and abs(x) <= _GREATEST
+            and abs(y) <= _GREATEST
+            and min(heights.shape) > 1
+        )
+    except (TypeError, KeyError, ValueError, OverflowError):
+        fits, cell, x, y = False, 0.0, 0.0, 0.0
+    if not fits:
+        raise ConfigError(
+            f"{path}: {METADATA}: ground is {document.get('ground')!r:.60} for {HEIGHTS} of shape "
+            f"{list(heights.shape)}; expected cell, {_FINEST:g} to {_COARSEST:g} m, and corner, two numbers in m, for "
+            "at least 2 x 2 heights."
+        )
+    return Ground(heights.astype(np.float32), cell, (x, y))
 
 
 def _require_small(path: Path) -> None:

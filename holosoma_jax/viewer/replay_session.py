@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bridges.protocol import Ground
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.schema import ViewerConfig
+from holosoma_jax.config.schema import TerrainConfig, ViewerConfig
 from holosoma_jax.config.schema.commands import ReplayArgs
+from holosoma_jax.envs import terrain as envs_terrain
 from holosoma_jax.render import robot_xml, video
 from holosoma_jax.render.recording import Recording
 from holosoma_jax.render.video_job import VideoUnavailable
@@ -23,8 +23,12 @@ from holosoma_jax.viewer.robot_recording import RobotRecording
 from holosoma_jax.viewer.viewer import Viewer, ViewerUnavailable, open_viewer
 
 
-def run(args: ReplayArgs) -> list[Path]:
+def run(args: ReplayArgs, terrain: TerrainConfig | None = None) -> list[Path]:
     """Print what is in the file, draw it, and return the pictures.
+
+    Args:
+      args: the flags.
+      terrain: what is drawn below it, unless a flag names another; None: the file's own ground, or a plane.
 
     Raises:
       ConfigError: no such file, not a trajectory, or nothing can be written beside it.
@@ -33,7 +37,9 @@ def run(args: ReplayArgs) -> list[Path]:
         raise ConfigError(
             "which file? Give a recording or a motion clip: python -m holosoma_jax.replay FILE.npz"
         )
-    replay = robot_recording.load(args.file, args.asset)
+    if args.terrain is not None:
+        terrain = envs_terrain.of_mesh(args.terrain)
+    replay = robot_recording.load(args.file, args.asset, terrain)
     replay = replay._replace(robot=robot_xml.with_visual_model(replay.robot, args.viewer.robot_xml))
     console = Console(highlight=False)
     table = Table(show_header=False, box=None)
@@ -74,7 +80,7 @@ def _watch(replay: RobotRecording, cfg: ViewerConfig, console: Console) -> None:
     playback = Playback(pausable=True, num_frames=found.num_frames)
     try:
         viewer = open_viewer(
-            cfg, replay.robot, Ground(), 1, replay.path.name, playback=playback, print_line=print_line
+            cfg, replay.robot, replay.ground, 1, replay.path.name, playback=playback, print_line=print_line
         )
     except ViewerUnavailable as error:
         raise ConfigError(f"training.headless: got false, but there is no viewer here ({error}).") from None
@@ -105,9 +111,9 @@ def play(viewer: Viewer, found: Recording) -> None:
 
 def _sheet(replay: RobotRecording, path: Path) -> Path:
     found = replay.recording
-    return video.render_sheet(path, found.trajectory(), replay.robot, Ground(), found.dt)
+    return video.render_sheet(path, found.trajectory(), replay.robot, replay.ground, found.dt)
 
 
 def _video(replay: RobotRecording, path: Path) -> Path:
     found = replay.recording
-    return video.render_video(path, found.trajectory(), replay.robot, Ground(), found.dt)
+    return video.render_video(path, found.trajectory(), replay.robot, replay.ground, found.dt)

@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bridges.protocol import Ground
 from holosoma_jax import motion, robots
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import TerrainConfig
+from holosoma_jax.envs import terrain as envs_terrain
 from holosoma_jax.motion.reading import KNOWN_ROBOTS
 from holosoma_jax.render import recording_file
 from holosoma_jax.render.recording import METADATA, STARTS, Recording
@@ -26,25 +29,29 @@ class RobotRecording(NamedTuple):
     recording: Recording
     """joints and bodies in the robot's order"""
     robot: Robot
+    ground: Ground = Ground()
+    """what it stands on"""
 
 
-def load(path: str, robot: str | None = None) -> RobotRecording:
+def load(path: str, robot: str | None = None, terrain: TerrainConfig | None = None) -> RobotRecording:
     """The trajectory in `path`, for the robot that it names, that has its joints, or `robot`.
 
     Args:
       path: an ``.npz`` of ``eval --record``, a motion clip of any format that `motion.read` knows, or the
         name of a clip that comes with the package.
       robot: folder under holosoma_jax/robots, or a path to one; None: found by the joints.
+      terrain: the ground; None: the file's own, or a plane.
 
     Raises:
-      ConfigError: neither a recording nor a clip, or of no robot that is known.
+      ConfigError: neither a recording nor a clip, of no robot that is known, or the terrain cannot be read.
     """
     if not _is_recording(Path(path)):
         clip = motion.read(path, robot, check_limits=False)
         record = robots.load(robot or clip.robot)
-        return RobotRecording(
-            Path(path), _of_clip(clip), robots.with_box(record) if clip.has_object else record
-        )
+        if terrain is None and clip.terrain in envs_terrain.shipped():
+            terrain = envs_terrain.of_mesh(clip.terrain)
+        record = robots.with_box(record) if clip.has_object else record
+        return RobotRecording(Path(path), _of_clip(clip), record, _ground(terrain) or Ground())
     found = recording_file.read(path)
     record = robots.load(robot) if robot else _robot_of(path, found)
     if missing := [name for name in record.joint_names if name not in found.joint_names]:
@@ -53,7 +60,11 @@ def load(path: str, robot: str | None = None) -> RobotRecording:
         )
     if "object_pos" in found.arrays:
         record = robots.with_box(record, _size(path, found))
-    return RobotRecording(Path(path), _in_order(found, record), record)
+    return RobotRecording(Path(path), _in_order(found, record), record, _ground(terrain) or found.ground)
+
+
+def _ground(terrain: TerrainConfig | None) -> Ground | None:
+    return None if terrain is None else envs_terrain.build(terrain, seed=0).ground
 
 
 def _size(path: str, found: Recording) -> list[float] | None:
@@ -130,6 +141,7 @@ def _in_order(found: Recording, robot: Robot) -> Recording:
         robot.name,
         found.dt,
         found.metadata,
+        found.ground,
     )
 
 

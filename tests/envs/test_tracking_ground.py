@@ -62,6 +62,17 @@ def test_soles_lie_on_the_slope(slope: Terrain, skeleton: Skeleton, clip: Clip) 
         assert np.abs(lowest[frames[clip.contact[:, side] > 0]]).max() < 2e-3
 
 
+def test_a_plane_under_a_clip_of_another_ground_is_said(
+    skeleton: Skeleton, clip: Clip, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracking_ground.require_fit(
+        [dataclasses.replace(clip, terrain=None)], skeleton, ground(preset="terrain-plane")
+    )
+    assert not caplog.records
+    tracking_ground.require_fit([clip], skeleton, ground(preset="terrain-plane"))
+    assert [record.args for record in caplog.records] == [(CLIP, "slope")]
+
+
 def _gap(slope: Terrain, clip: Clip, row: int, point: np.ndarray, radius: float) -> np.ndarray:
     """[T] m from a sphere of a body to the ground, along its normal."""
     from holosoma_jax.motion import rotations

@@ -79,6 +79,17 @@ def test_default_pose_before_and_after(g1: Skeleton, walk: Clip) -> None:
     np.testing.assert_allclose(out.qpos[100:300], walk.qpos, atol=1e-12)
 
 
+def test_the_ground_of_a_clip_stays_while_the_clip_stays_on_it(tmp_path: Path, g1: Skeleton) -> None:
+    slope = read("g1_walk_slope", g1)
+    assert slope.terrain == "slope"
+    for kept in (edit.resample(g1, slope, 25.0), edit.cut(g1, slope, 10, 99), edit.ground(g1, slope)):
+        assert kept.terrain == "slope"
+    raised = edit.ground(g1, edit.cut(g1, slope, 400, 500))  # on top, 0.16 m up: lowered to 0
+    assert raised.terrain is None and edit.mirror(g1, slope).terrain is None
+    for layout in ("holosoma", "compact"):
+        assert read(write(tmp_path / "clip.npz", slope, g1, layout), g1).terrain == "slope"
+
+
 @pytest.mark.parametrize("to", ["holosoma", "mjlab", "compact"])
 def test_what_is_written_is_read(to: str, tmp_path: Path, g1: Skeleton, walk: Clip) -> None:
     back = read(write(tmp_path / "clip.npz", walk, g1, to), g1)

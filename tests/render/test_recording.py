@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bridges.protocol import OBJECT_STATE, SimState
+from bridges.protocol import OBJECT_STATE, Ground, SimState
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.render.recording import METADATA, UNITS, Recorder
@@ -100,6 +100,49 @@ def test_reading_gives_states_and_trajectories(file: Path, g1):
     part = found.trajectory(1, 5, 2)
     np.testing.assert_array_equal(part.root_pos[:, 0], [11.0, 31.0])
     assert part.command is not None and part.command.shape == (2, 3)
+
+
+def test_the_ground_around_the_path_is_kept(g1, tmp_path: Path):
+    """Robot 1 goes from (1, 1) to (51, 51) m; the ground is a ramp of 1 in 10 along x, 400 m wide."""
+    grid = np.arange(-200.0, 200.5, 0.5)
+    ramp = Ground(np.broadcast_to(0.1 * grid[:, None], (801, 801)).astype(np.float32), 0.5, (-200.0, -200.0))
+    kept = Recorder(g1, env=1, ground=ramp)
+    for t in range(STEPS):
+        sim = state(g1, t)
+        kept.add(sim, np.zeros((ENVS, 3)), np.zeros((ENVS, 29)), sim.joint_pos)
+    found = read(kept.save(tmp_path / "ramp.npz", control_dt=0.02, decimation=4)).ground
+    assert found.heights is not None and found.cell == 0.5
+    low, high = np.array(found.corner), np.array(found.corner) + 0.5 * (np.array(found.heights.shape) - 1)
+    assert (low <= 1.0 - 12.0).all() and (high >= 51.0 + 12.0).all() and found.heights.size < 801**2 / 10
+    np.testing.assert_allclose(
+        found.heights[:, 0], 0.1 * (low[0] + 0.5 * np.arange(len(found.heights))), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "shape"),
+    [
+        (None, (3, 3)),
+        ({"cell": 0.1}, (3, 3)),
+        ({"cell": 0.0, "corner": [0, 0]}, (3, 3)),
+        ({"cell": "a", "corner": [0, 0]}, (3, 3)),
+        ({"cell": 0.1, "corner": [0, 0, 0]}, (3, 3)),
+        ({"cell": 0.1, "corner": [0, float("nan")]}, (3, 3)),
+        ({"cell": 0.1, "corner": "ab"}, (3, 3)),
+        ({"cell": 0.1, "corner": [0, 0]}, (1, 3)),
+        ({"cell": 0.1, "corner": [0, 0]}, (3,)),
+    ],
+)
+def test_a_ground_without_a_place_is_refused(
+    file: Path, tmp_path: Path, place: object, shape: tuple[int, ...]
+):
+    with np.load(file) as raw:
+        arrays = dict(raw)
+    stated = json.loads(str(arrays[METADATA])) | {"ground": place}
+    arrays |= {METADATA: np.array(json.dumps(stated)), "ground_heights": np.zeros(shape, np.float32)}
+    np.savez(tmp_path / "odd.npz", allow_pickle=False, **arrays)
+    with pytest.raises(ConfigError, match="ground"):
+        read(tmp_path / "odd.npz")
 
 
 def document(**changes: Any) -> np.ndarray:

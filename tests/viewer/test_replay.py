@@ -13,6 +13,7 @@ import pytest
 from holosoma_jax import motion, robots
 from holosoma_jax import replay as command
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.envs import terrain
 from holosoma_jax.render.recording import METADATA
 from holosoma_jax.viewer import replay_session, robot_recording
 from tests.support.replay_files import FRAMES, straight_walk
@@ -158,6 +159,41 @@ def test_a_clip_in_another_joint_order_is_sorted(tmp_path: Path):
     want = robot_recording.load("g1_squat").recording
     assert found.joint_names == robots.load("g1").joint_names
     np.testing.assert_array_equal(found.arrays["joint_pos"], want.arrays["joint_pos"])
+
+
+def heights(of: robot_recording.RobotRecording) -> np.ndarray:
+    assert of.ground.heights is not None
+    return of.ground.heights
+
+
+def test_a_clip_stands_on_the_ground_that_it_was_made_on(tmp_path: Path):
+    """By the word in its file; where there is none, a flag or a preset's terrain says it; else it is a plane."""
+    own = robot_recording.load("g1_walk_slope")
+    assert heights(own).max() == pytest.approx(0.16) and heights(own).min() == 0.0
+    silent = changed(tmp_path / "clip.npz", lambda arrays: arrays.pop("terrain"), clip="g1_walk_slope")
+    assert robot_recording.load(str(silent)).ground.heights is None
+    named = robot_recording.load(str(silent), terrain=terrain.of_mesh("slope"))
+    np.testing.assert_array_equal(heights(named), heights(own))
+    assert robot_recording.load("g1_squat").ground.heights is None
+
+
+@pytest.mark.parametrize("word", ["nowhere", "../slope", 3, [0.1, 0.2], ["slope", "slope"], ""])
+def test_what_else_a_file_calls_terrain_is_a_plane(tmp_path: Path, word: object):
+    odd = changed(tmp_path / "clip.npz", lambda arrays: arrays.update(terrain=np.array(word)))
+    assert robot_recording.load(str(odd)).ground.heights is None
+
+
+def test_a_preset_brings_its_ground(monkeypatch: pytest.MonkeyPatch):
+    shown: list[Any] = []
+    monkeypatch.setattr(replay_session, "run", lambda *given: shown.append(given))
+    slope = ["exp:g1-29dof-wbt", "terrain:terrain-slope", f"--{CLIP_KEY}.motion_file=g1_squat"]
+    assert command.main(slope) == command.main(["exp:g1-29dof-wbt"]) == 0
+    assert shown[0][1].terrain_term.obj_file_path == "slope" and shown[1][1] is None
+
+
+def test_a_flag_names_the_ground(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    code, _, err = run(capsys, "g1_squat", "--terrain=nowhere.obj")
+    assert code == 2 and len(err.strip().splitlines()) == 1 and "nowhere.obj" in err
 
 
 def test_motion_clips_of_any_format(tmp_path: Path):

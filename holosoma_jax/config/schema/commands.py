@@ -55,6 +55,9 @@ class ReplayArgs:
     """With --checkpoint: s, at most; one clip of a policy that tracks a motion."""
     asset: PathText | None = None
     """The robot: a folder under holosoma_jax/robots, or a path to one; default: the one with the file's joints."""
+    terrain: PathText | None = None
+    """The ground that is drawn: an OBJ, STL or PLY file in metres, in the clip's coordinates, or slope, which comes
+    with the package; default: that of a preset's config, if it is a mesh, else the file's own, else a plane."""
     pictures: bool = True
     """Draw frames, evenly spaced, as one PNG; not beside the viewer."""
     video: bool = False

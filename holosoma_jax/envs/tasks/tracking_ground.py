@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -13,6 +14,8 @@ from holosoma_jax.motion import rotations
 from holosoma_jax.motion.clip import Clip
 from holosoma_jax.motion.kinematics import Skeleton
 
+log = logging.getLogger(__name__)
+
 TOLERANCE = 0.1
 """m that the robot's lowest point may be off the ground, in the median of a clip's frames"""
 DEEP = 0.15
@@ -23,12 +26,21 @@ FRAMES, TILES = 200, 50
 
 
 def require_fit(clips: Sequence[Clip], skeleton: Skeleton, terrain: Terrain) -> None:
-    """See that the robot of every clip is on the ground, wherever environments start; a plane fits any clip.
+    """See that the robot of every clip is on the ground, wherever environments start.
+
+    A plane is taken for any clip, as most files do not say what they were made on; one that does is logged.
 
     Raises:
       ConfigError: one is above or below it, or leaves it; names the clip, by how much, and the frame.
     """
     if terrain.ground.heights is None:
+        if made := next((clip for clip in clips if clip.terrain is not None), None):
+            log.warning(
+                "clip '%s' was made on the ground '%s', and this run has a plane. terrain:terrain-slope has the mesh "
+                "'slope'; --terrain.terrain-term.obj-file-path FILE another.",
+                made.name,
+                made.terrain,
+            )
         return
     origins = (
         terrain.tile_origins.reshape(-1, 3) if terrain.spawn.randomize_tiles else terrain.tile_origins[0, :1]

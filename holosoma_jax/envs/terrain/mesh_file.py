@@ -58,6 +58,11 @@ def read(term: TerrainTermConfig) -> np.ndarray:
     return triangles
 
 
+def shipped() -> tuple[str, ...]:
+    """Names of the meshes that come with the package."""
+    return tuple(sorted(path.stem for path in MESHES.glob("*.obj")))
+
+
 def located(name: str) -> Path:
     """The file that a config names: a path, or the name of a mesh that comes with the package."""
     path = expanded(name)

@@ -91,6 +91,19 @@ def build(cfg: TerrainConfig, seed: int) -> Terrain:
     return Terrain(ground, _read_only(origins), _read_only(kinds), term.spawn)
 
 
+def of_mesh(name: str) -> TerrainConfig:
+    """The config of the ground that a mesh file makes, in the file's own coordinates; see `build`.
+
+    Args:
+      name: a file, or a mesh that comes with the package.
+    """
+    spawn = SpawnConfig(randomize_tiles=False, at_world_origin=True, xy_offset_range=0.0)
+    term = TerrainTermConfig(
+        mesh_type="load_obj", obj_file_path=name, border_size=10.0, num_rows=1, num_cols=1, spawn=spawn
+    )
+    return TerrainConfig(term)
+
+
 def _read_only(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array

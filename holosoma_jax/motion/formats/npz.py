@@ -68,6 +68,7 @@ def _named(fields: Fields, name: str) -> Raw:
         "quaternion": ("wxyz", "xyzw"),
         "bodies": bodies,
         "contact": _contact(fields, frames),
+        "terrain": fields.word("terrain"),
         **_object(fields, frames),
     }
     if joint_pos.shape[1] == joints:

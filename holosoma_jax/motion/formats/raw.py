@@ -16,6 +16,7 @@ GREATEST = 1e6
 """limit of any number in a clip, in any unit"""
 SLOWEST, FASTEST = 0.1, 10_000.0
 """frames per second of a clip: what is slower would be resampled to more frames than memory holds"""
+LONGEST_NAME = 200
 UNIT_TOLERANCE = 0.02
 """by which a quaternion's length may differ from 1; float16 and printed digits stay within"""
 
@@ -69,6 +70,7 @@ class Raw:
     contact: np.ndarray | None = None
     object_pos: np.ndarray | None = None
     object_quat: np.ndarray | None = None
+    terrain: str | None = None
     notes: tuple[str, ...] = ()
     conventional: bool = True
     """the format defines the first of each tuple of choices; else writers differ, and figures alone decide"""
@@ -139,6 +141,13 @@ class Fields:
         if twice := next((n for n in names if names.count(n) > 1), None):
             raise ConfigError(f"{self.file}: {key}: names '{twice}' twice.")
         return names
+
+    def word(self, key: str) -> str | None:
+        """The text under `key`; None if there is none, as other writers may mean something else by the key."""
+        value = np.asarray(self.values[key]) if isinstance(self.values.get(key), str | np.ndarray) else None
+        if value is None or value.size != 1 or value.dtype.kind != "U":
+            return None
+        return str(value.item())[:LONGEST_NAME] or None
 
     def fps(self, key: str = "fps") -> float | None:
         """Frames per second, or None if the file lacks them."""

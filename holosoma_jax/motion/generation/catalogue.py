@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 from holosoma_jax.config.errors import ConfigError, nearest
@@ -39,4 +40,6 @@ def generate(name: str, skeleton: Skeleton) -> Clip:
         clip = body.perform(limbs, label, *CLIPS[name](limbs))
     except ConfigError as error:
         raise ConfigError(f"{label}: {error}") from None
-    return props.with_box(limbs, clip) if name in props.HOLDING else clip
+    if name in props.HOLDING:
+        return props.with_box(limbs, clip)
+    return dataclasses.replace(clip, terrain=props.GROUND.get(name))

@@ -16,6 +16,8 @@ from holosoma_jax.motion.generation.steps import LEFT, RIGHT, Stepper, Steps
 
 HOLDING = ("carry_box",)
 """Clips whose robot holds a box from the first frame to the last."""
+GROUND = {"walk_slope": "slope"}
+"""Clip -> the mesh in envs/terrain/meshes that it is made on."""
 BOX_WIDTH = 0.459
 """m along y for the G1, the default of `robot.object.size`; other robots hold one that is as much smaller"""
 HAND_RADIUS = 0.05
