@@ -30,8 +30,9 @@ from holosoma_jax.envs.env import ActuatorCommand, Env, EnvState, Reset, StepRes
 from holosoma_jax.learn import pooling
 from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.rollout import metrics, nan_guard
+from holosoma_jax.rollout.rollout_fns import Act, Process, RolloutFns
 from holosoma_jax.rollout.seeding import stream
-from holosoma_jax.rollout.state import Act, EnvCarry, EnvStep, Keys, Process, RolloutFns, RunnerState
+from holosoma_jax.rollout.state import EnvCarry, EnvStep, Keys, RunnerState
 
 VALID = "valid"
 """Share of environment steps with a finite simulator state: in the metrics buffer, not in the log."""

@@ -22,12 +22,12 @@ from holosoma_jax.envs.env import Env, Reset, StepResult
 from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.rollout import control_step, metrics, nan_guard
 from holosoma_jax.rollout.control_step import BAD_REWARD, VALID, apply_resets
+from holosoma_jax.rollout.rollout_fns import RolloutFns
 from holosoma_jax.rollout.state import (
     IterationStats,
     Keys,
     OnIteration,
     OnStep,
-    RolloutFns,
     RolloutState,
     RunnerState,
     StepInfo,

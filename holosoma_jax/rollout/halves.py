@@ -15,15 +15,8 @@ from holosoma_jax.envs.env import ActuatorCommand, Env
 from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.rollout import control_step, nan_guard
 from holosoma_jax.rollout.control_step import apply_resets
-from holosoma_jax.rollout.state import (
-    Keys,
-    OnStep,
-    Process,
-    RolloutState,
-    RunnerState,
-    StepInfo,
-    no_callback,
-)
+from holosoma_jax.rollout.rollout_fns import Process
+from holosoma_jax.rollout.state import Keys, OnStep, RolloutState, RunnerState, StepInfo, no_callback
 
 
 class Halves(NamedTuple):

@@ -7,7 +7,6 @@ is stored, and may be learned from, in the next control step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,8 +19,9 @@ from holosoma_jax.envs.env import EnvSpec
 from holosoma_jax.learn.learner import Learner
 from holosoma_jax.learn.replay import Transition
 from holosoma_jax.rollout import nan_guard
+from holosoma_jax.rollout.rollout_fns import Lagged, RolloutFns, learn_if
 from holosoma_jax.rollout.seeding import stream
-from holosoma_jax.rollout.state import EnvStep, Keys, Lagged, RolloutFns, learn_if, weighted
+from holosoma_jax.rollout.state import EnvStep, Keys
 
 
 class ReplayState(struct.PyTreeNode):
@@ -36,10 +36,7 @@ def rollout_fns(learner: Learner, cfg: Any, axis_size: int = 1) -> RolloutFns:
     if learner.replay is None:
         raise ValueError(f"Learner '{learner.name}' has no replay buffer, so it is not off-policy.")
     sample = partial(learner.replay.sample, cfg=cfg, axis_size=axis_size)
-    # A control step is traced for its shapes and for its program, and the update twice each time: as a jitted function
-    # it is traced once, which takes seconds. Inlined, it leaves no trace in the program.
-    jitted = replace(learner, update=jax.jit(learner.update, static_argnums=3, inline=True))
-    parts = jitted, learner.replay.write, sample
+    parts = learner, learner.replay.write, sample
     return RolloutFns(
         init_pending=lambda state, spec: empty_transition(spec),
         act=partial(update_and_act, *parts),
@@ -118,8 +115,8 @@ def learn(
         return learner.update(state, batch, stream(keys.shared, "update", step), axis_name)
 
     ready = buffer.ptr > replay.learning_starts
-    state, losses = learn_if(ready, updated, state)
-    return state, replay, last, weighted(losses, ready)
+    state, measured = learn_if(ready, updated, state)
+    return state, replay, last, measured
 
 
 def act(

@@ -15,8 +15,9 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import EnvSpec
 from holosoma_jax.learn.learner import Learner
 from holosoma_jax.rollout import nan_guard
+from holosoma_jax.rollout.rollout_fns import Lagged, RolloutFns, learn_if
 from holosoma_jax.rollout.seeding import stream
-from holosoma_jax.rollout.state import EnvStep, Keys, Lagged, RolloutFns, learn_if, weighted
+from holosoma_jax.rollout.state import EnvStep, Keys
 
 ENV_COLUMNS = ("reward", "terminated", "truncated", "final_value", "valid")
 """What the environments' half of a control step adds to a row of the buffer."""
@@ -149,8 +150,8 @@ def learn_lagged(
         return learner.update(state, batch, stream(keys.shared, "update", step // length - 1), axis_name)
 
     ready = buffer.row >= length
-    state, losses = learn_if(ready, updated, state)
-    return state, replay, buffer.replace(row=jnp.zeros((), jnp.int32)), weighted(losses, ready)
+    state, measured = learn_if(ready, updated, state)
+    return state, replay, buffer.replace(row=jnp.zeros((), jnp.int32)), measured
 
 
 def make_batch(learner: Learner, state: Any, buffer: RolloutBuffer, obs: Mapping[str, jax.Array]) -> Any:

@@ -25,12 +25,12 @@ from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.rollout import control_step, metrics, nan_guard
 from holosoma_jax.rollout.control_step import BAD_REWARD, VALID
 from holosoma_jax.rollout.halves import NonFiniteActions, merge, only_changed, simulate
+from holosoma_jax.rollout.rollout_fns import RolloutFns
 from holosoma_jax.rollout.state import (
     IterationStats,
     Keys,
     OnIteration,
     OnStep,
-    RolloutFns,
     RolloutState,
     RunnerState,
     keep_going,

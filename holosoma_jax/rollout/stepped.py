@@ -24,12 +24,12 @@ from holosoma_jax.rollout.halves import (
     process_half,
     take_step,
 )
+from holosoma_jax.rollout.rollout_fns import RolloutFns
 from holosoma_jax.rollout.state import (
     IterationStats,
     Keys,
     OnIteration,
     OnStep,
-    RolloutFns,
     RolloutState,
     RunnerState,
     keep_going,

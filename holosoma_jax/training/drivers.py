@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeAlias
+
+import jax
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.experiment import Setup
@@ -22,7 +25,10 @@ def make(setup: Setup) -> Driver:
     """
     algo, kind = setup.cfg.algo.config, setup.learner.kind
     rollout_fns = {"on_policy": on_policy.rollout_fns, "off_policy": off_policy.rollout_fns}[kind]
-    fns, devices = rollout_fns(setup.learner, algo, setup.devices.total), setup.devices
+    # A control step is traced for its shapes and for its program, and an update that depends on a condition twice each
+    # time: as a jitted function it is traced once, which takes seconds. Inlined, it leaves no trace in the program.
+    learner = replace(setup.learner, update=jax.jit(setup.learner.update, static_argnums=3, inline=True))
+    fns, devices = rollout_fns(learner, algo, setup.devices.total), setup.devices
     if setup.cfg.training.driver == "overlapped":
         return Overlapped(setup.env, setup.bridge, fns, devices)
     if not fused(setup):
