@@ -28,6 +28,7 @@ from holosoma_jax.policy import onnx_policy
 from holosoma_jax.policy.foreign import adapter, file_config, stated, torchscript
 from holosoma_jax.policy.foreign.metadata import PER_JOINT
 from holosoma_jax.policy.loaded import LoadedPolicy
+from holosoma_jax.robots import record
 from holosoma_jax.robots.robot import Robot
 from holosoma_jax.runs import checkpoint, open_run, origin, policy_only, pretrained, run_dir
 
@@ -122,6 +123,13 @@ def _from_checkpoint(where: str, shown: str | None = None) -> PolicySource:
 
     def policy(setup: Setup) -> Policy:
         checkpoint.require(path, meta, robot=setup.robot.name)
+        if difference := record.first_difference(meta.robot_record, setup.robot):
+            log.warning(
+                "%s: robot '%s' is not the one that was trained: %s.", path, setup.robot.name, difference
+            )
+        note = record.unknown_model(path, meta.robot_record, setup.robot)
+        if note and not policy_only.is_alone(meta):
+            log.warning(note)
         learner = setup.learner
         template = learner.init(jax.random.key(0), setup.learner_spec, setup.cfg.algo.config)
         state = policy_only.load(path, template, policy_leaves(learner, template, setup.env.spec.obs_dims))

@@ -20,6 +20,7 @@ from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.files import expanded
 from holosoma_jax.robots import fields
 from holosoma_jax.robots import model as robot_model
+from holosoma_jax.robots.model_record import model_record
 from holosoma_jax.robots.robot import Box, Robot
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def load(asset: str, *, report: bool = True) -> Robot:
         **lists,
         body_mass=fields.frozen(model.body_mass[1:]),
         soft_limit_factor=fields.positive(path, record, "soft_limit_factor", 1.0),
+        model=model_record(model),
     )
     _check(path, robot, servos)
     _check_feet(path, robot, model)

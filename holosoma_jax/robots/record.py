@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,36 +15,61 @@ PER_JOINT = ("default_joint_pos", "kp", "kd", "torque_limit", "armature", "joint
 """What a run depends on, beside the masses; initial pose and action scale are the config's."""
 
 
+MODEL = "model"
+"""key of the numbers of the compiled model, which records of earlier versions do not have"""
+RELATIVE, ABSOLUTE = 1e-5, 1e-7
+"""by how much two numbers that mean the same differ between machines and versions of MuJoCo"""
+
+
 def record(robot: Robot) -> dict[str, Any]:
-    """Names and numbers of `robot`, ready for JSON: joint or body -> name -> float."""
+    """Names and numbers of `robot`, ready for JSON: joint or body -> name -> float, and `Robot.model`."""
     joints = {
         name: {key: _plain(getattr(robot, key)[j]) for key in PER_JOINT}
         for j, name in enumerate(robot.joint_names)
     }
     bodies = {name: {"mass": _plain(robot.body_mass[b])} for b, name in enumerate(robot.body_names)}
-    return {"joints": joints, "bodies": bodies}
+    return {"joints": joints, "bodies": bodies} | ({MODEL: robot.model} if robot.model else {})
 
 
 def first_difference(saved: Mapping[str, Any], robot: Robot) -> str | None:
     """The first number of `robot` that is not as `saved` by `record`, in words; None where all are.
 
-    An empty record (of an older checkpoint) differs in nothing.
+    What an older checkpoint does not hold (all of it, or the model) differs in nothing.
     """
-    if not saved:
-        return None
-    theirs, ours = dict(_flat(saved)), dict(_flat(record(robot)))
-    for name in [*ours, *theirs]:
-        if ours.get(name) != theirs.get(name):
-            return f"{name} is {_shown(ours.get(name))}, it was {_shown(theirs.get(name))}"
+    ours = {section: values for section, values in record(robot).items() if section in saved}
+    theirs = {section: values for section, values in saved.items() if section in ours}
+    here, there = dict(_flat(ours)), dict(_flat(theirs))
+    for name in [*here, *there]:
+        if not _same(here.get(name), there.get(name)):
+            return f"{name} is {_shown(here.get(name))}, it was {_shown(there.get(name))}"
     return None
 
 
+def unknown_model(where: Path, saved: Mapping[str, Any], robot: Robot) -> str | None:
+    """What to tell whoever goes on with checkpoint `where` if its record says nothing of the model; else None."""
+    if MODEL in saved or not robot.model:
+        return None
+    return (
+        f"checkpoint {where} is of an earlier version, which did not keep the numbers of the model: whether "
+        f"{robot.mjcf.name} is as it was then cannot be told."
+    )
+
+
 def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if not isinstance(tree, Mapping):
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from _flat(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            yield from _flat(value, f"{path}[{index}]")
+    else:
         yield path, tree
-        return
-    for key, value in tree.items():
-        yield from _flat(value, f"{path}.{key}" if path else str(key))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+    return one == other
 
 
 def _plain(value: Any) -> float:

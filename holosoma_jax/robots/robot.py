@@ -7,8 +7,10 @@ task refers to. `load` reads both and checks that they agree.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,6 +91,8 @@ class Robot:
     """another MJCF with the same joints, drawn in place of `mjcf`"""
     object: Box | None = None
     """what lies beside it, such as a box to carry; of a run, not of the robot's record"""
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """numbers of the compiled `mjcf` (`robots.model_record`), for comparing; empty where no model was read"""
 
     @property
     def num_joints(self) -> int:

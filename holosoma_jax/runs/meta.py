@@ -65,7 +65,7 @@ class Meta:
     curriculum: Mapping[str, Annotated[float, Field(allow_inf_nan=False)]] = field(default_factory=dict)
     """what the task's curricula stand at, by name; for a new run that begins with this policy"""
     robot_record: Mapping[str, Any] = field(default_factory=dict)
-    """gains, limits, masses of the robot, as `robots.record` gives them"""
+    """gains, limits, masses and model of the robot, as `robots.record` gives them"""
     schema: PositiveInt = SCHEMA
     version: str = __version__
     arrays: Mapping[str, Mapping[str, Leaf]] = field(default_factory=dict)

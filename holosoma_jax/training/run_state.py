@@ -194,6 +194,8 @@ def require(path: Path, setup: Setup) -> checkpoint.Meta:
             f"checkpoint {path}: robot '{setup.robot.name}' is not the one that was trained: {difference}. Undo that, "
             "or begin a new run with this policy by --training.warm-start."
         )
+    if note := record.unknown_model(path, meta.robot_record, setup.robot):
+        log.warning(note)
     return meta
 
 

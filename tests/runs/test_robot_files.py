@@ -13,8 +13,9 @@ import pytest
 
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.policy import policies
 from holosoma_jax.robots.record import first_difference, record
-from holosoma_jax.runs import robot_files, terrain_file
+from holosoma_jax.runs import checkpoint, robot_files, terrain_file
 from holosoma_jax.runs.open_run import open_run, saved_config
 from holosoma_jax.training import run_state
 from tests.support import toy
@@ -108,7 +109,73 @@ def test_the_first_number_that_differs_is_named() -> None:
     assert f"bodies.{g1.body_names[2]}.mass is 0.5" in (first_difference(saved, lighter) or "")
 
 
-def test_a_checkpoint_of_another_robot_of_the_same_name_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        (
+            'range="-1 1"',
+            'range="-1 1" frictionloss="0.5"',
+            "joints.left_ankle.dof_frictionloss is 0.5, it was 0",
+        ),
+        (
+            'axis="0 1 0" range="-1 1"',
+            'axis="0 -1 0" range="-1 1"',
+            "joints.left_ankle.axis[1] is -1, it was 1",
+        ),
+        ('pos="0 0 0.2"', 'pos="0 0 0.21"', "bodies.head.pos[2] is 0.21, it was 0.2"),
+        ("0.09 0.07 0.05", "0.08 0.07 0.05", "bodies.torso.inertia[0] is 0.08, it was 0.09"),
+        ('size="0.07"', 'size="0.08"', "geoms.head/0.size[0] is 0.08, it was 0.07"),
+        ('friction="0.8', 'friction="0.4', "geoms.left_foot/0.friction[0] is 0.4, it was 0.8"),
+        ('<geom class="sole" pos="0.13 0.04 -0.06"/>', "", "geoms.left_foot/0.pos[1] is -0.04, it was 0.04"),
+    ],
+)
+def test_an_edit_of_the_model_is_named(folder: Path, before: str, after: str, named: str) -> None:
+    saved = json.loads(json.dumps(record(robots.load(str(folder)))))
+    model = folder / "mybot.xml"
+    assert before in model.read_text()
+    model.write_text(model.read_text().replace(before, after, 1))
+    assert first_difference(saved, robots.load(str(folder))) == f"model.{named}"
+
+
+def test_what_is_only_drawn_or_written_otherwise_is_no_difference(folder: Path) -> None:
+    saved = json.loads(json.dumps(record(robots.load(str(folder)))))
+    model = folder / "mybot.xml"
+    text = model.read_text().replace('<geom type="box"', '<geom type="box" rgba="1 0 0 1" name="chest"')
+    drawn = '<geom type="sphere" size="0.3" contype="0" conaffinity="0" mass="0"/>'
+    inertia = 'fullinertia="0.09 0.07 0.05 0 0 0"'
+    text = text.replace('diaginertia="0.09 0.07 0.05"/>', inertia + "/>" + drawn)
+    model.write_text(
+        text.replace('fromto="0 0 -0.05 0 0 -0.4" size="0.04"', 'pos="0 0 -0.225" size="0.04 0.175"')
+    )
+    assert inertia in model.read_text() and drawn in model.read_text()
+    assert first_difference(saved, robots.load(str(folder))) is None
+
+
+def test_a_mesh_is_compared_by_what_it_fills(folder: Path) -> None:
+    """Not by where MuJoCo puts its frame, and not by the order of its vertices."""
+
+    def tetrahedron(height: float, order: tuple[int, ...] = (0, 1, 2, 3)) -> None:
+        points = [(0.0, 0.0, 0.0), (0.1, 0.0, 0.0), (0.0, 0.2, 0.0), (0.0, 0.0, height)]
+        place = {point: number + 1 for number, point in enumerate(order)}
+        faces = [(0, 2, 1), (0, 1, 3), (1, 2, 3), (0, 3, 2)]
+        lines = ["v {} {} {}".format(*points[i]) for i in order]
+        lines += ["f {} {} {}".format(*(place[i] for i in face)) for face in faces]
+        (folder / "head.obj").write_text("\n".join(lines) + "\n")
+
+    model = folder / "mybot.xml"
+    text = model.read_text().replace('<geom type="sphere" size="0.07"', '<geom type="mesh" mesh="head"')
+    model.write_text(text.replace("<worldbody>", '<asset><mesh file="head.obj"/></asset><worldbody>'))
+    tetrahedron(0.3)
+    saved = record(robots.load(str(folder)))
+    tetrahedron(0.3, order=(3, 1, 0, 2))
+    assert first_difference(saved, robots.load(str(folder))) is None
+    tetrahedron(0.4)
+    assert (
+        first_difference(saved, robots.load(str(folder))) == "model.geoms.head/0.high[2] is 0.47, it was 0.37"
+    )
+
+
+def test_a_checkpoint_of_another_robot_of_the_same_name_is_not_resumed(tmp_path: Path, caplog) -> None:
     cfg = toy.config(output_dir=str(tmp_path))
     setup = toy.setup(cfg)
     with open_run(cfg) as run:
@@ -118,3 +185,23 @@ def test_a_checkpoint_of_another_robot_of_the_same_name_is_refused(tmp_path: Pat
     other = replace(setup, robot=replace(setup.robot, kp=2.0 * setup.robot.kp))
     with pytest.raises(ConfigError, match=r"joints\.joint_0\.kp is .*, it was"):
         run_state.require(path, other)
+    # It may be evaluated on: that is said, not refused.
+    assert not caplog.messages
+    policies.find(str(path)).policy(other)
+    (line,) = caplog.messages
+    assert "joints.joint_0.kp is 2, it was 1" in line
+
+
+def test_a_checkpoint_without_the_numbers_of_the_model_is_one_line(tmp_path: Path, caplog) -> None:
+    """As versions before this one wrote them."""
+    cfg = toy.config(output_dir=str(tmp_path))
+    setup = toy.setup(cfg)
+    with open_run(cfg) as run:
+        _, state = run_state.create_or_restore(setup)
+        path = run_state.save(run.folder, setup, state)
+    assert "model" not in checkpoint.read_meta(path).robot_record
+    run_state.require(path, setup)
+    assert not caplog.messages
+    run_state.require(path, replace(setup, robot=replace(setup.robot, model={"geoms": {}})))
+    (line,) = caplog.messages
+    assert str(path) in line and "toy.xml" in line and "\n" not in line
