@@ -15,7 +15,7 @@ from matplotlib.colors import LightSource
 from holosoma_jax.config import compose
 from holosoma_jax.config.schema import TerrainTermConfig
 from holosoma_jax.envs import terrain
-from holosoma_jax.envs.terrain.tiles import GRADED_BY_ROW, TILES, WHOLE_STEPS
+from holosoma_jax.envs.terrain.tiles import TILES
 
 TARGET = Path(__file__).parents[1] / "images" / "terrain-mix.png"
 SEED = 42
@@ -53,11 +53,11 @@ def _draw_map(axes: Axes, built: terrain.Terrain, term: TerrainTermConfig) -> No
 
 
 def _draw_tile(axes: Axes, name: str, term: TerrainTermConfig) -> None:
-    drawn = TILES[name](np.random.default_rng(3), (80, 80), 0.9, term)
+    drawn = TILES[name].heights(np.random.default_rng(3), (80, 80), 0.9, term)
     tile = drawn  # whole steps, as on the map
-    if name not in WHOLE_STEPS:
+    if not TILES[name].whole_steps:
         tile = np.trunc(drawn / term.vertical_scale) * term.vertical_scale + 0.0
-    exaggeration = 1.5 if name in GRADED_BY_ROW else 8.0
+    exaggeration = 1.5 if TILES[name].by_row else 8.0
     low, high = tile.min() - 0.01, tile.max() + 0.01
     light = LightSource(315, 35)
     shaded = light.shade(

@@ -34,6 +34,10 @@ TERM_SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 """Kind of a term (`envs.terms.registry.KINDS`), and where a config holds its terms; '*' is any key."""
 
 
+TILES = ("terrain", "terrain_term", "terrain_config")
+"""Where a config holds kinds of terrain tile, by name."""
+
+
 def resolve(table: Mapping[str, str], name: str, key: str) -> object:
     """The object that a built-in name, or `package.module:NAME`, stands for.
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from holosoma_jax.config import holosoma
 from holosoma_jax.config.errors import ConfigError, closest, nearest
-from holosoma_jax.config.schema.types import ChosenBy
+from holosoma_jax.config.schema.types import OWN, ChosenBy
 from holosoma_jax.config.values import options, wanted
 from holosoma_jax.config.yaml12 import show, spell
 
@@ -116,6 +117,12 @@ def table_of(tp: Any) -> tuple[tuple[str, ...], Any] | None:
     return options(key), value
 
 
+def is_own(tp: Any, name: str) -> bool:
+    """Whether `name` may be a key of the table of type `tp` as package.module:NAME, beside those that it lists."""
+    key = typing.get_args(tp)[0]
+    return typing.get_origin(key) is typing.Annotated and re.fullmatch(OWN, name) is not None
+
+
 def canonical(path: Path) -> Path:
     """`path` with '_', in this project's words where holosoma has others."""
     return holosoma.ours(tuple(spell(part) for part in path))
@@ -179,7 +186,7 @@ def conform(tp: Any, mapping: Any, source: str, path: Path = (), base: Any = Non
     for key, value in mapping.items():
         meant = canonical((*path, str(key)))
         name = meant[-1] if meant[:-1] == path else spell(str(key))
-        if known and name not in known:
+        if known and name not in known and not (table and is_own(tp, name)):
             full = ".".join((*path, str(key)))
             hint = nearest(name, known)
             if meant[:-1] != path:

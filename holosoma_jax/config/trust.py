@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.extensions import LEARNERS, TASKS, TERM_SECTIONS
+from holosoma_jax.config.extensions import LEARNERS, TASKS, TERM_SECTIONS, TILES
 from holosoma_jax.config.own_files import FILES
 from holosoma_jax.config.yaml12 import spell
 
@@ -117,11 +117,11 @@ def _is_listed(path: tuple[str, ...], target: str) -> bool:
 def _named(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
     """Every (key, package.module:NAME) of a mapping that may be anything.
 
-    The name of a term without `func` is the name of its function, so keys of sections are looked at too.
+    The name of a term without `func`, or of a kind of tile, is the name of its function, so keys are looked at too.
     """
     for name, value in node.items() if isinstance(node, Mapping) else ():
         here = (*path, spell(str(name)))
-        if ":" in here[-1] and isinstance(value, Mapping):
+        if ":" in here[-1] and (isinstance(value, Mapping) or path == TILES):
             yield here, here[-1]
         if isinstance(value, str) and ":" in value and (here[-1] in _ANYWHERE or here in _AT):
             yield here, value

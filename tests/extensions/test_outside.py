@@ -72,19 +72,26 @@ def _numpy(x: Any) -> np.ndarray:
 
 @pytest.mark.slow
 def test_terms_with_memory_are_checkpointed_and_resumed_bit_for_bit(outside: Path, tmp_path: Path) -> None:
-    whole = train(outside, tmp_path / "whole", "walk.yaml", 4, **TERRAIN)
+    terms = {
+        "randomization.setup-terms.shoves.params.every": 0.04,
+        "termination.terms.stuck.params.seconds": 0.12,
+    }
+    whole = train(outside, tmp_path / "whole", "walk.yaml", 4, **TERRAIN, **terms)
     halves = child.ended_at(2, whole, tmp_path / "halves")
-    trusted = "feet_air_time,joint_acceleration,terrain_level,heading"
+    trusted = "feet_air_time,joint_acceleration,stuck,terrain_level,heading,shoves,ripples"
     call(outside, "train", "--training.checkpoint", halves, "--allow-code", trusted)
     there, here = (arrays(run / "checkpoints" / "4") for run in (whole, halves))
     jax.tree.map(np.testing.assert_array_equal, there, here)
     terms = _find(there, "terms")
     assert set(terms["rewards"]) == {"feet_air_time", "dof_acc"}
     assert np.asarray(terms["rewards"]["feet_air_time"]).any()
-    assert "terrain_level" in terms["curriculum"]
+    assert "terrain_level" in terms["curriculum"] and "stuck" in terms["terminations"]
+    assert len(np.unique(terms["randomization"]["shoves"])) > 1  # some were pushed, some were not
     assert set(terms["commands"]["locomotion_command"]) == {"velocity", "heading"}
     rows = [json.loads(line) for line in (halves / "metrics.jsonl").read_text().splitlines()]
-    assert {"Env/terrain_level", "Episode/rew_feet_air_time", "Episode/rew_dof_acc"} <= rows[-1].keys()
+    assert {"Env/terrain_level", "Env/shove", "Episode/rew_feet_air_time", "Episode/rew_dof_acc"} <= rows[
+        -1
+    ].keys()
 
 
 @pytest.mark.slow

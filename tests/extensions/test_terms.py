@@ -13,12 +13,13 @@ import pytest
 
 from bridges.protocol import BridgeSpec, PhysicsParams, Pose, SimState
 from holosoma_jax import envs, robots
-from holosoma_jax.config import compose
+from holosoma_jax.config import compose, trust
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.schema import TermConfig
+from holosoma_jax.config.schema import TermConfig, TerrainConfig
 from holosoma_jax.envs import step, terrain
 from holosoma_jax.envs.env import Env
 from holosoma_jax.envs.state import TaskState
+from holosoma_jax.envs.terms import registry
 from holosoma_jax.envs.terms.term import Command, Curriculum, Randomization, Term, keep, where
 from holosoma_jax.envs.view import View
 from holosoma_jax.robots.robot import Robot
@@ -86,6 +87,77 @@ def test_acceleration_is_known_from_the_second_step_on(walk: Env) -> None:
     second, _ = term.apply(view_of(walk, sim), state)
     assert not np.asarray(first).any()
     np.testing.assert_allclose(second, 29 * 25.0, rtol=1e-5)
+
+
+def test_a_robot_that_stays_where_it_is_ends_its_episode(walk: Env) -> None:
+    # 0.06 s are three steps of 0.02 s; who is not told to walk may stand
+    term = registry.make("terminations", "stuck", "stuck:stuck", {"seconds": 0.06})
+    assert isinstance(term, Term)
+    still = term.init(jax.random.key(0), walk.mdp.scene)
+    ended = []
+    for velocity in (0.5, 0.5, 0.0, 0.5, 0.5, 0.5):
+        done, still = term.apply(view_of(walk, standing(), (velocity, 0.0, 0.0)), still)
+        ended.append(np.asarray(done).all())
+    assert ended == [False, False, False, False, False, True]
+    mask = jnp.array([True, False, False, False])
+    after = term.start_episodes(None, mask, still, ())
+    np.testing.assert_allclose(after, [0.0, 0.06, 0.06, 0.06], atol=1e-6)
+
+
+def test_pushes_grow_within_an_episode(walk: Env) -> None:
+    """The preset's, every 3 s: 150 steps. The second is 0.2 m/s fast, and an episode begins with 0.1 again."""
+    term: Randomization = walk.mdp.records["randomization"]["shoves"]
+    view, towards = view_of(walk, standing()), jnp.tile(jnp.array([[0.6, 0.8]]), (N, 1))
+    speed, act = term.init(jax.random.key(0), walk.mdp.scene), term.push
+    assert act is not None
+    for steps, due, fast in ((0, False, 0.1), (150, True, 0.1), (151, False, 0.2), (300, True, 0.2)):
+        push, speed = act(replace(view, episode_step=jnp.full(N, steps)), speed, towards)
+        assert np.asarray(push.mask).all() == due
+        np.testing.assert_allclose(push.lin, np.tile([0.6 * fast, 0.8 * fast, 0.0], (N, 1)), atol=1e-6)
+    after = term.start_episodes(view, jnp.array([True, False, False, False]), speed, towards)
+    np.testing.assert_allclose(after, [0.1, 0.3, 0.3, 0.3], atol=1e-6)
+
+
+def test_tiles_of_ones_own_are_part_of_the_map(outside: Path) -> None:
+    """Deeper from row to row: 10 cm times i/3, in whole steps of 5 mm."""
+    ground = compose.load(["--config", str(outside / "walk.yaml"), *SMALL]).terrain.terrain_term
+    assert ground.terrain_config["ripples:RIPPLES"] == 0.2
+    alone = replace(ground, terrain_config={"ripples:RIPPLES": 1.0})
+    built = terrain.build(TerrainConfig(alone), 0)
+    assert (built.tile_kinds == "ripples:RIPPLES").all()
+    assert built.ground.heights is not None
+    inner = built.ground.heights[400:640, 400:560].reshape(3, 80, 160)
+    np.testing.assert_allclose(inner.min((1, 2)), [0.0, -0.03, -0.065], atol=1e-6)
+    assert (built.tile_origins[..., 2] <= 0.0).all()
+
+
+def lopsided(rng: np.random.Generator, shape: Any, difficulty: float, cfg: Any) -> np.ndarray:
+    """Heights of another shape."""
+    return np.zeros((shape[0], shape[1] + 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        ("lopsided", r"lopsided: got heights of shape \(80, 81\)"),
+        ("N", "is a int"),
+        ("missing", "has no 'missing'"),
+    ],
+)
+def test_a_tile_that_is_none_is_one_line(kind: str, named: str) -> None:
+    cfg = compose.load(["exp:g1-29dof", *SMALL]).terrain
+    term = replace(cfg.terrain_term, terrain_config={f"{HERE}:{kind}": 1.0})
+    with pytest.raises(ConfigError, match=named) as error:
+        terrain.build(TerrainConfig(term), 0)
+    assert "\n" not in str(error.value) and "terrain_config" in str(error.value)
+
+
+def test_an_artifact_names_tiles_of_ones_own_only_with_leave() -> None:
+    own = {"terrain": {"terrain_term": {"terrain_config": {f"{HERE}:lopsided": 1.0}}}}
+    with pytest.raises(ConfigError, match=r"terrain_config.*--allow-code tests"):
+        trust.require(trust.Saved(own), (), "run")
+    trust.require(trust.Saved(own), ("tests",), "run")
+    assert trust.outside(own) == ("tests",)
 
 
 def told(env: Env, state: TaskState, **values: Any) -> TaskState:

@@ -88,7 +88,7 @@ def _find(
         elif term:
             tp = term
         elif table:
-            inside = table[0] or (name,)
+            inside = (name,) if keys.is_own(tp, name) else table[0] or (name,)
             tp = table[1]
         elif not inside:
             raise ConfigError(

@@ -8,18 +8,26 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from holosoma_jax.config.schema.types import (
+    OWN,
     Length,
     LengthOrZero,
+    Names,
     NonNegativeFloat,
     PathText,
     PositiveFloat,
     PositiveInt,
 )
 
-TerrainKind = Literal[
-    "flat", "rough", "low_obstacles", "smooth_slope", "rough_slope", "stairs_up", "stairs_down"
-]
+TILE_KINDS = ("flat", "rough", "low_obstacles", "smooth_slope", "rough_slope", "stairs_up", "stairs_down")
 """Kinds of tile that `envs.terrain` can make."""
+TerrainKind = Annotated[
+    str,
+    Field(
+        pattern=f"^({'|'.join(TILE_KINDS)}|{OWN})$",
+        description=f"one of {', '.join(TILE_KINDS)}, or package.module:TILE",
+    ),
+    Names(TILE_KINDS),
+]
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class TerrainTermConfig:
     num_cols: PositiveInt = 20
     """Tiles along y; load_obj: places to start along y."""
     terrain_config: dict[TerrainKind, NonNegativeFloat] = field(default_factory=dict)
-    """Probability of each kind of tile."""
+    """Probability of each kind of tile; one of your own is package.module:TILE."""
     max_slope: Annotated[float, Field(ge=0, le=10)] = 0.3
     """Slope kinds: rise over run at difficulty 1."""
     platform_size: LengthOrZero = 2.0

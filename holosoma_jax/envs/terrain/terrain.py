@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridges.protocol import Ground
-from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import SpawnConfig, TerrainConfig, TerrainTermConfig
-from holosoma_jax.envs.terrain import mesh
-from holosoma_jax.envs.terrain.tiles import DIFFICULTIES, GRADED_BY_ROW, TILES, WHOLE_STEPS
+from holosoma_jax.envs.terrain import mesh, tiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +71,7 @@ def build(cfg: TerrainConfig, seed: int) -> Terrain:
         ground, origins = mesh.build(term, term.num_rows, term.num_cols)
         if term.spawn.at_world_origin:
             origins = np.zeros((1, 1, 3), np.float32)
-        kinds = np.full(origins.shape[:2], "mesh", dtype="<U16")
+        kinds = np.full(origins.shape[:2], "mesh", dtype=object)
         return Terrain(ground, _read_only(origins), _read_only(kinds), term.spawn)
     rows, cols = (max(1, int(n * term.scale_factor)) for n in (term.num_rows, term.num_cols))
     size = np.floor(np.array([term.terrain_length, term.terrain_width]) * term.scale_factor)
@@ -84,7 +83,7 @@ def build(cfg: TerrainConfig, seed: int) -> Terrain:
     grid = np.stack(np.meshgrid(np.arange(rows), np.arange(cols), indexing="ij"), axis=-1)
     origins = np.zeros((rows, cols, 3), np.float32)
     origins[..., :2] = (grid + 0.5) * size
-    kinds = np.full((rows, cols), "flat", dtype="<U16")
+    kinds = np.full((rows, cols), "flat", dtype=object)
     ground = Ground()
     if term.mesh_type == "trimesh":
         ground = _build_map(term, seed, size, origins, kinds)
@@ -115,6 +114,7 @@ def _build_map(
     """Draw every tile; fills in the origins' heights and the kinds."""
     rng = np.random.default_rng(seed)
     names, chances = _probabilities(term)
+    known = {name: tiles.resolve(name) for name in names}
     cell = term.horizontal_scale
     shape = (round(size[0] / cell), round(size[1] / cell))
     border = round(term.border_size * term.scale_factor / cell)
@@ -125,11 +125,11 @@ def _build_map(
     for i in range(rows):
         for j in range(cols):
             kind = names[rng.choice(len(names), p=chances)]
-            difficulty = i / rows if kind in GRADED_BY_ROW else float(rng.choice(DIFFICULTIES))
-            tile = TILES[kind](rng, shape, difficulty, term)
+            difficulty = i / rows if known[kind].by_row else float(rng.choice(tiles.DIFFICULTIES))
+            tile = tiles.draw(kind, rng, shape, difficulty, term)
             x, y = border + i * shape[0], border + j * shape[1]
             # whole steps, truncated toward zero; the spawn height is taken before that, as in holosoma
-            whole = tile if kind in WHOLE_STEPS else np.trunc(tile / step) * step
+            whole = tile if known[kind].whole_steps else np.trunc(tile / step) * step
             heights[x : x + shape[0], y : y + shape[1]] = whole
             origins[i, j, 2] = tile[middle].max()
             kinds[i, j] = kind
@@ -138,12 +138,6 @@ def _build_map(
 
 
 def _probabilities(term: TerrainTermConfig) -> tuple[list[str], np.ndarray]:
-    for name in term.terrain_config:
-        if name not in TILES:
-            raise ConfigError(
-                f"terrain.terrain_term.terrain_config.{name}: unknown kind of tile.{nearest(name, TILES)} "
-                f"Known: {', '.join(TILES)}."
-            )
     chances = np.array(list(term.terrain_config.values()), float)
     if chances.sum() <= 0.0:
         raise ConfigError(

@@ -6,20 +6,32 @@ field of pits, obstacles are depressions.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
+from holosoma_jax.config import extensions
+from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.schema import TerrainTermConfig
 
 DIFFICULTIES = (0.5, 0.75, 0.9)
-"""drawn per tile; slopes and stairs grow with the tile's row instead"""
-GRADED_BY_ROW = frozenset({"smooth_slope", "rough_slope", "stairs_up", "stairs_down"})
-WHOLE_STEPS = frozenset({"stairs_up", "stairs_down"})
-"""kinds whose heights are whole height steps already: truncating them could take one off"""
+"""drawn per tile, unless the kind grows with the tile's row"""
 
 Shape = tuple[int, int]
-Tile = Callable[[np.random.Generator, Shape, float, TerrainTermConfig], np.ndarray]
+Heights = Callable[[np.random.Generator, Shape, float, TerrainTermConfig], np.ndarray]
+"""random numbers, (rows, columns) of the grid, difficulty from 0 to 1, settings -> heights [rows, columns] m"""
+
+
+class Tile(NamedTuple):
+    """A kind of tile."""
+
+    heights: Heights
+    by_row: bool = False
+    """its difficulty is that of its row, i/n in row i of n; False: one of `DIFFICULTIES`"""
+    whole_steps: bool = False
+    """its heights are whole height steps already: truncating them could take one off"""
 
 
 def flat(rng: np.random.Generator, shape: Shape, difficulty: float, cfg: TerrainTermConfig) -> np.ndarray:
@@ -98,11 +110,47 @@ def stairs_down(
 
 
 TILES: dict[str, Tile] = {
-    "flat": flat,
-    "rough": rough,
-    "low_obstacles": low_obstacles,
-    "smooth_slope": smooth_slope,
-    "rough_slope": rough_slope,
-    "stairs_up": stairs_up,
-    "stairs_down": stairs_down,
+    "flat": Tile(flat),
+    "rough": Tile(rough),
+    "low_obstacles": Tile(low_obstacles),
+    "smooth_slope": Tile(smooth_slope, by_row=True),
+    "rough_slope": Tile(rough_slope, by_row=True),
+    "stairs_up": Tile(stairs_up, by_row=True, whole_steps=True),
+    "stairs_down": Tile(stairs_down, by_row=True, whole_steps=True),
 }
+
+
+def resolve(name: str) -> Tile:
+    """The kind of tile called `name`: a built-in one, or package.module:TILE, a `Tile` or its function.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    if name in TILES:
+        return TILES[name]
+    key = ".".join((*extensions.TILES, name))
+    if ":" not in name:
+        raise ConfigError(f"{key}: unknown kind of tile.{nearest(name, TILES)} Known: {', '.join(TILES)}.")
+    found = extensions.imported(name, key)
+    if inspect.isfunction(found):
+        found = Tile(found)
+    if not isinstance(found, Tile):
+        raise ConfigError(f"{key}: '{name}' is a {type(found).__name__}; wanted an envs.terrain.tiles.Tile.")
+    return found
+
+
+def draw(
+    name: str, rng: np.random.Generator, shape: Shape, difficulty: float, cfg: TerrainTermConfig
+) -> np.ndarray:
+    """Heights [rows, columns] m of one tile of the kind `name`, not truncated.
+
+    Raises:
+      ConfigError: there is no such kind, or one of somebody's own gives other than finite heights of that shape.
+    """
+    heights = np.asarray(resolve(name).heights(rng, shape, difficulty, cfg))
+    if heights.shape != shape or not np.isfinite(heights).all():
+        what = f"of shape {heights.shape}" if heights.shape != shape else "that are not all finite"
+        raise ConfigError(
+            f"{'.'.join((*extensions.TILES, name))}: got heights {what}; wanted finite ones of shape {shape}."
+        )
+    return heights
