@@ -9,8 +9,9 @@ from typing import Any
 
 import jax
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
 from holosoma_jax import envs, experiment, robots
 from holosoma_jax.config import compose
@@ -113,6 +114,55 @@ def test_a_graph_without_table_ends_where_larger_numbers_change_nothing(tmp_path
     found = reading.read(path)
     assert found.num_frames == 5
     np.testing.assert_allclose(found.joint_pos[-1], 0.04, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["holosoma", "mjlab"])
+@pytest.mark.parametrize(
+    ("dtype", "shape", "bare"),
+    [
+        (TensorProto.FLOAT, (), False),
+        (TensorProto.INT64, (1,), False),
+        (TensorProto.INT64, (1, 1), True),
+        (TensorProto.INT32, (1,), True),
+    ],
+)
+def test_numbers_of_frames_and_outputs_of_other_shapes(
+    tmp_path: Path,
+    paths: dict[str, Path],
+    clip: Clip,
+    kind: str,
+    dtype: int,
+    shape: tuple[int, ...],
+    bare: bool,
+) -> None:
+    """`time_step` [], [1] or [1, 1], of a float or an integer; outputs [1, n], or [n] where `bare`."""
+    model = onnx.load(str(paths[kind]))
+    graph = model.graph
+    place = next(i for i, item in enumerate(graph.input) if item.name == "time_step")
+    graph.input[place].CopyFrom(helper.make_tensor_value_info("time_step", dtype, shape))
+    graph.initializer.append(numpy_helper.from_array(np.array([] if bare else [1], np.int64), "as"))
+    cast = next(node for node in graph.node if "time_step" in node.input)
+    gathers = [
+        node
+        for node in graph.node
+        if node.op_type == "Gather" and node.output[0] in policy_graph.HOLOSOMA + policy_graph.MJLAB
+    ]
+    (clamped,) = {node.input[1] for node in gathers}
+    for node in gathers:
+        node.input[1] = "place"
+    graph.node.insert(len(graph.node) - len(gathers), helper.make_node("Reshape", [clamped, "as"], ["place"]))
+    for item in graph.output:
+        if bare and item.name != "actions":
+            del item.type.tensor_type.shape.dim[0]
+    cast.attribute[0].i = TensorProto.INT64
+    for node in graph.node:  # a number without an axis, or with one, is not squeezed
+        if node.op_type == "Squeeze" and len(shape) < 2:
+            node.op_type, node.input[:] = "Identity", node.input[:1]
+    onnx.save(model, str(tmp_path / "p.onnx"))
+    found = reading.read(tmp_path / "p.onnx")
+    np.testing.assert_allclose(found.joint_pos, clip.joint_pos, atol=1e-6)
+    np.testing.assert_allclose(found.body_pos, clip.body_pos, atol=1e-5)
+    assert policies.find(str(tmp_path / "p.onnx")).config
 
 
 def _small(path: Path, table: np.ndarray, axis: int) -> Path:

@@ -94,15 +94,14 @@ def bodies_of(meta: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, str | No
 def at_frame(
     session: onnxruntime.InferenceSession, frame: float, names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """The outputs `names` at `frame`, without their leading axis."""
+    """The outputs `names` at `frame`, without a leading axis of 1."""
     feed = {
         item.name: np.zeros([d if isinstance(d, int) else 1 for d in item.shape], np.float32)
         for item in session.get_inputs()
     }
     feed |= feed_frame(session, frame)
-    return {
-        name: np.asarray(value)[0] for name, value in zip(names, session.run(list(names), feed), strict=True)
-    }
+    values = (np.asarray(value) for value in session.run(list(names), feed))
+    return {name: x[0] if x.ndim > 1 and len(x) == 1 else x for name, x in zip(names, values, strict=True)}
 
 
 def feed_frame(session: onnxruntime.InferenceSession, frame: float) -> dict[str, np.ndarray]:
