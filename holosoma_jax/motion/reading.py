@@ -80,7 +80,7 @@ def read_all(
         or the G1.
       joint_order: 'robot' or 'isaac'; None: found.
       quaternion: 'wxyz' or 'xyzw'; None: found.
-      units: 'm rad', 'm deg' or 'cm deg' (BONES); None: found.
+      units: 'm rad', 'm deg', 'cm deg' or 'cm rad' (BONES); None: found.
       input_fps: frame rate of a file that states none, or another than it states; None: as stated, or 30.
       only: name of the one clip that is wanted.
       bodies: 'computed': body poses and velocities by forward kinematics of our model, velocities by

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.motion import Clip, Skeleton, read, read_all, rotations
+from holosoma_jax.motion import Clip, Skeleton, read, read_all, rotations, write
 from holosoma_jax.motion.formats import parse
 from holosoma_jax.motion.readings.recognition import recognise
 from tests.support import motion_files
@@ -158,6 +159,74 @@ def test_units_of_bones_are_found(tmp_path: Path, walk: Clip, g1: Skeleton) -> N
     clip = read(path)
     np.testing.assert_allclose(clip.joint_pos, walk.joint_pos, atol=1e-6)
     assert "units m rad" not in clip.provenance.reading and clip.provenance.format == "BONES csv"
+
+
+def test_centimetres_with_radians(tmp_path: Path, walk: Clip, g1: Skeleton) -> None:
+    path = motion_files.bones(tmp_path / "bones.csv", walk, g1)
+    header, *rows = path.read_text().splitlines()
+    table = np.array([[float(c) for c in row.split(",")] for row in rows])
+    table[:, 4:] = np.radians(table[:, 4:])
+    path.write_text("\n".join([header, *(",".join(map(repr, map(float, row))) for row in table)]))
+    clip = read(path)
+    np.testing.assert_allclose(clip.joint_pos, walk.joint_pos, atol=1e-6)
+    assert "units cm rad" in clip.provenance.reading
+
+
+def gmr_dict(walk: Clip) -> dict[str, object]:
+    xyzw = walk.root_quat[:, motion_files.XYZW]
+    return {"fps": 30, "root_pos": walk.root_pos, "root_rot": xyzw, "dof_pos": walk.joint_pos}
+
+
+def test_several_clips_in_a_pickle_of_any_kind(tmp_path: Path, walk: Clip) -> None:
+    """By name in a dict, or one behind the other in a list."""
+    for value, names in (
+        ({"a": gmr_dict(walk), "b": motion_files.phc_clip(walk), "note": "x"}, ["a", "b"]),
+        ([gmr_dict(walk), gmr_dict(walk)], ["many_0", "many_1"]),
+    ):
+        (tmp_path / "many.pkl").write_bytes(pickle.dumps(value))
+        clips = read_all(tmp_path / "many.pkl", "g1")
+        assert [clip.name for clip in clips] == names
+        np.testing.assert_allclose(read(tmp_path / "many.pkl", "g1", clip=names[0]).joint_pos, walk.joint_pos)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_pickles_of_every_protocol(tmp_path: Path, walk: Clip, protocol: int) -> None:
+    (tmp_path / "clip.pkl").write_bytes(pickle.dumps(gmr_dict(walk), protocol))
+    np.testing.assert_allclose(read(tmp_path / "clip.pkl").joint_pos, walk.joint_pos)
+
+
+@pytest.mark.parametrize("separator", [",", ", ", ";", "\t", " ", "  "])
+@pytest.mark.parametrize(
+    ("header", "end"), [("", ""), ("# root, quaternion, joints\n", ""), ("", "SEPARATOR")]
+)
+def test_tables_of_other_separators(
+    tmp_path: Path, walk: Clip, separator: str, header: str, end: str
+) -> None:
+    """np.savetxt writes spaces; some writers end each line with a separator."""
+    path, end = tmp_path / "table.csv", end.replace("SEPARATOR", separator)
+    rows = (separator.join(f"{v:.7f}" for v in row) + end for row in walk.qpos)
+    path.write_text(header + "\n".join(rows) + "\n")
+    clip = read(path)
+    np.testing.assert_allclose(clip.joint_pos, walk.joint_pos, atol=1e-6)
+    assert clip.provenance.format == "Kimodo csv"
+
+
+def test_names_below_a_robot_are_known(tmp_path: Path, walk: Clip, g1: Skeleton) -> None:
+    """MuJoCo names what is attached 'robot/left_knee_joint'."""
+    with np.load(write(tmp_path / "clip.npz", walk, g1)) as file:
+        arrays = dict(file)
+    for key in ("joint_names", "body_names"):
+        arrays[key] = np.array([f"robot/{name}" for name in arrays[key]])
+    np.savez(tmp_path / "named.npz", allow_pickle=False, **arrays)
+    np.testing.assert_allclose(read(tmp_path / "named.npz").joint_pos, walk.joint_pos, atol=1e-6)
+
+
+def test_degrees_where_radians_are_meant_are_said(tmp_path: Path, walk: Clip) -> None:
+    (tmp_path / "clip.pkl").write_bytes(
+        pickle.dumps({**gmr_dict(walk), "dof_pos": np.degrees(walk.joint_pos)})
+    )
+    with pytest.raises(ConfigError, match=r"clip\.pkl.*degrees"):
+        read(tmp_path / "clip.pkl")
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess
 import zlib
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,58 @@ def test_joblib_files_are_read_without_joblib() -> None:
         back = unpickle.loads(pack(joblib_bytes(value)))  # type: ignore[arg-type]
         np.testing.assert_array_equal(back["clip"]["dof"], value["clip"]["dof"])
         np.testing.assert_array_equal(back["clip"]["mask"], value["clip"]["mask"])
+
+
+def multiplied(kind: type, times: int = 40) -> object:
+    """One `kind` of ten times the next, `times` deep: a kilobyte in a file, 10 ** `times` entries for a walk."""
+    value: object = kind([0.0])
+    for _ in range(times):
+        value = kind([value] * 10)
+    return value
+
+
+def as_key(opcode: bytes) -> bytes:
+    """A pickle that hashes a tuple of 40 layers, each of ten times the next; memo 40 is the outermost."""
+    layers = b"K\x00\x85\x94"
+    for n in range(40):
+        layers += b"(" + 10 * (b"h" + bytes([n])) + b"t\x94"
+    return b"\x80\x04" + layers + opcode + b"."
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pickle.dumps({**CLIP, "dof_pos": multiplied(list)}),
+        pickle.dumps({**CLIP, "dof_pos": multiplied(tuple)}),
+        pickle.dumps([[multiplied(list)]]),
+        as_key(b"}h\x28N" + b"s"),  # a dict of one item
+        as_key(b"}(h\x28Nu"),
+        as_key(b"(h\x28Nd"),
+        as_key(b"\x8f(h\x28\x90"),  # a set
+        as_key(b"(h\x28\x91"),
+        as_key(b"ccollections\nOrderedDict\n(](h\x28N\x86e" + b"tR"),
+    ],
+    ids=["list", "tuple", "nested", "item", "items", "dict", "set", "frozenset", "OrderedDict"],
+)
+def test_what_grows_without_end_is_refused_at_once(data: bytes) -> None:
+    assert len(data) < 5_000
+    with pytest.raises(unpickle.Refused):
+        unpickle.loads(data)
+
+
+def test_dicts_and_sets_of_plain_keys_are_read() -> None:
+    value = {"a": {1: 2, 2.5: None, b"c": {"d", "e"}, (1, "x"): frozenset([3])}}
+    for protocol in (4, 5):  # older ones make sets by calling
+        assert unpickle.loads(pickle.dumps(value, protocol)) == value
+    plain = OrderedDict(a=1, b=[2, 3])
+    for protocol in range(6):
+        assert unpickle.loads(pickle.dumps(plain, protocol)) == plain
+
+
+def test_tensors_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "clip.pkl").write_bytes(b"\x80\x02}X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor_v2\n)Rs.")
+    with pytest.raises(ConfigError, match=r"clip\.pkl.*torch\._utils.*numpy\(\)"):
+        read(tmp_path / "clip.pkl")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])

@@ -20,7 +20,7 @@ class ReadArgs:
     """Order of nameless joints: the robot's own, or Isaac Sim's breadth-first one."""
     quaternion: Literal["wxyz", "xyzw"] | None = None
     """Order of the root's quaternion in the file."""
-    units: Literal["m rad", "m deg", "cm deg"] | None = None
+    units: Literal["m rad", "m deg", "cm deg", "cm rad"] | None = None
     """Units of a BONES csv."""
     input_fps: Rate | None = None
     """Frames per second of a file that states none, or states wrong ones."""

@@ -40,13 +40,22 @@ def parse(path: Path) -> list[Raw]:
         return npz.parse(Fields(file, _npz(file, data)), path.stem)
     if data.startswith(NPY):
         return _npy(file, data, path.stem)
-    if data.startswith(b"\x80") or data.startswith(tuple(unpickle.MAGIC)):
+    if data.startswith(unpickle.LZ4):
+        raise ConfigError(
+            f"{file}: is compressed with lz4; write it without: joblib.dump(joblib.load(FILE), NEW)."
+        )
+    if data.startswith((b"\x80", *unpickle.MAGIC)) or _is_text_pickle(data):
         return pickles.parse(file, _unpickled(file, data), path.stem)
     if data.startswith(ONNX):
         return policy_graph.parse(path)
     if data.startswith(b"version https://git-lfs"):
         raise ConfigError(f"{file}: is a Git LFS pointer, not the file itself. Fetch it with: git lfs pull.")
     return tables.parse(file, data, path.stem)
+
+
+def _is_text_pickle(data: bytes) -> bool:
+    """Whether it may be a pickle of protocol 0 or 1, which have no head: a dict or a list, up to the full stop."""
+    return data.startswith((b"(", b"}", b"]", b"ccollections")) and data.endswith(b".")
 
 
 def _npz(file: str, data: bytes) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,20 +22,31 @@ def parse(file: str, value: Any, name: str) -> list[Raw]:
     Raises:
       ConfigError: it is of no known format, or an array is faulty.
     """
+    if (read := _reader(value)) is not None:
+        return [read(Fields(file, value), name)]
+    held = type(value).__name__
+    items: list[tuple[str, Any]] = []
     if isinstance(value, Mapping):
-        if "root_trans_offset" in value:
-            return [_phc(Fields(file, value), name)]
-        if "root_pos" in value and "dof_pos" in value:
-            return [_gmr(Fields(file, value), name)]
-        if "joints_list" in value:
-            return [_ami(Fields(file, value), name)]
-        clips = [(str(k), v) for k, v in value.items() if isinstance(v, Mapping) and "root_trans_offset" in v]
-        if clips:
-            return [_phc(Fields(f"{file}: {key}", clip), key) for key, clip in clips]
         held = ", ".join(map(str, list(value)[:8])) or "nothing"
-    else:
-        held = type(value).__name__
+        items = [(str(k), v) for k, v in value.items()]
+    elif isinstance(value, list | tuple):
+        held = f"{held} of {len(value)}"
+        items = [(f"{name}_{i}", v) for i, v in enumerate(value)]
+    clips = [read(Fields(f"{file}: {key}", v), key) for key, v in items if (read := _reader(v)) is not None]
+    if clips:
+        return clips
     raise ConfigError(f"{file}: holds {held}, which is no known motion format. Known pickles: {KNOWN}.")
+
+
+def _reader(value: Any) -> Callable[[Fields, str], Raw] | None:
+    """What reads `value`, if it is one clip; told by its keys."""
+    if not isinstance(value, Mapping):
+        return None
+    if "root_trans_offset" in value:
+        return _phc
+    if "root_pos" in value and "dof_pos" in value:
+        return _gmr
+    return _ami if "joints_list" in value else None
 
 
 def _gmr(fields: Fields, name: str) -> Raw:

@@ -61,7 +61,7 @@ class Raw:
     """of a file without names"""
     quaternion: tuple[str, ...] = ("xyzw", "wxyz")
     units: tuple[str, ...] = ("m rad",)
-    """'m rad', 'm deg' or 'cm deg', of root position and of angles"""
+    """'m rad', 'm deg', 'cm deg' or 'cm rad', of root position and of angles"""
     joint_vel: np.ndarray | None = None
     """[T, J] rad/s"""
     root_vel: np.ndarray | None = None

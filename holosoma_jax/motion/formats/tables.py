@@ -30,7 +30,7 @@ def parse(file: str, data: bytes, name: str) -> list[Raw]:
     """
     rows = _rows(data)
     if not rows or len(rows[0]) < 2:
-        raise ConfigError(f"{file}: is neither npz, npy, pickle nor a table of comma-separated numbers.")
+        raise ConfigError(f"{file}: is neither npz, npy, pickle nor a table of numbers.")
     header, body, first = ([], rows, 1) if _is_number(rows[0][0]) else (rows[0], rows[1:], 2)
     header = [column.strip() for column in header]
     table = _numbers(file, body, len(rows[0]), first)
@@ -150,16 +150,29 @@ def _bones(fields: Fields, header: list[str], name: str) -> Raw:
         joint_pos=np.stack([fields.array(column, frames) for column in joints], 1),
         joint_names=names,
         quaternion=("euler xyz",),
-        units=("cm deg", "m deg", "m rad"),
+        units=("cm deg", "m deg", "m rad", "cm rad"),
     )
 
 
 def _rows(data: bytes) -> list[list[str]] | None:
-    """The rows of a csv that are not empty; None: it is no text, or no csv."""
+    """The rows of a table that are not empty, at commas, semicolons, tabs or spaces, without lines of '#'.
+
+    None: it is no text, or no table.
+    """
     try:
-        return [row for row in csv.reader(io.StringIO(data.decode("utf-8-sig"))) if row]
+        lines = [line for line in io.StringIO(data.decode("utf-8-sig")) if not line.startswith("#")]
+        first = next((line.strip() for line in lines if line.strip()), "")
+        separator = next((mark for mark in ";\t," if mark in first), None)
+        if separator is None:  # as np.savetxt writes
+            rows = [line.split() for line in lines]
+        else:
+            rows = list(csv.reader(lines, delimiter=separator))
     except (UnicodeDecodeError, csv.Error):
         return None
+    rows = [row for row in rows if row]
+    if all(len(row) > 1 and not row[-1].strip() for row in rows):  # each line ends with a separator
+        rows = [row[:-1] for row in rows]
+    return rows
 
 
 def _numbers(file: str, rows: list[list[str]], width: int, first: int) -> np.ndarray:

@@ -22,11 +22,16 @@ import numpy as np
 
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "xz", b"]\x00\x00": "lzma", b"x": "zlib"}
 """First bytes -> how joblib has compressed the file."""
+LZ4 = b"\x04\x22\x4d\x18"
+"""first bytes of joblib's sixth kind, which nothing in Python's library reads"""
 MAX_BYTES = 4 << 30
 """limit of what a compressed file may grow to"""
 MAX_RATIO, FREE_BYTES = 100, 50 << 20
 """... and of how many times its size that may be, above so many bytes; joint angles shrink to a half or a third"""
-
+MAX_ENTRIES = 20_000_000
+"""limit of the entries of nested lists and dicts, which hold 100,000 frames as lists of numbers"""
+_SCALARS = (str, bytes, int, float, np.generic, type(None))
+"""kinds of keys: hashing a tuple of tuples of tuples may take for ever"""
 
 _NDARRAY = "numpy.ndarray"
 """stands for the class, which no pickle needs to call"""
@@ -44,7 +49,7 @@ def loads(data: bytes) -> Any:
     """
     stream = io.BytesIO(_decompressed(data))
     try:
-        return _plain(_Reader(stream).load())
+        return _plain(_Reader(stream).load(), {})[0]
     except Refused:
         raise
     except RecursionError:
@@ -58,17 +63,37 @@ def unpacked_limit(packed: int) -> int:
     return min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * packed))
 
 
-def _plain(value: Any) -> Any:
-    """`value` with arrays in place of what stands for them."""
-    if isinstance(value, _Array):
-        return value.value if isinstance(value.value, np.ndarray) else _plain(value.value)
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(v) for v in value)
-    if isinstance(value, _Dtype) or callable(value):
+def _plain(value: Any, seen: dict[int, tuple[Any, int]]) -> tuple[Any, int]:
+    """`value` with arrays in place of what stands for them, and how many entries its lists and dicts have.
+
+    A list that holds one list many times, which holds another many times, and so on, is small in a file; whoever
+    walks through it does not come to an end.
+
+    Args:
+      value: as the reader returned it.
+      seen: id -> result of what was met before.
+    """
+    if id(value) in seen:
+        return seen[id(value)]
+    count = 1
+    if isinstance(value, _Array) and not isinstance(value.value, np.ndarray):
+        result, count = _plain(value.value, seen)
+    elif isinstance(value, _Array):
+        result = value.value
+    elif isinstance(value, dict):
+        parts = {k: _plain(v, seen) for k, v in value.items()}
+        result, count = {k: part for k, (part, _) in parts.items()}, 1 + sum(n for _, n in parts.values())
+    elif isinstance(value, list | tuple):
+        items = [_plain(v, seen) for v in value]
+        result, count = type(value)(part for part, _ in items), 1 + sum(n for _, n in items)
+    elif isinstance(value, _Dtype) or callable(value):
         raise Refused("it holds something other than data")
-    return value
+    else:
+        return value, 1
+    if count > MAX_ENTRIES:
+        raise Refused(f"its lists have more than {MAX_ENTRIES} entries")
+    seen[id(value)] = result, count
+    return result, count
 
 
 def _decompressed(data: bytes) -> bytes:
@@ -174,6 +199,21 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _dict(items: Any = ()) -> dict[Any, Any]:
+    pairs = items.items() if isinstance(items, dict) else items
+    return {_key(key): value for key, value in pairs}
+
+
+def _key(key: Any) -> Any:
+    """`key`, if it may be one of a dict or an item of a set."""
+    scalar = isinstance(key, _SCALARS) or (
+        isinstance(key, tuple) and all(isinstance(k, _SCALARS) for k in key)
+    )
+    if not scalar:
+        raise Refused(f"it has a {type(key).__name__} as a key")
+    return key
+
+
 def _bytes(*nothing: Any) -> bytes:
     if nothing:
         raise Refused("it builds bytes from an object")
@@ -185,7 +225,7 @@ def _known() -> dict[tuple[str, str], Any]:
         ("numpy", "ndarray"): _NDARRAY,
         ("numpy", "dtype"): _Dtype,
         ("joblib.numpy_pickle", "NumpyArrayWrapper"): _ArrayWrapper,
-        ("collections", "OrderedDict"): dict,
+        ("collections", "OrderedDict"): _dict,
         ("_codecs", "encode"): _encode,
         ("builtins", "bytes"): _bytes,
         ("__builtin__", "bytes"): _bytes,
@@ -213,8 +253,11 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined]  # the Python on
         try:
             return _KNOWN[module, name]
         except KeyError:
+            how = ""
+            if module.partition(".")[0] == "torch":
+                how = "; write NumPy arrays instead of tensors: tensor.numpy()"
             raise Refused(
-                f"it names {module}.{name}, which would run code or build an unknown object"
+                f"it names {module}.{name}, which would run code or build an unknown object{how}"
             ) from None
 
     def load_build(self) -> None:
@@ -228,4 +271,43 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined]  # the Python on
         else:
             raise Refused(f"it sets the state of a {type(target).__name__}")
 
+    def load_dict(self) -> None:
+        """Make a dict of keys that can be hashed at once."""
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        self.append({_key(k): v for k, v in zip(items[::2], items[1::2], strict=True)})  # type: ignore[attr-defined]
+
+    def load_setitem(self) -> None:
+        """Set one item of a dict."""
+        stack: list[Any] = self.stack  # type: ignore[attr-defined]
+        value, key = stack.pop(), stack.pop()
+        self._fill([key, value])
+
+    def load_setitems(self) -> None:
+        """Set the items of a dict."""
+        self._fill(self.pop_mark())  # type: ignore[attr-defined]
+
+    def _fill(self, items: list[Any]) -> None:
+        target = self.stack[-1]  # type: ignore[attr-defined]
+        if not isinstance(target, dict):
+            raise Refused(f"it sets an item of a {type(target).__name__}")
+        target.update({_key(k): v for k, v in zip(items[::2], items[1::2], strict=True)})
+
+    def load_additems(self) -> None:
+        """Add to a set."""
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        target = self.stack[-1]  # type: ignore[attr-defined]
+        if not isinstance(target, set):
+            raise Refused(f"it adds to a {type(target).__name__}")
+        target.update(map(_key, items))
+
+    def load_frozenset(self) -> None:
+        """Make a set that stays."""
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        self.append(frozenset(map(_key, items)))  # type: ignore[attr-defined]
+
     dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.DICT[0]] = load_dict
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch[pickle.ADDITEMS[0]] = load_additems
+    dispatch[pickle.FROZENSET[0]] = load_frozenset

@@ -154,6 +154,7 @@ def body_rows(stored: StoredBodies, skeleton: Skeleton, order: str) -> dict[str,
 
 def normalised(name: str) -> str:
     """A joint's or body's name without what formats add or leave out."""
+    name = name.rpartition("/")[2]  # "robot/left_knee_joint", as MuJoCo names what is attached
     return name.lower().removesuffix("_joint").removesuffix("_link")
 
 

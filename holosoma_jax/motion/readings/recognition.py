@@ -38,6 +38,10 @@ SPREAD_CAP = 1.5
 """what `spread` adds at most: jumps and stairs lift a robot that is read rightly, too"""
 
 
+DEGREES = 20.0
+"""rad, excess of the best reading from which angles are taken for degrees"""
+
+
 class Figures(NamedTuple):
     """What forward kinematics says of a reading; the lower, the better."""
 
@@ -264,7 +268,10 @@ def _undecided(raw: Raw, candidates: list[tuple[Labels, Figures, np.ndarray]], s
     ]
     flags = " and ".join(f"--{f.replace('_', '-')}" for f in differing) or "--joint-order"
     state = "several readings fit" if several else "no reading fits the ground at height 0"
-    return f"{raw.file}: {raw.format}: {state}. {listed}. Decide with {flags}."
+    decide = f"Decide with {flags}."
+    if min(figures.excess for _, figures, _ in candidates) > DEGREES:
+        decide = "Its angles look like degrees; convert them to radians."
+    return f"{raw.file}: {raw.format}: {state}. {listed}. {decide}"
 
 
 def _no_such_choice(raw: Raw, maps: Mapping[str, dict[str, int]], wanted: Mapping[str, str | None]) -> str:
