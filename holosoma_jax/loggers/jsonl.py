@@ -20,21 +20,22 @@ class JsonlSink:
     """One JSON object a line: ``{"step": 3, "Train/mean_reward": 1.5, ...}``, flushed at once.
 
     A value that is not finite becomes null. A full disk costs lines and a warning, not the run; if the file
-    is removed meanwhile, the lines until then are gone, and it is begun again.
+    is removed meanwhile, the lines until then are gone, and it is begun again. Where it was moved and another
+    took its name, the one that was opened is continued.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         completed: int = 0,
-        restore: Callable[[], None] | None = None,
+        restore: Callable[[], bool] | None = None,
     ):
         """Open `path` for the steps after `completed`.
 
         Args:
           path: made, or continued.
           completed: iterations whose lines are kept.
-          restore: called before the file is begun again; makes its folder.
+          restore: called before the file is begun again; makes its folder, or says that it is another's now.
 
         Raises:
           OSError: it cannot be written.
@@ -60,11 +61,11 @@ class JsonlSink:
             log.warning("%s: step %d is lost (%s).", self.path, step, error.strerror)
 
     def _begin_again(self, step: int) -> None:
+        if self._restore is not None and not self._restore():
+            return
         log.warning(
             "%s was removed while the run was going on; it is begun again with step %d.", self.path, step
         )
-        if self._restore is not None:
-            self._restore()
         self.close()
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  # closed by `close`
         self._torn = False

@@ -62,7 +62,7 @@ def make_sinks(
     completed: int = 0,
     config: Mapping[str, Any] | None = None,
     project: str = "default_project",
-    restore: Callable[[], None] | None = None,
+    restore: Callable[[], bool] | None = None,
 ) -> list[Sink]:
     """The sinks that `cfg` asks for, beside the console (`holosoma_jax.loggers.console`).
 

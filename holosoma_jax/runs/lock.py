@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.runs.place import Place
 
 FILE = ".lock"
 """In the run's folder: names the process that holds the lock."""
@@ -34,16 +35,41 @@ class Lock:
         """Take the lock; see `locked` for what this raises."""
         self._file = folder / FILE
         self._handle = _acquire(self._file)
+        self.place = Place(folder)
 
     def renew(self) -> None:
-        """Take the lock again where the folder was removed and made anew."""
+        """Take the lock again where the folder, or the lock's file, was removed and made anew."""
+        self.place.close()
+        self.place = Place(self._file.parent)
         if self._handle is not None and not _is_file(self._handle, self._file):
+            handle = _acquire(self._file)
             os.close(self._handle)
-            self._handle = None  # should the next line fail
-            self._handle = _acquire(self._file)
+            self._handle = handle
+
+    def is_lost(self) -> bool:
+        """Whether the path leads to another folder, or another process has locked it after its lock was removed."""
+        if self.place.is_taken:
+            return True
+        if self._handle is not None and not self.place.is_gone and not _is_file(self._handle, self._file):
+            try:
+                self.renew()
+            except ConfigError:
+                return True
+            except OSError:
+                log.warning("%s was removed and cannot be written again.", self._file)
+        return False
+
+    @property
+    def moved_to(self) -> Path | None:
+        """Where the folder is now, still locked; None if it was removed, or is another process' now."""
+        path = self.place.moved_to
+        if path is None or self._handle is None or _is_file(self._handle, path / FILE):
+            return path
+        return None
 
     def release(self) -> None:
         """Let others have it."""
+        self.place.close()
         if self._handle is not None:
             # Removed while it is still held: whoever waits for this inode finds that it lost its name.
             if _is_file(self._handle, self._file):

@@ -43,25 +43,57 @@ class OpenedRun:
     lock: Lock | None = field(default=None, compare=False, repr=False)
     """of `folder`; the main process has it"""
 
-    def restore(self) -> None:
+    def restore(self) -> bool:
         """Make the folder and its ``config.yaml`` again if somebody removed them while the run goes on.
+
+        False, and nothing is written, where the folder of that name is not the run's (`is_lost`).
 
         Raises:
           OSError: they cannot be written.
-          ConfigError: another process has made and locked a run there.
         """
+        if self.is_lost():
+            return False
         if self.folder.config.exists():
-            return
+            return True
+        moved = self.lock.place.moved_to if self.lock is not None else None
         log.warning(
-            "%s was removed while the run was going on; it is made again, without what it held.",
+            "%s was removed while the run was going on; it is made again, without what it held%s.",
             self.folder.path,
+            f", which is in {moved} now" if moved not in (None, self.folder.path) else "",
         )
         self.folder.path.mkdir(parents=True, exist_ok=True)
         with replacing(self.folder.config) as hidden:
             compose.save_yaml(self.config, hidden)
         origin.mark(self.folder.path)
         if self.lock is not None:
-            self.lock.renew()
+            with contextlib.suppress(ConfigError):  # another process was faster: from now on, the run is lost
+                self.lock.renew()
+        return True
+
+    def is_lost(self) -> bool:
+        """Whether `folder` has become another folder's path, or another process has locked it; in the main process."""
+        return self.lock is not None and self.lock.is_lost()
+
+    def save_elsewhere(self) -> RunDir:
+        """Where a run that `is_lost` can be saved: its own folder, wherever that was moved to, or a new one.
+
+        Raises:
+          ConfigError: a new one cannot be written.
+        """
+        assert self.lock is not None
+        moved = self.lock.moved_to
+        found = RunDir(moved) if moved is not None else run_dir.create(self.config)
+        if moved is None:
+            with contextlib.suppress(OSError):  # they may have been in the folder that is gone
+                robot_files.keep(self.config.robot.asset, found.path)
+                terrain_file.keep(self.config.terrain, found.path)
+        log.warning(
+            "%s is no longer the folder of this run: it was replaced, or another process has locked it. Nothing "
+            "more is written there. The training ends, and its state is saved in %s.",
+            self.folder.path,
+            found.path,
+        )
+        return found
 
 
 @contextlib.contextmanager

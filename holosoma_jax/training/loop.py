@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from holosoma_jax.parallel import processes
 from holosoma_jax.rollout import device_bridge, seeding
 from holosoma_jax.rollout.state import IterationStats, StepInfo
 from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs.open_run import OpenedRun
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.signals import Stop
 from holosoma_jax.training import run_state
@@ -41,6 +43,8 @@ class Result:
     """the last iterations could not be saved"""
     scalars: Mapping[str, float]
     """of the last log line; empty if there was none"""
+    folder: RunDir
+    """of the run; another than it began with if it lost that (`OpenedRun.is_lost`), which ends the session"""
 
 
 def train(
@@ -49,6 +53,7 @@ def train(
     state: RunState,
     folder: RunDir,
     *,
+    opened: OpenedRun | None = None,
     sinks: Sequence[Sink] = (),
     callbacks: Sequence[Callback] = (),
     stop: Stop | None = None,
@@ -60,6 +65,7 @@ def train(
       driver: from `run_state.create_or_restore`.
       state: likewise; it is used up.
       folder: where checkpoints and reports go.
+      opened: tells whether `folder` is still the run's; None: nobody looks.
       sinks: get the numbers of every log line.
       callbacks: see `Callback`.
       stop: asks for an early end; the iteration under way is finished, and the run saved.
@@ -67,6 +73,7 @@ def train(
     Raises:
       NonFiniteError: the learner, or most of the simulator's states, are no longer numbers.
       CapacityError: the simulator left something out, as a buffer was too small.
+      ConfigError: `folder` is another run's now, and no new one can be written.
     """
     cfg, algo, stop = setup.cfg, setup.cfg.algo.config, stop or Stop()
     keys, reporter = seeding.keys(cfg.training.seed, setup.devices), NonFiniteReporter(folder.nonfinite)
@@ -99,7 +106,8 @@ def train(
             reporter.simulator(1.0 - stats.valid)
         # log
         stopping = _agreed(stop)  # read once, so that what ends the loop is what was saved
-        last = stopping or state.iteration >= algo.num_learning_iterations
+        now = _folder(folder, opened)
+        last = stopping or now != folder or state.iteration >= algo.num_learning_iterations
         scalars = {**stats.scalars, **_progress(setup, state, stats, seconds)}
         if processes.is_main() and (last or state.iteration % cfg.logger.interval == 0):
             for sink in sinks:
@@ -113,17 +121,32 @@ def train(
         # save
         if last or state.iteration % algo.save_interval == 0:
             try:
-                saved, unsaved = run_state.save(folder, setup, state), False
+                saved, unsaved = run_state.save(now, setup, state), False
             except checkpoint.SaveError as error:
                 log.warning(f"{error}. Earlier checkpoints are untouched.")
                 unsaved = True
             else:
                 learner = setup.devices.first(state.learner)
-                for callback in callbacks:
+                for callback in callbacks if now == folder else ():
                     callback.on_checkpoint(state.iteration, learner)
         if last:
-            break
-    return Result(state, saved, unsaved, scalars)
+            return Result(state, saved, unsaved, scalars, now)
+    return Result(state, saved, unsaved, scalars, folder)
+
+
+def _folder(folder: RunDir, opened: OpenedRun | None) -> RunDir:
+    """`folder`, made again if it was removed; another one where it is no longer the run's. All processes ask."""
+    if opened is None:
+        return folder
+    lost = False
+    if processes.is_main():
+        lost = opened.is_lost()
+        with contextlib.suppress(OSError):  # whoever writes there next says so
+            if not lost:
+                opened.restore()
+    if not processes.largest(int(lost)):
+        return folder
+    return RunDir(Path(processes.from_main(lambda: str(opened.save_elsewhere().path))))
 
 
 def _until_log_line(setup: Setup, done: int) -> int:

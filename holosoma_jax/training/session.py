@@ -75,10 +75,18 @@ def _run(run: OpenedRun, setup: Setup, viewer: Viewer | None, film: Film | None)
             if viewer is not None:
                 callbacks.append(ViewerCallback(viewer, setup.env.spec.control_dt, stop))
             result = loop.train(
-                setup, driver, state, folder, sinks=[*files, console], callbacks=callbacks, stop=stop
+                setup,
+                driver,
+                state,
+                folder,
+                opened=run,
+                sinks=[*files, console],
+                callbacks=callbacks,
+                stop=stop,
             )
             console.close()
-            if artifacts is not None:
+            lost = result.folder != folder
+            if artifacts is not None and not lost:
                 _finish(cfg, artifacts, None if stop.requested else setup.devices.first(result.state.learner))
     except (nan_guard.NonFiniteError, CapacityError, SimulatorError, checkpoint.BrokenSave) as error:
         console.close()
@@ -92,11 +100,13 @@ def _run(run: OpenedRun, setup: Setup, viewer: Viewer | None, film: Film | None)
         _print(f"Nothing was left to do: all {total} {unit}s were done before.")
     else:
         _print(console.summary())
-    _print(_next_steps(cfg, folder, finished=not stop.requested))
+    _print(_next_steps(cfg, result.folder, finished=not (stop.requested or lost)))
+    if lost:
+        print(f"error: {folder.path} was taken from the run; see the warning above", file=sys.stderr)
     if result.unsaved:
         print("error: the last iterations could not be saved; see the warnings above", file=sys.stderr)
         return 1
-    return stop.exit_code
+    return 1 if lost else stop.exit_code
 
 
 def _level() -> int:

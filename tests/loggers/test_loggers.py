@@ -188,7 +188,7 @@ def test_metrics_on_a_full_disk_can_be_closed(tmp_path: Path, caplog: pytest.Log
 def test_a_folder_that_is_removed_meanwhile_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     folder = tmp_path / "run"
     folder.mkdir()
-    both = make_sinks(LoggerConfig(type="tensorboard"), folder, restore=folder.mkdir)
+    both = make_sinks(LoggerConfig(type="tensorboard"), folder, restore=lambda: folder.mkdir() is None)
     for step in (1, 2, 3):
         if step == 2:
             shutil.rmtree(folder)

@@ -18,6 +18,7 @@ from bridges.protocol import SimulatorError
 from holosoma_jax import train
 from holosoma_jax.config import compose
 from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs.lock import Lock
 from holosoma_jax.training import session
 from tests.extensions.outside import losses
 from tests.support import toy
@@ -257,6 +258,91 @@ def test_a_failed_simulator_is_one_line_and_the_run_resumes(command, tmp_path, m
     again = re.search(r"Resume: +python -m holosoma_jax\.train (.+)", out)[1]
     code, out, err = command(*shlex.split(again))
     assert (code, err) == (0, "") and "2 of 4 iterations are done" in out
+
+
+def replace_folder(run: Path, other: Path, kind: str) -> Path | None:
+    """Let `run`'s path lead to another run, as `kind` says; returns where the run's own folder is then."""
+    aside = run.parent.parent / "aside"
+    if kind == "removed":
+        shutil.rmtree(run)
+        shutil.copytree(other, run)
+        return None
+    if kind == "locked":
+        (run / ".lock").unlink()
+        shutil.rmtree(run / "checkpoints")
+        shutil.copytree(other / "checkpoints", run / "checkpoints")
+        return None
+    run.rename(aside)
+    if kind == "link":
+        run.symlink_to(other)
+    elif kind == "dangling":
+        run.symlink_to(run.parent / "nothing")
+    elif kind == "file":
+        run.write_text("mine")
+    elif kind == "empty":
+        run.mkdir()
+    else:
+        shutil.copytree(other, run)
+    return aside
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "link",
+        "removed",
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("folder", "empty", "file", "dangling", "locked")
+        ),
+    ],
+)
+def test_a_run_whose_folder_is_replaced_ends_and_is_saved_elsewhere(
+    command, trained, tmp_path, monkeypatch, kind
+):
+    mine, held, own = tmp_path / "mine", [], []
+    shutil.copytree(trained, mine)
+    (mine / "metrics.jsonl").unlink()  # would be begun again
+
+    def replaced_late(cfg):
+        setup = toy.setup(cfg)
+        step, calls = setup.bridge.step, itertools.count()
+
+        def until_it_is_replaced(*args):
+            if next(calls) == 26:  # 1 for the first observation, 8 an iteration
+                (run,) = (tmp_path / "logs" / "toy").iterdir()
+                own.append(replace_folder(run, mine, kind))
+                if kind == "locked":
+                    held.append(Lock(run))
+            return step(*args)
+
+        monkeypatch.setattr(setup.bridge, "step", until_it_is_replaced)
+        return setup
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "build", replaced_late)
+        code, out, err = command(*arguments(tmp_path / "logs"), "--training.keep-checkpoints=1")
+    paths = sorted((tmp_path / "logs" / "toy").iterdir())
+    run = min(paths, key=lambda path: len(path.name))
+    found = own[0] or next(path for path in paths if path != run)
+    assert code == 1 and str(run) in err and err.count("\n") == 1
+    assert [p.name for p in (found / "checkpoints").iterdir()] == ["4"] and str(found) in out
+    if kind in ("link", "folder", "removed"):
+        assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["2", "4"]
+        assert not (run / "metrics.jsonl").exists()
+    elif kind == "locked":
+        assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["2", "4"]
+        held[0].release()
+    elif kind == "file":
+        assert run.read_text() == "mine"
+    else:
+        assert not run.exists() or not list(run.iterdir())
+    if own[0]:
+        rows = [json.loads(line)["step"] for line in (found / "metrics.jsonl").read_text().splitlines()]
+        assert rows == [1, 2, 3, 4]
+    again = shlex.split(re.search(r"Resume: +python -m holosoma_jax\.train (.+)", out)[1])
+    code, out, err = command(*again, "--algo.config.num-learning-iterations=5")
+    assert (code, err) == (0, "") and "4 of 5 iterations are done" in out
 
 
 @pytest.mark.usefixtures("default_signals")
