@@ -85,7 +85,7 @@ def _split(host: str) -> tuple[str, int | None]:
         return "", None
     try:
         parts = urlsplit(f"//{host}")
-        return (parts.hostname or ""), parts.port or 80
+        return (parts.hostname or ""), 80 if parts.port is None else parts.port
     except ValueError:
         return "", None
 

@@ -50,14 +50,62 @@ def test_its_own_addresses_are_served(host: str):
         "[::1",
         ":8080",
         "",
+        "localhost.:8080",
+        "127.0.0.1.:8080",
+        "127.1:8080",
+        "0x7f000001:8080",
+        "2130706433:8080",
+        "0177.0.0.1:8080",
+        "0.0.0.0:8080",
+        "[::ffff:127.0.0.1]:8080",
+        "[::1%25lo]:8080",
+        "[::]:8080",
+        "localhost:0",
+        "localhost:-8080",
+        "localhost:+8080",
+        "localhost:8080:8080",
+        "localhost:8080,evil.example",
+        "localhost:8080;evil.example",
+        "localhost:8080?evil.example",
+        "localhost:\uff18\uff10\uff18\uff10",
+        "\uff4cocalhost:8080",
+        "locahost\0:8080",
+        "localhost:8080\0",
+        "user:pass@127.0.0.1:8080",
+        "7f000001.01020304.rbndr.us:8080",
+        "localtest.me:8080",
+        "http://localhost:8080",
+        "a" * 100_000,
     ],
 )
 def test_other_hosts_are_refused(host: str):
     assert access.refusal(access.rule("127.0.0.1", 8080), "/model", headers(host)) is not None
 
 
+def test_port_0_is_no_other_port():
+    assert access.refusal(access.rule("127.0.0.1", 80), "/", headers("localhost:0")) is not None
+    assert access.refusal(access.rule("127.0.0.1", 80), "/", headers("localhost")) is None
+
+
+@pytest.mark.parametrize("name", ["x-forwarded-host", "forwarded", "x-host", "x-original-host", ":authority"])
+def test_what_a_proxy_says_of_the_host_is_not_believed(name: str):
+    rule = access.rule("127.0.0.1", 8080)
+    given = headers("evil.example:8080") | {name: ["localhost:8080"]}
+    assert access.refusal(rule, "/model", given) is not None
+    assert access.refusal(rule, "/model", {name: ["localhost:8080"]}) is not None
+
+
+def test_every_origin_that_came_has_to_be_the_page():
+    rule = access.rule("127.0.0.1", 8080)
+    ours = "http://localhost:8080"
+    assert access.refusal(rule, "/", {"host": ["localhost:8080"], "origin": [ours, ours]}) is None
+    for others in ([ours, "http://evil.example"], ["null", ours]):
+        assert access.refusal(rule, "/", {"host": ["localhost:8080"], "origin": others}) is not None
+
+
 def test_a_request_without_a_host_or_with_two_is_refused():
     rule = access.rule("127.0.0.1", 8080)
+    assert access.refusal(rule, "/", {"host": ["localhost:8080", "localhost:8080"]}) is not None
     assert access.refusal(rule, "/", {}) is not None
     assert access.refusal(rule, "/", {"host": ["localhost:8080", "evil.example"]}) is not None
 
@@ -74,6 +122,20 @@ def test_a_request_without_a_host_or_with_two_is_refused():
         "null",
         "file://",
         "",
+        "http://localhost:8080/",
+        "http://user@localhost:8080",
+        "http://localhost:8080 http://evil.example",
+        "http://localhost:8080#",
+        "http://localhost.:8080",
+        "http://[::1]:8080",
+        "ws://localhost:8080",
+        "chrome-extension://localhost:8080",
+        "about:srcdoc",
+        "localhost:8080",
+        "//localhost:8080",
+        "http:localhost:8080",
+        "http://localhost:08080",
+        "http://localhost:8080\0",
     ],
 )
 def test_pages_of_others_are_refused(origin: str):
@@ -167,6 +229,59 @@ def test_web_sockets_over_real_sockets(port: int, path: str):
         with pytest.raises(InvalidStatus) as error:
             connect(where, origin=origin, open_timeout=20)  # type: ignore[arg-type]
         assert error.value.response.status_code == 403
+
+
+def raw(port: int, request: bytes) -> bytes:
+    """What the viewer answers to these bytes until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        try:
+            while part := connection.recv(65536):
+                answer += part
+        except ConnectionResetError:  # it closed with our bytes unread
+            pass
+    return answer
+
+
+def test_requests_that_no_browser_sends_get_nothing(port: int):
+    host = f"127.0.0.1:{port}".encode()
+    requests = [
+        b"GET /model HTTP/1.0\r\n\r\n",
+        b"GET /model HTTP/1.1\r\n\r\n",
+        b"GET /model HTTP/1.1\r\nHost: " + host + b"\r\nHost: evil.example\r\n\r\n",
+        b"GET /model HTTP/1.1\r\nHost: " + host + b"\r\n Origin: x\r\n\r\n",
+        b"GET http://evil.example/model HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+        b"GET /model HTTP/1.1\r\nX-Forwarded-Host: " + host + b"\r\nHost: evil.example\r\n\r\n",
+        b"POST /drop HTTP/1.1\r\nHost: " + host + b"\r\nContent-Length: 4\r\n\r\nabcd",
+        b"PUT /model HTTP/1.1\r\nHost: " + host + b"\r\n\r\n",
+        b"GET /model HTTP/1.1\r\nHost: " + host + b"\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n",
+        b"GET /model HTTP/1.1\r\nHost: " + host + b"\r\n" + b"X: a\r\n" * 10_000 + b"\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),  # TLS
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        bytes(1000),
+        b"",
+    ]
+    for path in (
+        *("/../web_server.py", "/%2e%2e/web_server.py", "/..%2fweb_server.py", "//etc/passwd", "/%00"),
+        *(
+            "/assets/../../web/web_server.py",
+            "/..\\..\\x",
+            "/./../../../../../../../etc/passwd",
+            "/drop/../drop",
+        ),
+    ):
+        requests.append(b"GET " + path.encode() + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+    for request in requests:
+        assert b" 200 OK" not in raw(port, request), request[:200]
+    slow = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(50)]
+    for connection in slow:
+        connection.sendall(b"GET / HTTP/1.1\r\nHo")
+    assert get(port, "/", Host=host.decode())[0] == 200  # after all that, and beside clients that never end
+    for connection in slow:
+        connection.close()
 
 
 def test_a_model_cannot_be_uploaded(port: int):
