@@ -30,13 +30,19 @@ PERSONAL = (
     ("logger", "mode"),
     ("logger", "entity"),
     ("logger", "dir"),
+    ("logger", "video", "backend"),
     ("simulator", "config", "remote"),
+    ("simulator", "config", "sim", "physx", "device"),
+    ("simulator", "config", "sim", "physx", "num_threads"),
+    ("simulator", "config", "mujoco", "num_threads"),
+    ("simulator", "config", "isaacsim", "device"),
     ("viewer",),
     ("robot", "asset"),
 )
 """Keys of the config that belong to the person and the machine: addresses, accounts, what is sent or fetched, the
-interpreter that is started. ``robot.asset`` does where it is a path, ``logger.type`` where it is wandb."""
-OF_MACHINE = (("simulator", "config", "remote"),)
+interpreter that is started, which GPU and how many cores. ``robot.asset`` does where it is a path, ``logger.type``
+where it is wandb."""
+OF_MACHINE = tuple(path for path in PERSONAL if path[0] == "simulator")
 """Those of them that an evaluation of a policy file would act on."""
 
 log = logging.getLogger(__name__)
