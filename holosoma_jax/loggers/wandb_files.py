@@ -6,6 +6,8 @@ checkpoints and policies carry their step, and a run does not write one twice.
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import logging
 import os
@@ -29,7 +31,13 @@ FORM = "wandb://ENTITY/PROJECT/RUN/FILE"
 TIMEOUT_S = 20
 _LONGEST = 250
 """bytes of a part of an address; file systems take 255 in a name"""
-_CHECKPOINT = re.compile(r"checkpoints/(0|[1-9][0-9]{0,18})(\.tar)?")
+_MOST_MEMBERS, _LONGEST_NAME, _DEEPEST = 20_000, 1000, 20
+"""entries of an archive, letters of their names and folders in folders; a checkpoint has far fewer"""
+_CHECKPOINT = re.compile(r"checkpoints/(0|[1-9][0-9]{0,9})(\.tar)?")
+
+
+_OF_THE_CACHE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What the folder of the cache is to blame for, not an archive that is unpacked there"""
 
 
 class Address(NamedTuple):
@@ -63,7 +71,7 @@ def parse(uri: str) -> Address:
         del parts[2]
     if any(len(os.fsencode(part)) > _LONGEST or "\0" in part for part in parts):
         raise ConfigError(f"{uri}: wanted {FORM}, each part at most {_LONGEST} letters.")
-    if len(parts) < 3 or {".", ".."} & set(parts):
+    if len(parts) < 3 or {".", "..", ".tar", "..tar", "...tar"} & set(parts):
         raise ConfigError(f"{uri}: wanted {FORM}; FILE is one of the run's, such as checkpoints/300.tar.")
     return Address(*parts[:3], file="/".join(parts[3:]))
 
@@ -201,10 +209,12 @@ def _unpacked(uri: str, archive: Path) -> Path:
     folder = archive.with_name("unpacked")
     try:
         with tarfile.open(archive, "r:") as tar:  # a compressed one could grow without limit
-            members = tar.getmembers()
+            members = list(itertools.islice(tar, _MOST_MEMBERS + 1))
             _check_members(members, archive.stat().st_size)
             tar.extractall(folder, members, filter="data")  # nothing outside of `folder`
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_CACHE:
+            raise
         raise ConfigError(f"{uri}: not a checkpoint's archive, or cut short ({error}).") from None
     finally:
         archive.unlink(missing_ok=True)
@@ -219,7 +229,13 @@ def _unpacked(uri: str, archive: Path) -> Path:
 
 def _check_members(members: Sequence[tarfile.TarInfo], size: int) -> None:
     """Raise ValueError for what no checkpoint's archive of `size` bytes holds."""
+    if len(members) > _MOST_MEMBERS:
+        raise ValueError(f"more than {_MOST_MEMBERS} entries")
     for member in members:
+        if len(member.name) > _LONGEST_NAME or member.name.count("/") > _DEEPEST:
+            raise ValueError(f"{member.name!r:.80}... is no name of a checkpoint's file")
+        if member.isreg() and not member.name.strip("./"):
+            raise ValueError("a file without a name")
         if not (member.isdir() or (member.isreg() and not member.issparse())):
             raise ValueError(f"{member.name!r:.80} is neither a file nor a folder")
     total = sum(member.size for member in members)

@@ -223,8 +223,13 @@ def require(
 
 def steps(folder: Path) -> list[Path]:
     """The complete checkpoints below `folder`, in ascending order of their steps."""
+    return [path for path in numbered(folder) if (path / META_FILE).is_file()]
+
+
+def numbered(folder: Path) -> list[Path]:
+    """What has the name of a step below `folder`, in ascending order, whether it is a complete checkpoint or not."""
     named = (path for path in folder.glob("*") if re.fullmatch(r"0|[1-9][0-9]{0,18}", path.name))
-    return sorted((path for path in named if (path / META_FILE).is_file()), key=lambda path: int(path.name))
+    return sorted(named, key=lambda path: int(path.name))
 
 
 def latest(folder: Path) -> Path | None:
@@ -233,15 +238,21 @@ def latest(folder: Path) -> Path | None:
 
 
 def newest_sound(folder: Path) -> tuple[Path | None, list[DamagedCheckpoint]]:
-    """The undamaged checkpoint with the highest step below `folder`, or None, and the damage of those above.
+    """The undamaged checkpoint with the highest step below `folder`, or None, and the damage of the `numbered` above.
+
+    A checkpoint under the name of another step is damaged, too.
 
     Raises:
       ConfigError: a checkpoint above it is from a newer version.
     """
     damage: list[DamagedCheckpoint] = []
-    for path in reversed(steps(folder)):
+    for path in reversed(numbered(folder)):
         try:
-            verify(path)
+            if not (path / META_FILE).is_file():
+                raise DamagedCheckpoint(f"checkpoint {path} is incomplete: {META_FILE} is missing.")
+            step = verify(path).step
+            if step != int(path.name):
+                raise DamagedCheckpoint(f"checkpoint {path} holds step {step}, not that of its name.")
         except DamagedCheckpoint as error:
             damage.append(error)
         else:

@@ -7,9 +7,11 @@ that it does not list is refused, so that nothing can be hidden in a checkpoint.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -201,7 +203,10 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _digest(file: Path, *, sync: bool = False) -> str:
-    with file.open("rb") as stream:
+    # Without waiting: a pipe has no end, and neither has a device.
+    with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
         if sync:
             os.fsync(stream.fileno())
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -208,7 +208,7 @@ def _continued(cfg: Config, run: RunDir) -> Iterator[tuple[Lock, Path | None]]:
 def _sound(run: RunDir, undo: contextlib.ExitStack) -> Path | None:
     """The newest sound checkpoint of `run`; damaged ones above it are set aside, with a warning."""
     found, damage = checkpoint.newest_sound(run.checkpoints)
-    above = checkpoint.steps(run.checkpoints)[::-1][: len(damage)]
+    above = checkpoint.numbered(run.checkpoints)[::-1][: len(damage)]
     if damage and found is None:
         raise ConfigError(f"training.checkpoint: no checkpoint of {run.path} is sound. {damage[0]}")
     for path, error in zip(above, damage, strict=True):

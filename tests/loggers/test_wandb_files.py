@@ -148,6 +148,71 @@ def one(member: tarfile.TarInfo, content: bytes = b"", mode: str = "w") -> Api:
     return Api({"checkpoints/1.tar": out.getvalue()})
 
 
+def packed(*names: str, **settings: object) -> bytes:
+    """An archive of files of these names, in the form of pax where there are `settings`."""
+    out = io.BytesIO()
+    form = tarfile.PAX_FORMAT if settings else tarfile.GNU_FORMAT
+    with tarfile.open(fileobj=out, mode="w", format=form) as tar:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            for key, value in settings.items():
+                setattr(info, key, value)
+            tar.addfile(info)
+    return out.getvalue()
+
+
+def stating(size: bytes) -> bytes:
+    """An archive whose header states this size, with a checksum that fits."""
+    data = bytearray(packed("7/meta.json"))
+    data[124:136] = size
+    data[148:156] = b"%06o\0 " % (sum(data[:148]) + 8 * 32 + sum(data[156:512]))
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        packed("7", "7/a"),  # a file, then a folder of that name
+        packed("7/a", "7"),
+        packed("7/" + "a" * 300),
+        packed("7/" + "d/" * 2000 + "x"),
+        packed(""),
+        packed(*(f"7/{i}" for i in range(20_001))),
+        packed("7/a", pax_headers={"size": "99999999999999"}),
+        packed("7/a", pax_headers={"size": "-1"}),
+        packed("7/a", pax_headers={"path": "../../evil"}),
+        packed("7/a", pax_headers={"mtime": "1e400"}),
+        packed("7/a", pax_headers={"mtime": "nan"}),
+        packed("7/a", pax_headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}),
+        stating(b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff"),  # 2^63 - 1
+        stating(b"\x80" + b"\xff" * 11),
+        stating(b"\xff" * 12),
+        stating(b"77777777777\0"),
+        stating(b"9999999999\0\0"),
+    ],
+)
+def test_an_odd_archive_is_to_blame_itself(cache: Path, data: bytes):
+    with pytest.raises(ConfigError, match="not a checkpoint's archive") as error:
+        fetch(f"{RUN}/checkpoints/7", api=Api({"checkpoints/7.tar": data}))
+    assert "\n" not in str(error.value) and machine.CACHE_VARIABLE not in str(error.value)
+    assert not [path for path in cache.rglob("*") if path.is_file() or path.name in ("7", "evil")]
+
+
+@pytest.mark.parametrize(
+    "name", ["²", "７", "007", "-7", "9223372036854775808", "7 .tar", "+7.tar", "1_0.tar"]
+)
+def test_the_newest_checkpoint_is_one_of_a_plain_number(name: str):
+    api = Api({f"checkpoints/{name}": b"", "checkpoints/3.tar": archive("3")})
+    assert fetch(RUN, api=api).name == "3"
+
+
+@pytest.mark.parametrize("name", [".tar", "..tar", "...tar", "checkpoints/..tar", "checkpoints/...tar"])
+def test_a_name_that_is_only_an_ending_is_refused(cache: Path, name: str):
+    (cache / "wandb" / "me" / "walks" / "abc123" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="wanted"):
+        fetch(f"{RUN}/{name}", api=Api({name: archive("3")}))
+
+
 def test_a_compressed_archive_is_refused(cache: Path):
     bomb = tarfile.TarInfo("1/zeros")
     bomb.size = 10_000_000

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import jax.numpy as jnp
 import pytest
 
-from holosoma_jax.config import compose
+from holosoma_jax.config import compose, keys
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.schema import Config
+from holosoma_jax.config.schema import Config, types
 from holosoma_jax.config.schema.simulator import RemoteConfig
+from holosoma_jax.config.schema.viewer import Port
 from holosoma_jax.runs import checkpoint, lock, origin
 from holosoma_jax.runs.open_run import OpenedRun, open_run, saved_config
 from holosoma_jax.runs.run_dir import RunDir
@@ -142,6 +146,67 @@ def test_a_run_continues_from_its_newest_sound_checkpoint(cfg, caplog):
     for path in (second, third):
         assert str(path) in caplog.text
         assert path.with_name(f"{path.name}.damaged").is_dir()
+
+
+def _as_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _as_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def _as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGE = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size + 1)),
+    "missing": Path.unlink,
+    "folder": _as_folder,
+    "pipe": _as_pipe,
+    "device": _as_link,
+}
+
+
+@pytest.mark.parametrize("harm", DAMAGE)
+def test_a_run_continues_past_every_kind_of_damage(cfg, caplog, harm):
+    run = opened(cfg).folder
+    sound, step = save(run, cfg, 5), save(run, cfg, 10)
+    names = ["meta.json", *json.loads((step / "meta.json").read_text())["files"]]
+    for name in names[:2] if harm == "cut" else names:
+        caplog.clear()
+        kept = step.with_name("kept")
+        shutil.copytree(step, kept)
+        DAMAGE[harm](step / name)
+        assert checkpoint.newest_sound(run.checkpoints)[0] == sound, name
+        if name in names[:2]:
+            assert opened(resuming(cfg, run.path)).checkpoint == sound
+            assert str(step) in caplog.text
+        else:
+            shutil.rmtree(step)
+        kept.rename(step)
+    assert opened(resuming(cfg, run.path)).checkpoint == step
+
+
+@pytest.mark.parametrize("kind", ["empty", "file", "another", "link"])
+def test_what_is_no_checkpoint_of_its_step_is_passed_over_with_a_warning(cfg, caplog, kind):
+    run = opened(cfg).folder
+    sound, step = save(run, cfg, 5), run.checkpoints / "10"
+    if kind == "another":
+        shutil.copytree(sound, step)
+    elif kind == "link":
+        step.symlink_to("5")
+    elif kind == "empty":
+        step.mkdir()
+    else:
+        step.write_text("x")
+    assert opened(resuming(cfg, run.path)).checkpoint == sound
+    assert str(step) in caplog.text and not step.exists()
 
 
 def test_a_damaged_checkpoint_that_is_named_is_refused(cfg):
@@ -305,6 +370,92 @@ def test_a_run_from_elsewhere_fetches_nothing(cfg, tmp_path, caplog):
     begun = compose.to_mapping(cfg) | {"training": {"warm_start": "wandb://them/p/r/7.tar"}}
     assert origin.without_personal(begun, tmp_path)["training"]["warm_start"] is None
     assert "training.warm_start 'wandb://them/p/r/7.tar'" in caplog.text
+
+
+OF_THE_RUN = {
+    "training": {
+        *("num_envs", "seed", "keep_checkpoints", "keep_every", "export_onnx", "deterministic", "devices"),
+        *("max_eval_steps", "project", "name", "driver", "check_finite"),
+        "checkpoint",  # dropped by every reader, whoever wrote it
+    },
+    "logger": {"project", "name", "group", "tags", "interval", "video"},
+    "simulator": {"name", "config"},
+    "simulator.config": {"virtual_gantry", "mujoco_warp", "sim", "mujoco", "isaacsim"},
+    "simulator.config.sim": {"fps", "control_decimation", "max_episode_length_s", "physx"},
+    "simulator.config.sim.physx": {
+        *("solver_type", "num_position_iterations", "num_velocity_iterations", "bounce_threshold_velocity"),
+        "max_gpu_contact_pairs",
+    },
+    "simulator.config.mujoco": {"integrator", "iterations", "ls_iterations", "foot_friction"},
+    "simulator.config.isaacsim": {
+        "physics",
+        "nconmax_per_env",
+        "njmax_per_env",
+        "iterations",
+        "ls_iterations",
+    },
+    "logger.video": {"enabled", "interval", "width", "height", "length_s"},
+    "robot": {"init_state", "control", "enable_self_collisions", "object"},
+    "": {
+        *("training", "algo", "simulator", "robot", "terrain", "observation", "reward", "termination"),
+        *("command", "randomization", "curriculum", "logger", "task", "exp"),
+    },
+}
+"""What a run from elsewhere decides; every other key of these sections belongs to the person (`origin.PERSONAL`)."""
+
+
+@pytest.mark.parametrize("section", OF_THE_RUN)
+def test_every_setting_is_the_runs_or_the_persons(cfg, tmp_path, section):
+    """A new key of the config has to be put in one of the two tables."""
+    parts = tuple(section.split(".")) if section else ()
+    node = compose.to_mapping(Config())
+    for part in parts:
+        node = node[part]
+    personal = {path[len(parts)] for path in origin.PERSONAL if path[:-1] == parts}
+    assert personal | OF_THE_RUN[section] == set(node)
+    assert not personal & OF_THE_RUN[section]
+
+
+PATHS = {"training.checkpoint", "terrain.terrain_term.obj_file_path"}
+"""Paths that are the run's: the first is dropped always, and of the other the run has a copy."""
+
+
+def test_every_path_and_address_belongs_to_the_person():
+    personal = {".".join(path) for path in origin.PERSONAL}
+    found = [name for name in _typed(Config, "") if not any(name.startswith(p) for p in personal)]
+    assert set(found) == PATHS
+
+
+def _typed(kind: type, prefix: str) -> Iterator[str]:
+    """Keys of `kind` whose type is a path, a host or a port."""
+    hints = get_type_hints(kind, include_extras=True)
+    for entry in fields(kind):
+        hint, name = hints[entry.name], f"{prefix}{entry.name}"
+        inner = {hint, *get_args(hint)}
+        if inner & {types.PathText, types.Host, Port, types.HostAndPort}:
+            yield name
+        for each in inner:
+            if isinstance(each, type) and is_dataclass(each):
+                yield from _typed(each, f"{name}.")
+
+
+def test_devices_and_threads_of_a_run_from_elsewhere_are_left_out(tmp_path, caplog):
+    changes = {
+        "logger": {"video": {"backend": "egl"}},
+        "simulator": {
+            "config": {
+                "sim": {"physx": {"device": "cuda:7", "num_threads": 512}, "fps": 1000},
+                "mujoco": {"num_threads": 512, "iterations": 7},
+                "isaacsim": {"device": "cuda:7"},
+            }
+        },
+    }
+    theirs, ours = (keys.overlay(compose.to_mapping(Config()), c) for c in (changes, {}))
+    found = origin.without_personal(theirs, tmp_path)
+    ours["simulator"]["config"]["sim"]["fps"] = 1000
+    ours["simulator"]["config"]["mujoco"]["iterations"] = 7
+    assert found == ours
+    assert caplog.text.count("cuda:7") == 2 and caplog.text.count("512") == 2 and "egl" in caplog.text
 
 
 @pytest.mark.parametrize("inode", ["{", "[]", '{"inode": 1}', "[" * 100_000])
