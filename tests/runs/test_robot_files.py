@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -161,7 +162,12 @@ def test_a_mesh_is_compared_by_what_it_fills(folder: Path) -> None:
         lines = ["v {} {} {}".format(*points[i]) for i in order]
         lines += ["f {} {} {}".format(*(place[i] for i in face)) for face in faces]
         (folder / "head.obj").write_text("\n".join(lines) + "\n")
+        times.append(times[-1] + 10)
+        os.utime(
+            folder / "head.obj", (times[-1], times[-1])
+        )  # MuJoCo keeps a mesh until its file is a second newer
 
+    times = [1_700_000_000]
     model = folder / "mybot.xml"
     text = model.read_text().replace('<geom type="sphere" size="0.07"', '<geom type="mesh" mesh="head"')
     model.write_text(text.replace("<worldbody>", '<asset><mesh file="head.obj"/></asset><worldbody>'))
