@@ -7,13 +7,16 @@ import random
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from holosoma_jax import eval as eval_command
-from holosoma_jax import export, replay, train
+from holosoma_jax import export, replay, robots, train
 from holosoma_jax.config import compose, keys
+from holosoma_jax.motion import Skeleton, read, write
 from holosoma_jax.training import session
+from holosoma_jax.viewer import replay_session
 from tests.support import isaacgym_python, toy
 from tests.support.checkpoints import g1_run  # noqa: F401
 from tests.support.wandb_runs import Api, Read
@@ -183,6 +186,48 @@ def test_the_other_rows_train(
         assert kept.config["exp"] == argv[0].removeprefix("exp:")
         assert any("Train/num_samples" in row for row in kept.history)
         assert {"config.yaml"} < kept.files and any(name.startswith("checkpoints/") for name in kept.files)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("argv", of("train", "-wbt"), ids=" ".join)
+def test_tracking_rows_train(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str]
+):
+    """On MuJoCo, with a file of holosoma's layout where the guide names one."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    skeleton = Skeleton(robots.load("g1"))
+    clip = write(tmp_path / "FILE.npz", read("g1_squat", skeleton), skeleton)
+    code, out, err = run(
+        capsys, "train", tiny([a.replace("FILE.npz", str(clip)) for a in argv], tmp_path / "logs")
+    )
+    assert (code, err) == (0, "")
+    assert "python -m holosoma_jax.eval --checkpoint" in out
+
+
+def test_the_replay_row_shows_the_presets_clip(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """In a viewer that is closed after three frames."""
+    shown: list[int] = []
+    viewer = SimpleNamespace(
+        closed=False,
+        paused=False,
+        speed=100.0,
+        take_steps=lambda: 0,
+        take_seek=lambda: None,
+        close=lambda: None,
+    )
+
+    def show(*_: object, frame_index: int, **__: object) -> None:
+        shown.append(frame_index)
+        viewer.closed = len(shown) == 3
+
+    viewer.show = show
+    monkeypatch.setattr(replay_session, "open_viewer", lambda *_, **__: viewer)
+    ((*argv,),) = of("replay")
+    code, out, err = run(capsys, "replay", argv)
+    assert (code, err, shown) == (0, "", [0, 1, 2])
+    assert "1000 at 50 Hz" in out  # g1_dance
 
 
 @pytest.mark.slow

@@ -67,6 +67,33 @@ def test_what_does_not_fit_is_one_line_that_names_it(flags: tuple[str, ...], nam
     assert all(name in text.replace("-", "_") for name in named), text
 
 
+@pytest.mark.parametrize(
+    ("preset", "flag", "named"),
+    [
+        (
+            "g1-29dof",
+            f"{tracking.KEY}motion-file=g1_squat",
+            ["motion_command", "tracking", "exp:g1-29dof-wbt"],
+        ),
+        ("t1-29dof-fast-sac", f"{tracking.KEY}motion-dir=clips", ["motion_command", "exp:g1-29dof-wbt"]),
+        (
+            "g1-29dof-wbt",
+            "--command.setup-terms.locomotion-command.params.resampling-time=5",
+            ["locomotion_command", "exp:g1-29dof"],
+        ),
+        ("g1-29dof-wbt-fast-sac", "command:g1-29dof-locomotion", ["motion_command", "command:wbt"]),
+        ("g1-29dof", "command:wbt", ["locomotion_command", "command:g1-29dof-locomotion"]),
+    ],
+)
+def test_the_other_tasks_command_is_one_line(preset: str, flag: str, named: list[str]) -> None:
+    """A locomotion preset with a motion file, and the other way round."""
+    with pytest.raises(ConfigError) as caught:
+        experiment.build(compose.load([f"exp:{preset}", flag, "--training.num-envs=2"]))
+    text = str(caught.value)
+    assert "\n" not in text
+    assert all(name in text for name in named), text
+
+
 def test_what_is_wrong_with_clip_or_bodies_names_the_whole_key() -> None:
     skeleton = Skeleton(robots.load("g1"))
     short = edit.cut(skeleton, read("g1_squat", skeleton), 0, 2)

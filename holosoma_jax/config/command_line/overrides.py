@@ -12,6 +12,14 @@ from holosoma_jax.config.files import GROUPS
 from holosoma_jax.config.keys import Path, Source
 from holosoma_jax.config.yaml12 import show
 
+COMMANDS = ("command", "setup_terms")
+OF_TASKS: Mapping[str, str] = {
+    "motion_command": "whole-body tracking, which is chosen with exp:g1-29dof-wbt",
+    "locomotion_command": "locomotion, which is chosen with exp:g1-29dof",
+    "locomotion_gait": "locomotion, which is chosen with exp:g1-29dof",
+}
+"""Command of one of our tasks -> the task, for who passes it to another one's preset."""
+
 
 def layer(
     root: type,
@@ -111,6 +119,11 @@ def _unknown(
         inside = (*own, *inside)
     if advice := holosoma.advice(path):
         return f"{override.flag}: holosoma's key is not here: {advice}."
+    if is_term and path[:depth] == COMMANDS and path[depth] in OF_TASKS:
+        return (
+            f"{override.flag}: this config's task has no '{path[depth]}'; it is of {OF_TASKS[path[depth]]}. Known in "
+            f"{keys.as_flag(path[:depth])}: {keys.listed(inside) or 'none'}."
+        )
     match = keys.suggest(path, known)
     if is_term and not closest(path[depth], inside):
         match = None  # a name like no other is a new term, not a key of another one
