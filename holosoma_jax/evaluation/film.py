@@ -57,6 +57,8 @@ def record(
 ) -> Path:
     """Write what a policy does, undisturbed, on a plane in MuJoCo; `replay` and `render.recording_file.read` read it.
 
+    A mesh in a clip's coordinates stays, as the clip is made on it.
+
     Args:
       source: the policy.
       target: the .npz file; its folder is made.
@@ -67,7 +69,10 @@ def record(
       ConfigError: the policy does not fit its environment, or takes no commands and `velocity` gives one.
       OSError: nothing can be written.
     """
-    cfg = exporting.bench(compose.from_mapping(source.config, str(source.path)))
+    saved = compose.from_mapping(source.config, str(source.path))
+    cfg, ground = exporting.bench(saved), saved.terrain.terrain_term
+    if ground.mesh_type == "load_obj" and ground.spawn.at_world_origin:  # the clip was made on it
+        cfg = replace(cfg, terrain=saved.terrain)
     cfg = envs.task_of(cfg).perturb(cfg, perturbations.MODES["clean"])
     parts = experiment.build(cfg, evaluation=True, adapt=source.adapt)
     try:
@@ -75,7 +80,7 @@ def record(
         if velocity is not None or parts.env.task.steering is not None:
             evaluate.steering(parts)
             command = jnp.array([velocity or COMMAND])
-        told = np.full((1, 3), np.nan) if command is None else np.asarray(command)
+        told = None if command is None else np.asarray(command)
 
         def add(info: StepInfo) -> None:
             recorder.add(

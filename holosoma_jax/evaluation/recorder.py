@@ -69,7 +69,7 @@ class EvalRecorder:
         if self._args.record:
             self._recorder.add(
                 sim,
-                np.full((len(info.pending.first), 3), np.nan) if command is None else np.asarray(command),
+                None if command is None else np.asarray(command),
                 info.pending.action,
                 info.targets,
                 episode_start=bool(info.pending.starts[0]),

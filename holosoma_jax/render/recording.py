@@ -133,7 +133,7 @@ class Recorder:
     def add(
         self,
         sim: SimState,
-        command: Array,
+        command: Array | None,
         action: Array,
         targets: Array,
         episode_start: bool = False,
@@ -143,7 +143,7 @@ class Recorder:
 
         Args:
           sim: [E, ...] the state that the step reached.
-          command: [E, 3].
+          command: [E, 3]; None: the task takes none, in all steps.
           action: [E, A].
           targets: [E, J] rad.
           episode_start: whether the step was the first after a reset.
@@ -155,7 +155,7 @@ class Recorder:
         target = np.array(targets[env], np.float32)
         torque = robot.kp * (target - frame["joint_pos"]) - robot.kd * frame["joint_vel"]
         frame |= {
-            "command": np.array(command[env], np.float32),
+            **({} if command is None else {"command": np.array(command[env], np.float32)}),
             "action": np.array(action[env], np.float32),
             "joint_target": target,
             "joint_torque": np.clip(torque, -robot.torque_limit, robot.torque_limit),

@@ -102,6 +102,24 @@ def test_reading_gives_states_and_trajectories(file: Path, g1):
     assert part.command is not None and part.command.shape == (2, 3)
 
 
+def test_a_task_without_commands_records_none(g1, tmp_path: Path):
+    """Files of before hold NaN instead, and are read the same."""
+    kept = Recorder(g1)
+    for t in range(3):
+        sim = state(g1, t)
+        kept.add(sim, None, np.zeros((ENVS, 29)), sim.joint_pos)
+    path = kept.save(tmp_path / "a.npz", control_dt=0.02, decimation=4)
+    assert "command" not in read(path).arrays and read(path).trajectory().command is None
+    with np.load(path) as raw:
+        old = dict(raw) | {"command": np.full((3, 3), np.nan, np.float32)}
+    np.savez(tmp_path / "b.npz", allow_pickle=False, **old)
+    assert "command" not in read(tmp_path / "b.npz").arrays
+    old["command"][0] = 0.0
+    np.savez(tmp_path / "c.npz", allow_pickle=False, **old)
+    with pytest.raises(ConfigError, match=r"command, frame 1"):
+        read(tmp_path / "c.npz")
+
+
 def test_the_ground_around_the_path_is_kept(g1, tmp_path: Path):
     """Robot 1 goes from (1, 1) to (51, 51) m; the ground is a ramp of 1 in 10 along x, 400 m wide."""
     grid = np.arange(-200.0, 200.5, 0.5)

@@ -12,8 +12,12 @@ import pytest
 
 from holosoma_jax import motion, robots
 from holosoma_jax import replay as command
+from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.trust import Saved
 from holosoma_jax.envs import terrain
+from holosoma_jax.evaluation import film
+from holosoma_jax.policy import policies
 from holosoma_jax.render.recording import METADATA
 from holosoma_jax.viewer import replay_session, robot_recording
 from tests.support.replay_files import FRAMES, straight_walk
@@ -189,6 +193,24 @@ def test_a_preset_brings_its_ground(monkeypatch: pytest.MonkeyPatch):
     slope = ["exp:g1-29dof-wbt", "terrain:terrain-slope", f"--{CLIP_KEY}.motion_file=g1_squat"]
     assert command.main(slope) == command.main(["exp:g1-29dof-wbt"]) == 0
     assert shown[0][1].terrain_term.obj_file_path == "slope" and shown[1][1] is None
+
+
+@pytest.mark.slow
+def test_what_a_tracking_policy_does_is_shown_on_its_ground(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It has a ghost and takes no command; `replay --checkpoint` records on a plane, or on the mesh of its clip."""
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(
+        capsys, "--checkpoint", "pretrained:g1-29dof-squat", "--length-s=0.1", "--pictures=False"
+    )
+    assert (code, err) == (0, "") and "5 at 50 Hz" in out and "command" not in out
+    source = policies.find("pretrained:g1-29dof-squat")
+    slope = ["terrain:terrain-slope", f"--{CLIP_KEY}.motion_file=g1_walk_slope"]
+    config = compose.to_mapping(compose.load(slope, base=source.config))
+    path = film.record(source._replace(config=Saved(config)), tmp_path / "slope.npz", 0.1)
+    found = robot_recording.load(str(path))
+    assert heights(found).max() == pytest.approx(0.16) and found.recording.ghost(0) is not None
 
 
 def test_a_flag_names_the_ground(capsys: pytest.CaptureFixture[str], tmp_path: Path):
