@@ -96,7 +96,10 @@ def test_it_is_trained_evaluated_and_exported_on_the_g1(tmp_path):
 
 @pytest.mark.parametrize(
     ("make", "loss", "metric"),
-    [(arguments, "small_actions", "Loss/action_size"), (fast_sac_arguments, "HALVED", "Loss/halved")],
+    [
+        (arguments, "small_actions", "Loss/action_size"),
+        pytest.param(fast_sac_arguments, "HALVED", "Loss/halved", marks=pytest.mark.slow),
+    ],
 )
 def test_a_loss_from_the_command_line(toys, tmp_path, make, loss, metric):
     argv = make(tmp_path, **{"algo.loss": f"tests.extensions.outside.losses:{loss}"})

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 
 def run(page: str) -> dict[str, Any]:
@@ -26,6 +27,7 @@ def test_ppo() -> None:
     assert names["metrics"]["Loss/KL"].shape == (4,)
 
 
+@pytest.mark.slow
 def test_fast_sac() -> None:
     names = run("fast_sac.md")
     assert names["rewards"].shape == (4, 300)

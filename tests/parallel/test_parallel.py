@@ -130,6 +130,7 @@ class Seen(Callback):
         self.learner = learner
 
 
+@pytest.mark.slow
 def test_a_run_on_two_devices_resumes_bit_for_bit(tmp_path, caplog):
     """One simulator with all rows, Python between the steps."""
 

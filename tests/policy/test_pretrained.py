@@ -81,6 +81,7 @@ def test_replay_shows_what_it_does(named: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found.arrays["command"], np.tile(np.float32([0.3, 0, 0]), (5, 1)))
 
 
+@pytest.mark.slow
 def test_a_new_run_begins_with_it(named: str) -> None:
     path = checkpoint.resolve(pretrained.find(named))
     source = policies.find(named)

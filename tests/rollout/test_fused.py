@@ -79,6 +79,7 @@ def _numbers(row: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if not name.startswith("Perf/")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [PPO, FAST_SAC])
 def test_a_saved_run_continues_bit_for_bit(make, settings, tmp_path):
     options = {"save_buffer": True} if settings is toy.fast_sac else {}

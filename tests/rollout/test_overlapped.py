@@ -60,6 +60,7 @@ def test_ppo_learns_from_a_rollout_what_stepped_learns_from_it_one_iteration_lat
     assert float(state.learner.actor_stats.count) == 2 * float(seen.count)
 
 
+@pytest.mark.slow
 def test_fast_sac_acts_with_parameters_one_step_old():
     """Against a plain loop: act, learn, simulate, one after the other."""
     _, driver, state = begin(Overlapped, SAC)

@@ -71,7 +71,7 @@ def g1_run(steps: int, k: int) -> Config:
     [
         pytest.param(toy.setup, toy_run, 8, id="toy-before-the-buffer-is-full", marks=pytest.mark.slow),
         pytest.param(toy.setup, toy_run, 12, id="toy-while-it-wraps"),
-        pytest.param(toy.setup, overlapped_run, 12, id="overlapped"),
+        pytest.param(toy.setup, overlapped_run, 12, id="overlapped", marks=pytest.mark.slow),
         pytest.param(toy.setup, overlapped_ppo, 2, id="overlapped-ppo"),
         pytest.param(build, g1_run, 12, id="g1-mujoco", marks=pytest.mark.slow),
     ],
@@ -109,7 +109,7 @@ def test_without_the_buffer_learning_waits_for_fresh_steps(tmp_path):
     assert int(learning.state.runner.replay.buffer.ptr) == 8
 
 
-@pytest.mark.parametrize("make", [toy.fast_sac, toy.config])
+@pytest.mark.parametrize("make", [pytest.param(toy.fast_sac, marks=pytest.mark.slow), toy.config])
 def test_a_run_may_go_on_with_another_driver(make, tmp_path):
     """What the other one does not keep, a rollout of PPO that is not learned from yet, is dropped."""
     saved, steps = {}, 4
@@ -182,6 +182,7 @@ def test_clocks_start_at_random_unless_told_otherwise():
     assert ages(init_at_random_ep_len=False) == {1}
 
 
+@pytest.mark.slow
 def test_learns(tmp_path):
     """The toy's reward is 1 - |q - command|: the mean over an episode of 21 steps rises clearly."""
     rows = Rows()
@@ -352,7 +353,7 @@ def live_arrays() -> int:
     return len(jax.live_arrays())
 
 
-@pytest.mark.parametrize("steps", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [100, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_memory_does_not_grow(steps, tmp_path):
     """As many arrays live late in a run as early in it, and no more of the process' memory is used."""
     pages = Path("/proc/self/statm")  # Linux's; elsewhere only arrays are counted

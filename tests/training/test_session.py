@@ -136,6 +136,7 @@ def test_one_checkpoint_starts_a_run_of_its_own(command, tmp_path):
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_new_run_begins_with_the_policy_of_another(command, tmp_path):
     command(*arguments(tmp_path))
     run = only_run(tmp_path)
@@ -345,6 +346,7 @@ def test_a_run_whose_folder_is_replaced_ends_and_is_saved_elsewhere(
     assert (code, err) == (0, "") and "4 of 5 iterations are done" in out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("default_signals")
 def test_ctrl_c_saves_and_the_printed_command_resumes(tmp_path, program_cache):
     """In a process of its own, interrupted from outside while it iterates."""
