@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from pathlib import Path
 
 import mujoco
 
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.robots import model_size
+from holosoma_jax.robots.model_size import MOST_BODIES
 
 SUFFIXES = (".xml", ".mjcf", ".urdf")
 MESHES = (".stl", ".obj", ".msh")
 """Formats that MuJoCo reads"""
-MOST_BODIES = 2000
-"""of a file, whose scene may hold more than the robot"""
-MOST_BYTES = 64 << 20
-"""of a file of text"""
-_INCLUDE = re.compile(rb"<\s*include\b[^>]*?\bfile\s*=\s*[\"']([^\"']*)[\"']")
 
 
 def parse(path: Path) -> tuple[mujoco.MjSpec, tuple[str, ...]]:
@@ -33,7 +28,7 @@ def parse(path: Path) -> tuple[mujoco.MjSpec, tuple[str, ...]]:
     if path.suffix.lower() not in SUFFIXES:  # MuJoCo prints lines of its own about other files
         raise ConfigError(f"{path}: a robot's model ends in {', '.join(SUFFIXES)}.")
     try:
-        _require_regular(path, path.parent, set())
+        model_size.require(path)
         if path.suffix.lower() == ".urdf":
             spec, missing = _parse_urdf(path)
         else:
@@ -47,47 +42,6 @@ def parse(path: Path) -> tuple[mujoco.MjSpec, tuple[str, ...]]:
     if len(spec.bodies) > MOST_BODIES:
         raise ConfigError(f"{path}: holds {len(spec.bodies)} bodies; at most {MOST_BODIES} are read.")
     return spec, missing
-
-
-def _require_regular(path: Path, base: Path, seen: set[Path]) -> None:
-    """See that a file, and all that it includes, has an end and is no larger than a model is.
-
-    Raises:
-      ConfigError: one is a pipe, a device or too large, or copies a body more often than `MOST_BODIES`.
-    """
-    if not path.is_file():
-        what = "is no regular file" if path.exists() else "there is no such file"
-        raise ConfigError(f"{path}: {what}.")
-    if path.stat().st_size > MOST_BYTES:
-        raise ConfigError(f"{path}: holds {path.stat().st_size / 1e6:.0f} MB; expected a model.")
-    data = path.read_bytes()
-    if (copies := _copies(data)) > MOST_BODIES:
-        raise ConfigError(f"{path}: <replicate> makes {copies} copies; at most {MOST_BODIES} are read.")
-    for name in _INCLUDE.findall(data):
-        for folder in (base, path.parent):
-            other = folder / name.decode(errors="replace")
-            if other.exists() and other not in seen:  # MuJoCo reports what is absent
-                seen.add(other)
-                _require_regular(other, base, seen)
-
-
-def _copies(data: bytes) -> int:
-    """How often the innermost <replicate> of an MJCF makes its copies; 1 where there is none."""
-    try:
-        root = ET.fromstring(data)
-    except (ET.ParseError, LookupError, ValueError):  # MuJoCo reports it
-        return 1
-
-    def below(element: ET.Element, times: int) -> Iterator[int]:
-        pending = [(element, times)]  # not by recursion: elements may be nested deeper than Python's stack
-        while pending:
-            node, count = pending.pop()
-            text = node.get("count", "1").strip()
-            count *= int(text) if node.tag == "replicate" and text.isdecimal() and len(text) < 12 else 1
-            yield count
-            pending += [(child, count) for child in node]
-
-    return max(below(root, 1))
 
 
 def _parse_urdf(path: Path) -> tuple[mujoco.MjSpec, tuple[str, ...]]:
