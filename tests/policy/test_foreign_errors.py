@@ -30,6 +30,15 @@ def test_a_history_that_is_no_number_of_frames_is_one_line(picking: Write, histo
     assert "\n" not in str(caught.value)
 
 
+def test_names_of_observations_by_group_are_not_left_aside(picking: Write) -> None:
+    """They were ignored, and the terms observed in the order of the robot's preset."""
+    stated = mjlab_metadata(list(G1.joint_names)) | {"observation_names": '{"policy": ["joint_pos"]}'}
+    with pytest.raises(ConfigError, match="observation_names"):
+        policies.find(str(picking(29, list(range(29)), **stated)))
+    stated["observation_names"] = '"joint_pos"'
+    assert policies.find(str(picking(29, list(range(29)), **stated))).adapt(G1).kp.shape == (29,)
+
+
 def test_deep_metadata_is_an_error_only_where_it_matters(picking: Write) -> None:
     stated = mjlab_metadata(list(G1.joint_names)) | {"observation_names": "joint_pos"}
     deep = "[" * 100_000

@@ -128,8 +128,12 @@ def normalize(meta: Mapping[str, Any], group: str) -> dict[str, Any]:
     iteration = meta.get("iteration")
     if isinstance(iteration, float) and iteration.is_integer():
         result["iteration"] = int(iteration)
-    layout = meta.get("observation_layout")
-    if layout is None and isinstance(meta.get("observation_names"), (list, tuple)):
+    layout, observed = meta.get("observation_layout"), meta.get("observation_names")
+    if layout is None and observed is not None:
+        if isinstance(observed, str):
+            meta = {**meta, "observation_names": [observed]}
+        elif not isinstance(observed, (list, tuple)):
+            raise ValueError(f"'observation_names' is {observed!r:.60}, wanted a list of names.")
         layout = _layout(meta)
     if isinstance(layout, (list, tuple)) and all(isinstance(term, Mapping) for term in layout):
         clip = meta.get("observation_clip")
