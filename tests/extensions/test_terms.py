@@ -460,3 +460,15 @@ def test_a_value_that_nobody_publishes_is_named(key: jax.Array) -> None:
     state, _ = env.init(key)
     with pytest.raises(ConfigError, match=r"'ease'.*penalty_curriculum"):
         env.post_step(state, standing())
+
+
+def unending() -> Term:
+    """A reward that never forgets, and does not say so."""
+    return Term(init=lambda key, scene: jnp.zeros(N), apply=lambda view, state: (view.command[:, 0], state))
+
+
+def test_a_record_that_refuses_itself_is_named_and_no_parameter_of_it() -> None:
+    with pytest.raises(ConfigError) as error:
+        registry.make("rewards", "walk_on", f"{__name__}:unending", {})
+    assert "rewards term 'walk_on': " in str(error.value) and "params" not in str(error.value)
+    assert "reset" in str(error.value)

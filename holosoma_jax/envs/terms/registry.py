@@ -127,7 +127,10 @@ def make(kind: str, name: str, func: str, params: Mapping[str, Any]) -> Record |
     try:
         return cast("Record", function(**values))
     except ConfigError as error:
-        raise ConfigError(f"{kind}.{name}.params.{error}") from error
+        at_fault = str(error).partition(":")[0].partition(".")[0]
+        # A record may refuse itself, whatever its parameters are.
+        where = f"{kind}.{name}.params." if at_fault in _settable(function) else f"{kind} term '{name}': "
+        raise ConfigError(f"{where}{error}") from error
 
 
 def parameters(kind: str, name: str, func: str, params: Mapping[str, Any]) -> dict[str, Any]:
