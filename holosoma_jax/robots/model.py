@@ -72,12 +72,28 @@ def _read(path: Path, root_body: str) -> RobotModel:
         notes.append(f"'{root.name}' is fixed to the world in the file; a free joint was added")
     for index, body in enumerate(spec.bodies[1:]):
         body.name = body.name or f"body_{index + 1}"
+    _require_dissipation(spec, path)
     servos, driven = _servos(spec)
     for actuator in list(spec.actuators):
         spec.delete(actuator)
     if driven and servos is None:
         notes.append(f"{driven} actuators left out; robot.yaml gives gains and torque limits")
     return RobotModel(spec, servos, tuple(notes))
+
+
+def _require_dissipation(spec: mujoco.MjSpec, path: Path) -> None:
+    """Refuse joints that gain energy or have a negative inertia: MuJoCo takes them, and the state grows beyond bounds.
+
+    Raises:
+      ConfigError: names the joint and what is negative.
+    """
+    for joint in spec.joints:
+        for name in ("armature", "damping", "frictionloss", "stiffness"):
+            value = np.atleast_1d(getattr(joint, name))
+            if not (value >= 0).all():
+                raise ConfigError(
+                    f"{path}: {name} of joint '{joint.name}' is {value.min():g}, wanted 0 or more."
+                )
 
 
 def _reset_options(spec: mujoco.MjSpec) -> list[str]:

@@ -148,7 +148,7 @@ def _plain(**values: Any) -> dict[str, Any]:
 def _number(value: np.ndarray) -> Any:
     if value.ndim:
         return [_number(x) for x in value]
-    return int(value) if value.dtype.kind in "bui" else float(str(np.float32(value)))
+    return float(str(np.float32(value))) if np.issubdtype(value.dtype, np.floating) else int(value)
 
 
 def _name(model: mujoco.MjModel, kind: str, index: int) -> str:

@@ -230,6 +230,13 @@ def test_a_mesh_of_the_robot_itself_may_not_be_missing(folder: Path) -> None:
         load(str(folder))
 
 
+@pytest.mark.parametrize("name", ["armature", "damping", "frictionloss", "stiffness"])
+def test_a_joint_that_gains_energy_is_refused(name: str, folder: Path) -> None:
+    edit(folder, ('<joint name="left_hip"', f'<joint {name}="-1" name="left_hip"'))
+    with pytest.raises(ConfigError, match=f"{name} of joint 'left_hip' is -1"):
+        load(str(folder))
+
+
 HUNDRED = '<replicate count="100">'
 COPIES = f"{HUNDRED}{HUNDRED}<geom size='1'/></replicate></replicate>"
 

@@ -69,7 +69,7 @@ def test_its_own_addresses_are_served(host: str):
         "localhost:8080?evil.example",
         "localhost:\uff18\uff10\uff18\uff10",
         "\uff4cocalhost:8080",
-        "locahost\0:8080",
+        "local\0host:8080",
         "localhost:8080\0",
         "user:pass@127.0.0.1:8080",
         "7f000001.01020304.rbndr.us:8080",
