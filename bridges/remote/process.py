@@ -196,8 +196,9 @@ class Worker:
                 raise TimeoutError
             events = dict(running.poll.poll(1e3 * min(left, SLICE_S)))
             if running.reply in events:
-                os.read(running.reply, 8)
-                return
+                if len(os.read(running.reply, 8)) == 8:
+                    return
+                raise EOFError  # a pipe whose other end is closed reads as nothing
             if events or running.process.poll() is not None:  # the socket is read only after a signal
                 raise EOFError
 

@@ -68,13 +68,27 @@ def test_a_message_comes_back_bit_for_bit(worker: Worker, size: int):
         assert answer[name].tobytes() == sent[name].tobytes()
 
 
-def test_without_eventfd_and_memfd_pipes_and_files_do(monkeypatch: pytest.MonkeyPatch):
-    """As on macOS."""
+@pytest.fixture
+def macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what only Linux has."""
     monkeypatch.delattr(os, "eventfd", raising=False)
     monkeypatch.delattr(os, "memfd_create", raising=False)
-    worker = Worker(PROGRAM)
+
+
+@pytest.mark.usefixtures("macos")
+def test_without_eventfd_and_memfd_pipes_and_files_do(worker: Worker):
     assert_adds(worker)
-    worker.close()
+
+
+@pytest.mark.usefixtures("macos")
+def test_a_pipe_that_a_dying_worker_closes_is_no_answer(worker: Worker, monkeypatch: pytest.MonkeyPatch):
+    """The pipe may be seen to be closed before the socket is."""
+    assert_adds(worker)
+    running = worker._running
+    assert running is not None
+    running.poll.unregister(running.connection)
+    with pytest.raises(SimulatorError, match="ended with code 3 during 'leave'"):
+        worker.call("leave")
 
 
 def test_a_refusal_is_raised_here_and_harms_nothing(worker: Worker):
