@@ -6,6 +6,7 @@ import collections
 import contextlib
 import logging
 import os
+import re
 import select
 import signal
 import socket
@@ -18,6 +19,10 @@ from bridges.remote.program import Program, StartError
 
 _LOG = logging.getLogger(__name__)
 _KEPT_LINES = 50
+_LINE_BYTES = 4096
+"""what is longer counts as several lines"""
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+"""colours, and characters that move the cursor of a terminal or end its line"""
 SLICE_S = 1.0
 """s between two looks at whether a silent worker is alive"""
 ENDING_S = 5.0
@@ -28,8 +33,11 @@ class Child:
     """A worker process, its signals and its socket."""
 
     def __init__(self, program: Program, memory_fd: int):
-        (request_end, self.request), (self.reply, reply_end) = _signal(), _signal()
-        self.connection, other = socket.socketpair()
+        try:
+            (request_end, self.request), (self.reply, reply_end) = _signal(), _signal()
+            self.connection, other = socket.socketpair()
+        except OSError as error:  # too many open files
+            raise StartError(f"the {program.title} worker cannot be started: {error.strerror}.") from None
         theirs = (memory_fd, request_end, reply_end, other.fileno())
         try:
             self.process = subprocess.Popen(
@@ -113,8 +121,8 @@ class Output:
         stream = self._process.stdout
         assert stream is not None
         with stream:
-            for raw in stream:
-                line = raw.decode(errors="replace").rstrip()
+            while raw := stream.readline(_LINE_BYTES):
+                line = _CONTROL.sub(" ", raw.decode(errors="replace")).strip()
                 self._lines.append(line)
                 _LOG.debug("%s worker: %s", self._title, line)
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from bridges.protocol import SimulatorError
+from bridges.remote import child
 from bridges.remote import worker as wire
 from bridges.remote.process import Worker
 from bridges.remote.program import Program, StartError
@@ -25,7 +26,7 @@ from tests.support import python38
 PROGRAM = Program(
     title="test",
     backend=str(Path(__file__).with_name("backend.py")),
-    calls=("add", "echo", "fail", "die", "leave", "hang", "missing"),
+    calls=("add", "echo", "fail", "die", "flood", "leave", "hang", "missing"),
     arrays={"in": ((3, 5), np.float32), "mask": ((3,), np.bool_), "out": ((3, 5), np.float32)},
     settings={"table": np.arange(6.0).reshape(2, 3), "name": "g1"},
     start_timeout_s=60,
@@ -145,6 +146,16 @@ def test_a_killed_worker_is_reported_with_its_last_output(worker: Worker, name: 
         worker.call("add")
     worker.start()
     assert_adds(worker)
+
+
+def test_a_flood_without_an_end_of_line_is_kept_in_part_and_readable(
+    worker: Worker, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("DEBUG", child.__name__)
+    with pytest.raises(SimulatorError, match=r"ended with code 4 during 'flood'.*50 %") as caught:
+        worker.call("flood", flags=20)
+    assert str(caught.value).isprintable()
+    assert len(caplog.records) > 100 and max(len(r.getMessage()) for r in caplog.records) < 5000
 
 
 def test_a_worker_that_died_between_two_calls(worker: Worker):
