@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import mmap
 import os
@@ -55,8 +54,13 @@ class Worker:
             raise StartError(
                 f"{self._name} needs {size / 1e9:,.1f} GB of shared memory; {free / 1e9:,.1f} GB are free. {_FEWER}"
             )
-        self._memory_fd = anonymous_file(size)
-        self._memory = mmap.mmap(self._memory_fd, size)
+        try:
+            self._memory_fd = anonymous_file(size)
+            self._memory = mmap.mmap(self._memory_fd, size)
+        except OSError as error:  # a limit of this process or of the system
+            raise StartError(
+                f"{self._name} cannot have {size / 1e9:,.1f} GB of shared memory: {error.strerror}. {_FEWER}"
+            ) from None
         self.arrays: dict[str, np.ndarray] = wire.views(self._memory, self._layout)
         """name -> view of shared memory, each at a 64-byte boundary"""
         self._words = wire.header(self._memory)
@@ -127,11 +131,15 @@ class Worker:
             )
         except (OSError, EOFError):
             self._give_up(f"{running.ending()} during '{name}'")
+        except wire.MessageError as error:
+            self._give_up(f"answered '{name}' with what is no message ({error})")
         except BaseException:  # Ctrl-C: the answer would be taken for that to the next call
             self._end()
             self._cause = f"was stopped, as '{name}' was interrupted"
             raise
         if words[wire.STATUS] != wire.OK:
+            if not _says_failure(answer):
+                self._give_up(f"failed in '{name}' without a word why")
             self._raise(name, answer)
         return answer
 
@@ -178,15 +186,27 @@ class Worker:
                 f"{self._name} was not ready after {program.start_timeout_s:g} s and was stopped; "
                 f"simulator.config.remote.start_timeout_s sets that limit.{running.output.tail()}"
             ) from None
-        except (OSError, EOFError, json.JSONDecodeError):
+        except (OSError, EOFError):
             raise StartError(
                 f"{self._name} {running.ending()} while it started with {program.python}.{running.output.tail()}"
             ) from None
-        if "error" in answer:
+        except wire.MessageError as error:
+            raise StartError(self._no_worker(str(error), running)) from None
+        if _says_failure(answer):
             raise StartError(self._failed(answer, "while it started"))
+        try:
+            self.described = answer["described"]
+            self.versions = {name: found[name] for name in ("python", "numpy")} | answer["versions"]
+        except (KeyError, TypeError) as error:
+            raise StartError(self._no_worker(f"{type(error).__name__}: {error}", running)) from None
         running.connection.settimeout(program.timeout_s)
-        self.described = answer["described"]
-        self.versions = {name: found[name] for name in ("python", "numpy")} | answer["versions"]
+
+    def _no_worker(self, cause: str, running: Child) -> str:
+        """One line about a program that is started as worker and answers otherwise."""
+        return (
+            f"{self._name}'s file {self.program.worker} did not answer as one of this version does ({cause}); "
+            f"simulator.config.remote.python is {self.program.python}.{running.output.tail()}"
+        )
 
     def _wait(self, running: Child, name: str, deadline: float) -> None:
         """Return once the worker has signalled; raises TimeoutError or EOFError."""
@@ -226,6 +246,11 @@ class Worker:
         running, self._running = self._running, None
         if running is not None:
             running.end(wait_s)
+
+
+def _says_failure(answer: Mapping[str, Any]) -> bool:
+    """Whether it is an answer of `bridges.remote.worker` about an exception."""
+    return all(isinstance(answer.get(key), str) for key in ("error", "text", "at"))
 
 
 def _one_line(text: str) -> str:

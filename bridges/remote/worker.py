@@ -56,6 +56,10 @@ Layout = List[Tuple[str, str, List[int], int]]  # noqa: UP006
 """name, NumPy type, shape and byte offset of every array in shared memory"""
 
 
+class MessageError(Exception):
+    """What arrived is no message of `pack`."""
+
+
 def pack(message: Message) -> bytes:
     """A message as bytes: JSON, then the arrays one after the other. No pickle: the two sides may have other NumPys."""
     values, arrays, chunks = {}, [], []
@@ -77,16 +81,14 @@ def send(connection: socket.socket, message: Message) -> None:
 
 
 def receive(connection: socket.socket) -> Message:
-    """The next message; raises EOFError if the other side is gone."""
+    """The next message; raises EOFError if the other side is gone, MessageError if it is no message."""
     head_size, body_size = _LENGTHS.unpack(_read(connection, _LENGTHS.size))
-    values, arrays = json.loads(_read(connection, head_size).decode())
-    body, at = memoryview(_read(connection, body_size)), 0
-    for name, kind, shape in arrays:
-        dtype = np.dtype(kind)
-        size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        values[name] = np.frombuffer(body[at : at + size], dtype).reshape(shape).copy()
-        at += size
-    return values
+    head = _read(connection, head_size)
+    body = _read(connection, body_size)
+    try:
+        return _unpack(head, body)
+    except (ValueError, TypeError, KeyError) as error:  # of JSON, UTF-8, an array's type or its shape
+        raise MessageError(f"{type(error).__name__}: {error}") from None
 
 
 def views(memory: mmap.mmap, layout: Layout) -> dict[str, np.ndarray]:
@@ -111,6 +113,19 @@ def greeting() -> Message:
         "numpy": np.__version__,
         "pid": os.getpid(),
     }
+
+
+def _unpack(head: bytearray, body: bytearray) -> Message:
+    values, arrays = json.loads(head.decode())
+    if not isinstance(values, dict):
+        raise TypeError(f"got a {type(values).__name__}, want an object")
+    view, at = memoryview(body), 0
+    for name, kind, shape in arrays:
+        dtype = np.dtype(kind)
+        size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        values[name] = np.frombuffer(view[at : at + size], dtype).reshape(shape).copy()
+        at += size
+    return values
 
 
 def _read(connection: socket.socket, size: int) -> bytearray:
