@@ -1,4 +1,7 @@
-"""What devices that learn together send each other: counted in the traced program, and how long it takes here."""
+"""What devices that learn together send each other: counted in the traced program, and how long it takes here.
+
+python -m benchmarks.messages exp:g1-29dof
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,19 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.machine import describe, interleave, report
 from benchmarks.scaling_model import Link, Messages
 from holosoma_jax import experiment
 from holosoma_jax.config import compose
+from holosoma_jax.learn import pooling
 from holosoma_jax.parallel.devices import AXIS
 from holosoma_jax.parallel.launch import free_port
 from holosoma_jax.rollout import off_policy, on_policy, seeding
@@ -25,6 +31,9 @@ from holosoma_jax.rollout import off_policy, on_policy, seeding
 COLLECTIVES = ("psum", "pmax", "pmin", "psum_invariant", "all_gather")
 SIZES = (1 << 6, 1 << 12, 1 << 16, 1 << 20, 1 << 23)
 """bytes of the messages that the link is timed with"""
+LAYERS = ((100, 512), (512, 256), (256, 128), (128, 29), (103, 512), (512, 256), (256, 128), (128, 1))
+METRICS = 12
+"""Leaves that an update of `g1-29dof` pools: weights and biases of policy and critic, and numbers for the log."""
 
 
 def count_in(jaxpr: Any) -> Messages:
@@ -96,43 +105,69 @@ def count(arguments: Sequence[str]) -> Messages:
 
 def measure_link() -> Link:
     """The link between two processes of this machine with a core each: a line through the seconds of a mean."""
+    seconds = {int(size): taken for size, taken in _between_processes()["sizes"].items()}
+    small, large = min(seconds), max(seconds)
+    bandwidth = (large - small) / max(seconds[large] - seconds[small], 1e-9)
+    return Link(seconds[small], bandwidth)  # of two devices each sends every byte once: 2 (n - 1) / n = 1
+
+
+def _between_processes() -> dict[str, Any]:
+    """`_exchange` in two processes of this machine."""
     address = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "benchmarks.messages", "--address", address, "--index"]
     running = [subprocess.Popen([*command, str(i)], stdout=subprocess.PIPE, text=True) for i in range(2)]
     said = [process.communicate()[0] for process in running]
     if any(process.returncode for process in running):
         raise RuntimeError("two processes could not exchange messages")
-    seconds = {int(size): taken for size, taken in json.loads(said[0].splitlines()[-1]).items()}
-    small, large = min(seconds), max(seconds)
-    bandwidth = (large - small) / max(seconds[large] - seconds[small], 1e-9)
-    return Link(seconds[small], bandwidth)  # of two devices each sends every byte once: 2 (n - 1) / n = 1
+    return json.loads(said[0].splitlines()[-1])
 
 
-def _exchange(address: str, index: int) -> dict[int, float]:
-    """Median seconds of a mean over two processes, by the size of what is averaged."""
+def _exchange(address: str, index: int) -> dict[str, Any]:
+    """Median seconds of a mean over two processes: by size in bytes, and of an update's leaves in both ways."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if len(cores) > 1:
         os.sched_setaffinity(0, {cores[index % len(cores)]})
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(address, num_processes=2, process_id=index)
     mean = jax.pmap(lambda x: jax.lax.pmean(x, AXIS), axis_name=AXIS)
-    found = {}
-    for size in SIZES:
-        value = jnp.ones((1, size // 4))
-        for _ in range(5):
-            jax.block_until_ready(mean(value))
-        taken = []
-        for _ in range(50):
-            began = time.perf_counter()
-            jax.block_until_ready(mean(value))
-            taken.append(time.perf_counter() - began)
-        found[size] = float(np.median(taken))
-    return found
+    together = jax.pmap(lambda x: pooling.pmean(x, AXIS), axis_name=AXIS)
+    shapes = [shape for rows, columns in LAYERS for shape in ((rows, columns), (columns,))] + [()] * METRICS
+    leaves = [jnp.ones((1, *shape)) for shape in shapes]
+    tasks = {
+        "each by itself": partial(_timed, mean, leaves),
+        "as one vector": partial(_timed, together, leaves),
+    }
+    return {
+        "sizes": {size: _timed(mean, jnp.ones((1, size // 4))) for size in SIZES},
+        "leaves": {name: float(np.median(taken)) for name, taken in interleave(tasks, 7).items()},
+    }
+
+
+def _timed(function: Callable[[Any], Any], value: Any) -> float:
+    """Seconds of a call, of 20."""
+    for _ in range(3):
+        jax.block_until_ready(function(value))
+    began = time.perf_counter()
+    for _ in range(20):
+        jax.block_until_ready(function(value))
+    return (time.perf_counter() - began) / 20
+
+
+def main() -> None:
+    """Count and time, or be one of the two processes that are timed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out")
+    parser.add_argument("--address", help=argparse.SUPPRESS)
+    parser.add_argument("--index", type=int, help=argparse.SUPPRESS)
+    args, arguments = parser.parse_known_args()
+    if args.address:
+        print(json.dumps(_exchange(args.address, args.index)))
+        return
+    sent = count(arguments or ["exp:g1-29dof"])
+    report({**describe(), "messages": sent._asdict(), "seconds": _between_processes()}, args.out)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--address", required=True)
-    parser.add_argument("--index", type=int, required=True)
-    given = parser.parse_args()
-    print(json.dumps(_exchange(given.address, given.index)))
+    main()

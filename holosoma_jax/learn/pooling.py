@@ -14,8 +14,8 @@ Tree = TypeVar("Tree")
 def psum(tree: Tree, axis_name: str | None) -> Tree:
     """The sum of `tree` over the devices of `axis_name`; `tree` itself where that is None.
 
-    All leaves of one dtype travel as one vector: a message costs its latency whatever its size, and a network's
-    gradients have some thirty leaves. (XLA combines messages on GPUs, and not on CPUs.)
+    All leaves of one dtype travel as one vector. XLA makes one operation of many leaves anyway, but between processes
+    on CPUs (Gloo) each is a message of its own, which costs its latency whatever its size.
     """
     if axis_name is None:
         return tree

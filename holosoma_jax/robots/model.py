@@ -82,7 +82,7 @@ def _read(path: Path, root_body: str) -> RobotModel:
 
 
 def _require_dissipation(spec: mujoco.MjSpec, path: Path) -> None:
-    """Refuse joints that gain energy or have a negative inertia: MuJoCo takes them, and the state grows beyond bounds.
+    """Refuse joints that gain energy or have a negative inertia; MuJoCo takes them, the latter with a warning.
 
     Raises:
       ConfigError: names the joint and what is negative.

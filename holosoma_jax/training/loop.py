@@ -140,10 +140,8 @@ def _folder(folder: RunDir, opened: OpenedRun | None) -> RunDir:
         return folder
     lost = False
     if processes.is_main():
-        lost = opened.is_lost()
         with contextlib.suppress(OSError):  # whoever writes there next says so
-            if not lost:
-                opened.restore()
+            lost = not opened.restore()
     if not processes.largest(int(lost)):
         return folder
     return RunDir(Path(processes.from_main(lambda: str(opened.save_elsewhere().path))))

@@ -11,35 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bridges.protocol import BridgeSpec, PhysicsParams, Pose, SimState
+from bridges.protocol import BridgeSpec, PhysicsParams, SimState
 from holosoma_jax import envs, robots
-from holosoma_jax.config import compose, trust
+from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.schema import TermConfig, TerrainConfig
+from holosoma_jax.config.schema import TermConfig
 from holosoma_jax.envs import step, terrain
 from holosoma_jax.envs.env import Env
 from holosoma_jax.envs.state import TaskState
 from holosoma_jax.envs.terms import registry
-from holosoma_jax.envs.terms.term import Command, Curriculum, Randomization, Term, keep, where
+from holosoma_jax.envs.terms.term import Curriculum, Randomization, Term, keep, where
 from holosoma_jax.envs.view import View
 from holosoma_jax.robots.robot import Robot
 from tests.envs.test_locomotion import N, standing
+from tests.support.own_terms import SMALL, build
 
-SMALL = ("--terrain.terrain-term.num-rows=3", "--terrain.terrain-term.num-cols=2")
 HERE = __name__
-
-
-def build(*argv: str, **terms: TermConfig) -> Env:
-    """An environment of `N` G1s, without a simulator behind it; `terms` replace those of their names."""
-    cfg = compose.load([*argv, f"--training.num-envs={N}"])
-    for group in ("command", "curriculum", "randomization"):
-        section = getattr(cfg, group)
-        own = {name: terms.get(name, term) for name, term in section.setup_terms.items()}
-        cfg = replace(cfg, **{group: replace(section, setup_terms=own)})
-    robot = robots.configure(robots.load("g1"), cfg.robot)
-    fields = frozenset(PhysicsParams._fields)
-    spec = BridgeSpec("test", N, robot.joint_names, robot.body_names, 0.005, 4, fields)
-    return envs.make(cfg, robot, terrain.build(cfg.terrain, 0), spec)
 
 
 @pytest.fixture(scope="module")
@@ -118,48 +105,6 @@ def test_pushes_grow_within_an_episode(walk: Env) -> None:
     np.testing.assert_allclose(after, [0.1, 0.3, 0.3, 0.3], atol=1e-6)
 
 
-def test_tiles_of_ones_own_are_part_of_the_map(outside: Path) -> None:
-    """Deeper from row to row: 10 cm times i/3, in whole steps of 5 mm."""
-    ground = compose.load(["--config", str(outside / "walk.yaml"), *SMALL]).terrain.terrain_term
-    assert ground.terrain_config["ripples:RIPPLES"] == 0.2
-    alone = replace(ground, terrain_config={"ripples:RIPPLES": 1.0})
-    built = terrain.build(TerrainConfig(alone), 0)
-    assert (built.tile_kinds == "ripples:RIPPLES").all()
-    assert built.ground.heights is not None
-    inner = built.ground.heights[400:640, 400:560].reshape(3, 80, 160)
-    np.testing.assert_allclose(inner.min((1, 2)), [0.0, -0.03, -0.065], atol=1e-6)
-    assert (built.tile_origins[..., 2] <= 0.0).all()
-
-
-def lopsided(rng: np.random.Generator, shape: Any, difficulty: float, cfg: Any) -> np.ndarray:
-    """Heights of another shape."""
-    return np.zeros((shape[0], shape[1] + 1))
-
-
-@pytest.mark.parametrize(
-    ("kind", "named"),
-    [
-        ("lopsided", r"lopsided: got heights of shape \(80, 81\)"),
-        ("N", "is a int"),
-        ("missing", "has no 'missing'"),
-    ],
-)
-def test_a_tile_that_is_none_is_one_line(kind: str, named: str) -> None:
-    cfg = compose.load(["exp:g1-29dof", *SMALL]).terrain
-    term = replace(cfg.terrain_term, terrain_config={f"{HERE}:{kind}": 1.0})
-    with pytest.raises(ConfigError, match=named) as error:
-        terrain.build(TerrainConfig(term), 0)
-    assert "\n" not in str(error.value) and "terrain_config" in str(error.value)
-
-
-def test_an_artifact_names_tiles_of_ones_own_only_with_leave() -> None:
-    own = {"terrain": {"terrain_term": {"terrain_config": {f"{HERE}:lopsided": 1.0}}}}
-    with pytest.raises(ConfigError, match=r"terrain_config.*--allow-code tests"):
-        trust.require(trust.Saved(own), (), "run")
-    trust.require(trust.Saved(own), ("tests",), "run")
-    assert trust.outside(own) == ("tests",)
-
-
 def told(env: Env, state: TaskState, **values: Any) -> TaskState:
     """`state` with the curriculum's levels replaced."""
     terms = {kind: dict(own) for kind, own in state.terms.items()}
@@ -225,17 +170,6 @@ def ease(*, low: float = -0.5, axis: str = "lin_vel_x") -> Curriculum:
 def sideways() -> Curriculum:
     """Sets a range that no command has."""
     return ease(axis="lin_vel_z")
-
-
-NO_GAIT = (
-    "--reward.terms.feet-phase=null",
-    *(
-        f"--observation.groups.{g}.terms.{t}=null"
-        for g in ("actor-obs", "critic-obs")
-        for t in ("cos-phase", "sin-phase")
-    ),
-)
-"""Without the terms that read the gait clock."""
 
 
 def reads(view: View, *, name: str = "ease") -> jax.Array:
@@ -354,22 +288,6 @@ def test_a_termination_is_a_condition(key: jax.Array) -> None:
         env.post_step(state, standing())
 
 
-def follow() -> Command:
-    """A velocity command that can be set, and says nothing of its range."""
-    return Command(
-        init=lambda key, scene: jnp.zeros((scene.num_envs, 3)),
-        reset=keep,
-        update=lambda view, command: command,
-        steer=lambda command, velocity: velocity,
-    )
-
-
-def test_a_command_to_be_steered_says_its_range() -> None:
-    env = build("exp:g1-29dof", *SMALL, locomotion_command=TermConfig(f"{HERE}:follow"))
-    with pytest.raises(ConfigError, match=r"locomotion_command.*'lin_vel_x'.*ranges"):
-        env.task.steering.limits(env)
-
-
 def measured() -> Term:
     """An observation that logs the number of environments."""
     return Term(
@@ -423,38 +341,6 @@ def test_an_observation_remembers_the_step_before_and_forgets_with_the_episode(k
     np.testing.assert_array_equal(np.stack(seen)[:, 0], [0.0, 1.0, 0.0, 3.0])  # it fell in the third step
 
 
-def loop(*, length: int = 2) -> Command:
-    """Robots start 5 m up; every `length` steps all are put there again, within their episode. State: frame."""
-
-    def update(view: View, frame: jax.Array) -> jax.Array:
-        return (frame + 1) % length
-
-    def place(view: View, mask: jax.Array, pose: Pose, frame: jax.Array) -> tuple[jax.Array, Pose]:
-        return mask | (frame == 0), pose._replace(root_pos=pose.root_pos.at[:, 2].set(5.0))
-
-    return Command(
-        init=lambda key, scene: jnp.zeros(scene.num_envs, jnp.int32),
-        reset=lambda view, mask, frame: where(mask, jnp.zeros_like(frame), frame),
-        update=update,
-        place=place,
-    )
-
-
-def test_a_command_places_robots_within_their_episode(key: jax.Array) -> None:
-    """As a motion clip does that starts over: no end of the episode, and actions are remembered."""
-    env = build("exp:g1-29dof", *SMALL, *NO_GAIT, locomotion_gait=TermConfig(f"{HERE}:loop"))
-    state, reset = env.init(key)
-    assert (np.asarray(reset.pose.root_pos)[:, 2] == 5.0).all()
-    placed = []
-    for _ in range(2):
-        state, _ = env.pre_step(state, jnp.ones((N, 29)))
-        state, result = env.post_step(state, standing())
-        assert not np.asarray(result.terminated | result.truncated).any()
-        placed.append(np.asarray(result.reset.mask).all())
-        assert np.asarray(state.action).all() and np.asarray(state.episode_step).all()
-    assert placed == [False, True]
-
-
 def test_a_value_that_nobody_publishes_is_named(key: jax.Array) -> None:
     env = build("exp:g1-29dof", *SMALL, f"--reward.terms.alive.func={HERE}:reads")
     state, _ = env.init(key)
@@ -462,13 +348,7 @@ def test_a_value_that_nobody_publishes_is_named(key: jax.Array) -> None:
         env.post_step(state, standing())
 
 
-def unending() -> Term:
-    """A reward that never forgets, and does not say so."""
-    return Term(init=lambda key, scene: jnp.zeros(N), apply=lambda view, state: (view.command[:, 0], state))
-
-
 def test_a_record_that_refuses_itself_is_named_and_no_parameter_of_it() -> None:
-    with pytest.raises(ConfigError) as error:
-        registry.make("rewards", "walk_on", f"{__name__}:unending", {})
-    assert "rewards term 'walk_on': " in str(error.value) and "params" not in str(error.value)
-    assert "reset" in str(error.value)
+    with pytest.raises(ConfigError, match=r"rewards term 'walk_on': .*reset") as error:
+        registry.make("rewards", "walk_on", f"{HERE}:forgetful", {})
+    assert "params" not in str(error.value)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -18,31 +16,14 @@ from bridges.protocol import Ground
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.robots import load
 from tests.support.biped import config
+from tests.support.pages import edit
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "new_robot.md"
 SCENE = """<light pos="0 0 3"/>
 <geom name="floor" type="plane" size="0 0 1"/>
 <geom name="wall" type="box" size="1 1 1" pos="5 0 0"/>
 <body name="table" pos="3 0 0"><geom type="box" size=".1 .1 .1"/></body>"""
 MOTORS = """<actuator><motor name="neck" joint="neck" gear="5"/></actuator>
 <keyframe><key qpos="0 0 1 1 0 0 0 0 0 0 0 0"/></keyframe>"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The robot of docs/new_robot.md."""
-    for name, text in re.findall(r"```(?:xml|yaml) (mybot/\S+)\n(.*?)```", PAGE.read_text(), re.S):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    return tmp_path / "mybot"
-
-
-def edit(folder: Path, *changes: tuple[str, str], file: str = "mybot.xml") -> None:
-    text = (folder / file).read_text()
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    (folder / file).write_text(text)
 
 
 def stepped(folder: Path) -> mujoco.MjModel:
@@ -237,29 +218,6 @@ def test_a_joint_that_gains_energy_is_refused(name: str, folder: Path) -> None:
         load(str(folder))
 
 
-HUNDRED = '<replicate count="100">'
-COPIES = f"{HUNDRED}{HUNDRED}<geom size='1'/></replicate></replicate>"
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ('<include file="pipe"/>', "no regular file"),
-        ("<include  file = 'more.xml' />", "no regular file"),
-        ('<include file="/dev/zero"/>', "no regular file"),
-        ('<include file="none.xml"/>', "none.xml"),
-        ('<include file="mybot.xml"/>', "already included"),
-        (f"<worldbody>{COPIES}</worldbody>", "10000 copies"),
-    ],
-)
-def test_files_without_an_end_are_not_read(text: str, said: str, folder: Path) -> None:
-    os.mkfifo(folder / "pipe")
-    (folder / "more.xml").write_text('<mujoco><include file="pipe"/></mujoco>')
-    edit(folder, ("<worldbody>", f"{text}<worldbody>"))
-    with pytest.raises(ConfigError, match=said):
-        load(str(folder))
-
-
 URDF = """<robot name="mybot">
  <link name="torso">
   <inertial><mass value="6"/><inertia ixx=".09" iyy=".07" izz=".05" ixy="0" ixz="0" iyz="0"/></inertial>
@@ -366,39 +324,3 @@ def test_quirks_of_urdf(old: str, new: str, said: str, urdf: Path) -> None:
         return
     with pytest.raises(ConfigError, match=said):
         load(str(urdf))
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ('<asset><hfield name="h" nrow="100000" ncol="100000" size="1 1 1 1"/></asset>', "hfield"),
-        (
-            '<worldbody><flexcomp name="f" type="grid" count="300 300 300" spacing="1 1 1" dim="3"/></worldbody>',
-            "flexcomp",
-        ),
-        (
-            '<worldbody><replicate count="200"><flexcomp name="f" type="grid" count="4 4 1" spacing="1 1 1" dim="2"/>'
-            "</replicate></worldbody>",
-            "flexcomp",
-        ),
-        ('<size nuser_geom="50000000"/>', "nuser_geom"),
-        ('<include file="i0.xml"/>', "at most"),
-        ('<asset><model name="s" file="mybot.xml"/></asset>', "of which it is a part"),
-        ('<asset><model name="s" file="other.xml"/></asset>', "of which it is a part"),
-    ],
-)
-def test_what_a_few_letters_make_large_or_endless_is_refused(folder: Path, text: str, said: str) -> None:
-    """Each of them hung for minutes, filled the memory or ended the process in MuJoCo's reader."""
-    for number in range(30):
-        (folder / f"i{number}.xml").write_text(f'<mujoco><include file="i{number + 1}.xml"/></mujoco>')
-    (folder / "other.xml").write_text('<mujoco><asset><model name="b" file="mybot.xml"/></asset></mujoco>')
-    edit(folder, ("<worldbody>", f"{text}<worldbody>"))
-    with pytest.raises(ConfigError, match=said):
-        load(str(folder))
-
-
-def test_what_is_large_but_honest_is_read(folder: Path) -> None:
-    field = '<asset><hfield name="h" nrow="100" ncol="100" size="1 1 1 1"/></asset>'
-    cloth = '<flexcomp name="f" type="grid" count="4 4 1" spacing=".1 .1 .1" dim="2" pos="3 0 1"/>'
-    edit(folder, ("<worldbody>", f'{field}<size nuser_geom="4"/><worldbody>{cloth}'))
-    assert load(str(folder)).num_joints == 5

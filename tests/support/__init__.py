@@ -12,6 +12,7 @@
 | `traces`, `shared`, `compact` | recorded runs of holosoma: read, found, cut to ship |
 | `terms`, `tracking`, `tracking_traces` | environments of few terms; the tracking task, small, and recorded |
 | `motion_files`, `pages` | a motion file of each format; code blocks of the docs, written to files |
+| `opened_runs`, `own_terms` | runs that are opened and left; environments with terms from elsewhere |
 | `messages` | log messages of a run |
 | `collectives` | `jax.pmap` on virtual devices, waited for |
 | `dynamics` | rigid-body dynamics in NumPy, independent of MuJoCo |

@@ -15,3 +15,12 @@ def write_files(page: str, folder: Path) -> list[Path]:
     for name, text in blocks:
         (folder / name).write_text(text)
     return [folder / name for name, _ in blocks]
+
+
+def edit(folder: Path, *changes: tuple[str, str], file: str = "mybot.xml") -> None:
+    """Replace parts of a page's file, each of which has to be there."""
+    text = (folder / file).read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / file).write_text(text)

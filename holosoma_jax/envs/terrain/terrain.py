@@ -126,7 +126,7 @@ def _build_map(
         for j in range(cols):
             kind = names[rng.choice(len(names), p=chances)]
             difficulty = i / rows if known[kind].by_row else float(rng.choice(tiles.DIFFICULTIES))
-            tile = tiles.draw(kind, rng, shape, difficulty, term)
+            tile = tiles.draw(kind, known[kind], rng, shape, difficulty, term)
             x, y = border + i * shape[0], border + j * shape[1]
             # whole steps, truncated toward zero; the spawn height is taken before that, as in holosoma
             whole = tile if known[kind].whole_steps else np.trunc(tile / step) * step

@@ -140,14 +140,14 @@ def resolve(name: str) -> Tile:
 
 
 def draw(
-    name: str, rng: np.random.Generator, shape: Shape, difficulty: float, cfg: TerrainTermConfig
+    name: str, tile: Tile, rng: np.random.Generator, shape: Shape, difficulty: float, cfg: TerrainTermConfig
 ) -> np.ndarray:
-    """Heights [rows, columns] m of one tile of the kind `name`, not truncated.
+    """Heights [rows, columns] m of one tile of a kind that the config calls `name`, not truncated.
 
     Raises:
-      ConfigError: there is no such kind, or one of somebody's own gives other than finite heights of that shape.
+      ConfigError: a kind of somebody's own gives other than finite heights of that shape.
     """
-    heights = np.asarray(resolve(name).heights(rng, shape, difficulty, cfg))
+    heights = np.asarray(tile.heights(rng, shape, difficulty, cfg))
     if heights.shape != shape or not np.isfinite(heights).all():
         what = f"of shape {heights.shape}" if heights.shape != shape else "that are not all finite"
         raise ConfigError(

@@ -1,0 +1,33 @@
+"""Runs of the toy robot that are opened, saved and left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax.numpy as jnp
+
+from holosoma_jax.config import compose
+from holosoma_jax.config.schema import Config
+from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs.open_run import OpenedRun, open_run
+from holosoma_jax.runs.run_dir import RunDir
+
+
+def resuming(cfg: Config, path: Path, **changes) -> Config:
+    return replace(cfg, training=replace(cfg.training, checkpoint=str(path), **changes))
+
+
+def save(run: RunDir, cfg: Config, step: int) -> Path:
+    meta = checkpoint.Meta(step, "toy", "toy", 16, 3, 0.0, compose.to_mapping(cfg))
+    return checkpoint.save(run.checkpoints, {"learner": {"w": jnp.ones(2)}}, meta)
+
+
+def opened(cfg: Config) -> OpenedRun:
+    """What a session finds that ends at once."""
+    with open_run(cfg) as run:
+        return run
+
+
+def snapshot(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
