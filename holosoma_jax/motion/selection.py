@@ -64,6 +64,15 @@ def select(
             f"{', '.join(names)}: no file there can be read. {faults[0] if faults else ''}".strip()
         )
     before, after = transitions or Transitions()
+    for seconds, which in ((before, "from"), (after, "to")):
+        if seconds and round(seconds * fps) < 2:
+            log.warning(
+                "no transition %s the default pose: %g s are %d frames at %g fps, two are needed.",
+                which,
+                seconds,
+                round(seconds * fps),
+                fps,
+            )
     ready = []
     for clip in clips:
         clip = edit.resample(skeleton, clip, fps)

@@ -10,6 +10,7 @@ import pytest
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion import Clip, Skeleton, edit, read, rotations, write
 from holosoma_jax.motion.clip import from_trajectory
+from holosoma_jax.motion.selection import Transitions, select
 
 
 def test_mirrored_twice_is_the_clip(g1: Skeleton, walk: Clip) -> None:
@@ -77,6 +78,15 @@ def test_default_pose_before_and_after(g1: Skeleton, walk: Clip) -> None:
     np.testing.assert_allclose(out.root_pos[0], [*walk.root_pos[0, :2], g1.robot.init_pos[2]], atol=1e-6)
     np.testing.assert_allclose(rotations.yaw(out.root_quat[0]), rotations.yaw(walk.root_quat[0]), atol=1e-9)
     np.testing.assert_allclose(out.qpos[100:300], walk.qpos, atol=1e-12)
+
+
+def test_a_transition_of_less_than_two_frames_is_none_and_said(
+    g1: Skeleton, caplog: pytest.LogCaptureFixture
+) -> None:
+    (clip,) = select(["g1_squat"], g1, 50.0, several=False, transitions=Transitions(0.02, 0.0))
+    assert clip.num_frames == read("g1_squat", g1).num_frames
+    (said,) = caplog.messages
+    assert "0.02 s" in said
 
 
 def test_the_ground_of_a_clip_stays_while_the_clip_stays_on_it(tmp_path: Path, g1: Skeleton) -> None:

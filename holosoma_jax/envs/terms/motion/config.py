@@ -17,7 +17,7 @@ from holosoma_jax.config.schema.types import (
 from holosoma_jax.robots.robot import Robot
 
 _STRICT = ConfigDict(extra="forbid")
-Transition = Annotated[float, Field(gt=0, le=600)]
+Transition = Annotated[float, Field(ge=0, le=600)]
 _Amplitudes = tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
 
 
@@ -98,11 +98,11 @@ class MotionConfig:
     enable_default_pose_prepend: bool = False
     """put a transition from the default pose before each clip"""
     default_pose_prepend_duration_s: Transition = 2.0
-    """s"""
+    """s; less than two frames are none"""
     enable_default_pose_append: bool = False
     """put a transition to the default pose behind each clip"""
     default_pose_append_duration_s: Transition = 2.0
-    """s"""
+    """s; less than two frames are none"""
     noise_to_initial_pose: StartNoise = StartNoise()
     body_velocities: Literal["computed", "stored"] = "computed"
     """computed: bodies and velocities by kinematics of our model. stored: the file's own, for comparisons
