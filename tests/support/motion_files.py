@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import sys
 import types
@@ -88,6 +89,35 @@ def mjlab(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
     return path
 
 
+def hdmi(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
+    """Names and frame rate in a file of their own, one of whose bodies is no robot's."""
+    held = bodies(clip, skeleton.links)
+    box = {key: array[:, :1] for key, array in held.items()}
+    np.savez(
+        path,
+        joint_pos=clip.joint_pos,
+        joint_vel=clip.joint_vel,
+        **{key: np.concatenate([array, box[key]], 1) for key, array in held.items()},
+    )
+    names = [*(clip.body_names[row] for row in skeleton.links), "suitcase"]
+    stated = {"fps": clip.fps, "body_names": names, "joint_names": [*clip.joint_names]}
+    path.with_name("meta.json").write_text(json.dumps(stated))
+    return path
+
+
+def holomotion(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
+    rows = list(skeleton.links)
+    np.savez(
+        path,
+        metadata=json.dumps({"motion_fps": clip.fps, "num_dofs": 29}),
+        ref_dof_pos=clip.joint_pos.astype(np.float32),
+        ref_dof_vel=clip.joint_vel.astype(np.float32),
+        ref_global_translation=clip.body_pos[:, rows].astype(np.float32),
+        ref_global_rotation_quat=clip.body_quat[:, rows][..., XYZW].astype(np.float32),
+    )
+    return path
+
+
 def isaac_amp(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
     rows = list(skeleton.breadth_first_links)
     np.savez(
@@ -139,6 +169,20 @@ def loco_mujoco_new(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
 def lafan(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
     table = np.concatenate([clip.root_pos, clip.root_quat[:, XYZW], clip.joint_pos], 1)
     np.savetxt(path, table, "%.6f", delimiter=",")
+    return path
+
+
+def numbered(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
+    """Frame numbers in front."""
+    table = np.loadtxt(lafan(path, clip, skeleton), delimiter=",")
+    np.savetxt(path, np.concatenate([np.arange(len(table))[:, None], table], 1), "%.6f", delimiter=",")
+    return path
+
+
+def timed(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
+    """Seconds in front."""
+    time = np.arange(clip.num_frames)[:, None] / clip.fps
+    np.savetxt(path, np.concatenate([time, clip.qpos], 1), "%.6f", delimiter=",")
     return path
 
 
@@ -201,6 +245,17 @@ def twist(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
         "link_body_list": None,
     }
     path.write_bytes(pickle.dumps(value, protocol=2))
+    return path
+
+
+def phuma(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
+    value = {
+        "root_trans": clip.root_pos,
+        "root_ori": clip.root_quat[:, XYZW],
+        "dof_pos": clip.joint_pos,
+        "fps": clip.fps,
+    }
+    np.save(path, np.array(value, dtype=object), allow_pickle=True)
     return path
 
 
@@ -281,6 +336,8 @@ FORMATS: dict[str, Written] = {
     "holosoma.npz": Written(holosoma, "holosoma npz", "names", "wxyz"),
     "beyond_mimic.npz": Written(beyond_mimic, "BeyondMimic npz", "isaac", "wxyz"),
     "mjlab.npz": Written(mjlab, "mjlab npz", "robot", "wxyz"),
+    "hdmi.npz": Written(hdmi, "mjlab npz with names", "names", "wxyz"),
+    "holomotion.npz": Written(holomotion, "HoloMotion npz", "robot", "xyzw"),
     "isaac_amp.npz": Written(isaac_amp, "Isaac Lab AMP npz", "names", "wxyz"),
     "loco_old.npz": Written(
         loco_mujoco_old, "loco-mujoco npz (one array a coordinate)", "names", "tilt-list-rotation", 30.0
@@ -288,9 +345,12 @@ FORMATS: dict[str, Written] = {
     "loco_new.npz": Written(loco_mujoco_new, "loco-mujoco npz", "names", "wxyz"),
     "lafan.csv": Written(lafan, "LAFAN csv", "robot", "xyzw", 30.0),
     "kimodo.csv": Written(kimodo, "Kimodo csv", "robot", "wxyz", 30.0),
+    "numbered.csv": Written(numbered, "LAFAN csv", "robot", "xyzw", 30.0),
+    "timed.csv": Written(timed, "Kimodo csv", "robot", "wxyz"),
     "bones.csv": Written(bones, "BONES csv", "names", "euler xyz", 30.0),
     "gmr.pkl": Written(gmr, "GMR pickle", "robot", "xyzw"),
     "twist.pkl": Written(twist, "GMR pickle", "robot", "xyzw"),
+    "phuma.npy": Written(phuma, "PHUMA npy", "robot", "xyzw"),
     "phc.pkl": Written(phc, "PHC pickle", "robot", "xyzw"),
     "omni.npz": Written(omni_retarget, "OmniRetarget npz", "robot", "wxyz"),
     "retargeting.npz": Written(retargeting, "holosoma_retargeting npz", "robot", "wxyz"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def parse(path: Path) -> list[Raw]:
     if not data:
         raise ConfigError(f"{file}: is empty.")
     if data.startswith((ZIP, EMPTY_ZIP)):
-        return npz.parse(Fields(file, _npz(file, data)), path.stem)
+        return npz.parse(Fields(file, _with_names(path, _npz(file, data))), path.stem)
     if data.startswith(NPY):
         return _npy(file, data, path.stem)
     if data.startswith(unpickle.LZ4):
@@ -87,6 +88,19 @@ def _npz(file: str, data: bytes) -> dict[str, np.ndarray]:
     if not arrays:
         raise ConfigError(f"{file}: is a zip archive without arrays; expected an npz.")
     return arrays
+
+
+def _with_names(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """`arrays`, and names and frame rate out of the ``meta.json`` that HDMI writes beside an npz without them."""
+    beside = path.with_name("meta.json")
+    if {"joint_names", "fps"} & set(arrays) or "body_pos_w" not in arrays or not beside.is_file():
+        return dict(arrays)
+    try:
+        stated = json.loads(regular_file(beside))
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{beside}: is no JSON; expected what HDMI writes beside its clips.") from None
+    keys = ("joint_names", "body_names", "fps")
+    return arrays | {key: stated[key] for key in keys if isinstance(stated, dict) and key in stated}
 
 
 def _member(file: str, name: str, data: bytes) -> np.ndarray:

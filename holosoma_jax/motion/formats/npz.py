@@ -1,4 +1,4 @@
-"""npz clips: holosoma, BeyondMimic, mjlab, Isaac Lab AMP, loco-mujoco, OmniRetarget, and our recordings."""
+"""npz clips: holosoma, BeyondMimic, mjlab, HDMI, HoloMotion, Isaac Lab AMP, loco-mujoco, OmniRetarget, recordings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from holosoma_jax.motion.formats.raw import Fields, Raw, StoredBodies, frame_tim
 RECORDING = "_metadata_json"
 KNOWN = (
     "holosoma (joint_names, body_names), BeyondMimic or mjlab (joint_pos, body_pos_w), Isaac Lab AMP (dof_names), "
-    "OmniRetarget or holosoma_retargeting (qpos), loco-mujoco (q_pelvis_tx, or qpos and split_points), "
-    "or a recording of eval --record"
+    "HoloMotion (ref_dof_pos), OmniRetarget or holosoma_retargeting (qpos), loco-mujoco (q_pelvis_tx, or qpos and "
+    "split_points), or a recording of eval --record"
 )
 
 
@@ -39,6 +39,9 @@ def parse(fields: Fields, name: str) -> list[Raw]:
         return qpos.loco_mujoco_new(fields, name)
     if "qpos" in fields:
         return [qpos.qpos_only(fields, name)]
+    for prefix in ("ref_", ""):
+        if f"{prefix}dof_pos" in fields and f"{prefix}global_translation" in fields:
+            return [_holomotion(fields, name, prefix)]
     if "joint_pos" in fields and ("joint_names" in fields or "body_names" in fields):
         return [_named(fields, name)]
     if "joint_pos" in fields and "body_pos_w" in fields:
@@ -120,6 +123,7 @@ def _rooted_in_bodies(
     """The root is the first body; with names, the pelvis's row is found by the caller's robot."""
     file = fields.file
     require_frames(file, len(joint_pos), {"body_pos_w": bodies.pos, "body_quat_w": bodies.quat})
+    _require_a_body(file, "body_pos_w", bodies.pos)
     if bodies.quat is None:
         raise ConfigError(f"{file}: lacks 'body_quat_w', which holds the root's orientation.")
     row = _root_row(bodies.names)
@@ -132,6 +136,37 @@ def _rooted_in_bodies(
         joint_vel=joint_vel,
         **facts,
     )
+
+
+def _holomotion(fields: Fields, name: str, prefix: str) -> Raw:
+    """HoloMotion: joints and bodies without names, in the order of the URDF; facts as JSON under `metadata`."""
+    joint_pos = fields.array(f"{prefix}dof_pos", None, None)
+    pos = fields.array(f"{prefix}global_translation", len(joint_pos), None, 3)
+    _require_a_body(fields.file, f"{prefix}global_translation", pos)
+    key = f"{prefix}global_rotation_quat"
+    quat = unit(fields.file, key, fields.array(key, *pos.shape[:2], 4))
+    try:
+        facts = json.loads(fields.word("metadata") or "{}")
+    except (ValueError, RecursionError):
+        facts = {}
+    stated = Fields(f"{fields.file}: metadata", facts if isinstance(facts, dict) else {})
+    return Raw(
+        file=fields.file,
+        format="HoloMotion npz",
+        name=name,
+        fps=stated.fps("motion_fps"),
+        root_pos=pos[:, 0],
+        root_rot=quat[:, 0],
+        joint_pos=joint_pos,
+        joint_vel=fields.optional(f"{prefix}dof_vel", *joint_pos.shape),
+        bodies=StoredBodies(None, pos, quat),
+    )
+
+
+def _require_a_body(file: str, key: str, pos: np.ndarray) -> None:
+    """Raise ConfigError unless `pos` [T, B, 3] has a body, whose pose is the root's."""
+    if not pos.shape[1]:
+        raise ConfigError(f"{file}: {key} has shape {list(pos.shape)}: it has no body, not even the root.")
 
 
 def _isaac_amp(fields: Fields, name: str) -> Raw:

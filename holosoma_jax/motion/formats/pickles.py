@@ -1,4 +1,4 @@
-"""Pickled clips: GMR and TWIST; PHC, ASAP, PBHC and SONIC's motion library; ami-iit's npy of a dict."""
+"""Pickled clips: GMR and TWIST; PHC, ASAP, PBHC and SONIC's motion library; PHUMA's and ami-iit's npy of a dict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from holosoma_jax.motion import rotations
 from holosoma_jax.motion.formats.raw import Fields, Raw, StoredBodies, unit
 
 KNOWN = (
-    "GMR or TWIST (root_pos, root_rot, dof_pos), PHC, ASAP or PBHC (root_trans_offset), ami-iit (joints_list)"
+    "GMR or TWIST (root_pos, root_rot, dof_pos), PHUMA (root_trans, root_ori, dof_pos), PHC, ASAP or PBHC "
+    "(root_trans_offset), ami-iit (joints_list)"
 )
 
 
@@ -46,6 +47,8 @@ def _reader(value: Any) -> Callable[[Fields, str], Raw] | None:
         return _phc
     if "root_pos" in value and "dof_pos" in value:
         return _gmr
+    if "root_trans" in value and "root_ori" in value:
+        return _phuma
     return _ami if "joints_list" in value else None
 
 
@@ -68,6 +71,20 @@ def _gmr(fields: Fields, name: str) -> Raw:
         joint_pos=fields.array("dof_pos", frames, None),
         joint_names=fields.names("joint_names") if "joint_names" in fields else None,
         bodies=bodies,
+    )
+
+
+def _phuma(fields: Fields, name: str) -> Raw:
+    root_pos = fields.array("root_trans", None, 3)
+    root_rot = unit(fields.file, "root_ori", fields.array("root_ori", len(root_pos), 4))
+    return Raw(
+        file=fields.file,
+        format="PHUMA npy",
+        name=name,
+        fps=fields.fps(),
+        root_pos=root_pos,
+        root_rot=root_rot,
+        joint_pos=fields.array("dof_pos", len(root_pos), None),
     )
 
 

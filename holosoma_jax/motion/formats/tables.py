@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.motion.formats.raw import Fields, Raw, checked, regular_file, unit
+from holosoma_jax.motion.formats.raw import (
+    FASTEST,
+    SLOWEST,
+    UNIT_TOLERANCE,
+    Fields,
+    Raw,
+    checked,
+    regular_file,
+    unit,
+)
 
 BONES = (
     "root_translateX",
@@ -53,6 +62,7 @@ def columns(file: str, kind: str, table: np.ndarray, name: str) -> list[Raw]:
     Unitree's LAFAN csv has x y z w, Kimodo's (and any dump of MuJoCo's qpos) w x y z.
     """
     table = checked(file, "the table", table, (None, None))
+    table, fps, notes = _without_clock(table)
     if table.shape[1] < 8:
         raise ConfigError(
             f"{file}: has {table.shape[1]} columns; expected 7 of the root and one for each joint."
@@ -63,13 +73,36 @@ def columns(file: str, kind: str, table: np.ndarray, name: str) -> list[Raw]:
             file=file,
             format=kind,
             name=name,
-            fps=None,
+            fps=fps,
             root_pos=table[:, :3],
             root_rot=table[:, 3:7],
             joint_pos=table[:, 7:],
             conventional=False,
+            notes=notes,
         )
     ]
+
+
+def _without_clock(table: np.ndarray) -> tuple[np.ndarray, float | None, tuple[str, ...]]:
+    """`table` without a first column of frame numbers or seconds, the frame rate that these give, and a note.
+
+    It is one where it rises evenly, and the four columns that hold a quaternion lie one further to the right.
+    """
+
+    def has_quaternions(first: int) -> bool:
+        length = np.linalg.norm(table[:, first : first + 4], axis=1)
+        return bool((np.abs(length - 1.0) < UNIT_TOLERANCE).all())
+
+    steps = np.diff(table[:, 0])
+    if table.shape[1] < 9 or not steps.size or has_quaternions(3) or not has_quaternions(4):
+        return table, None, ()
+    step = float(np.median(steps))
+    if step <= 0.0 or np.abs(steps - step).max() > 0.1 * step:
+        return table, None, ()
+    if step == 1.0:
+        return table[:, 1:], None, ("the first column, which numbers the frames, is left out",)
+    fps = round(1.0 / step, 2) if SLOWEST <= 1.0 / step <= FASTEST else None
+    return table[:, 1:], fps, ("the first column, which is taken for seconds, is left out",)
 
 
 def sonic(folder: Path) -> list[Raw]:
