@@ -26,6 +26,11 @@ SMALL = {
     ],
 }
 SMALL |= {f"{exp}-w-object": flags for exp, flags in SMALL.items()}
+ON_A_SLOPE = "g1-29dof-wbt terrain:terrain-slope"
+SMALL[ON_A_SLOPE] = [
+    *SMALL["g1-29dof-wbt"],
+    "--command.setup-terms.motion-command.params.motion-config.motion-file=g1_walk_slope",
+]
 LENGTH = {exp: (12, 24) if "fast-sac" in exp else (2, 4) for exp in SMALL}
 
 
@@ -46,7 +51,7 @@ def test_trained_resumed_exactly_evaluated_and_exported(
 ) -> None:
     """Resumed in another process, from what the whole run had saved half-way."""
     half, whole = LENGTH[exp]
-    common = [f"exp:{exp}", "--training.num-envs=8", "--logger.video.enabled=False", *SMALL[exp]]
+    common = [*f"exp:{exp}".split(), "--training.num-envs=8", "--logger.video.enabled=False", *SMALL[exp]]
     budget = f"--algo.config.num-learning-iterations={whole}"
     train(*common, budget, f"--training.output-dir={tmp_path / 'whole'}")
     (straight,) = (tmp_path / "whole" / "WholeBodyTracking").iterdir()
