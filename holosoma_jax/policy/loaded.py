@@ -14,6 +14,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import PolicyArgs
 from holosoma_jax.policy import metadata_checks
 from holosoma_jax.policy.foreign import metadata as foreign_metadata
+from holosoma_jax.policy.foreign import observed_terms
 
 INPUT_NAME = "actor_obs"
 """holosoma's name of a policy's input, and of the observation group that it reads."""
@@ -89,16 +90,20 @@ def describe(
       PolicyFileError: nothing names the joints, or the metadata contradicts itself or the graph.
     """
     meta = dict(meta)
-    for ours, others in (("dof_names", ("joint_names",)), ("observation_layout", ("observation_names",))):
-        if ours in stated or any(name in stated for name in others):
+    replaced = (
+        ("dof_names", ("joint_names",)),
+        ("observation_layout", ("observation_names", *observed_terms.EACH)),
+    )
+    for ours, others in replaced:
+        if ours in stated or others[0] in stated:
             meta = {key: value for key, value in meta.items() if key not in (ours, *others)}
     if {**meta, **stated}.get(
         "observation_layout"
     ) is not None:  # it says these; only stated ones replace them
-        meta = {key: value for key, value in meta.items() if key not in foreign_metadata.RESTATED}
+        meta = {key: value for key, value in meta.items() if key not in observed_terms.RESTATED}
     meta |= stated
     if clip:
-        meta = foreign_metadata.of_tracking(meta, clip, obs_dim, action_dim)
+        meta = observed_terms.of_tracking(meta, clip, obs_dim, action_dim)
     try:
         meta = foreign_metadata.normalize(meta, INPUT_NAME)
     except ValueError as error:

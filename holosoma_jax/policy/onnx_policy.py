@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holosoma_jax.motion.formats import policy_graph
-from holosoma_jax.motion.formats.onnx_graph import CASTS, GraphIndex
+from holosoma_jax.motion.formats.onnx_graph import CASTS, GraphIndex, put_in_usual_order
 from holosoma_jax.motion.formats.policy_graph import TIME_STEP
 from holosoma_jax.policy import loaded, onnx_digest
 from holosoma_jax.policy.foreign import metadata as foreign_metadata
@@ -37,7 +37,7 @@ def load(path: str | os.PathLike[str], stated: Mapping[str, Any] | None = None) 
 
     Args:
       path: an ``.onnx`` file with one input [1 or any, n] float32, whatever its name, and the action as first
-        output. Weights may lie in a file beside it.
+        output, or as the one of that name. Weights may lie in a file beside it.
       stated: what is known about it otherwise (`stated.gather`); it comes before the file's metadata.
 
     Raises:
@@ -126,6 +126,7 @@ def _parse(path: Path) -> onnx.ModelProto:
         onnx.checker.ValidationError,
     ) as error:  # a name that is too long
         raise PolicyFileError(f"{path}: its weights lie in another file: {_first_line(error)}") from None
+    put_in_usual_order(model.graph, TIME_STEP)
     return model
 
 

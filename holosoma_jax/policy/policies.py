@@ -155,10 +155,10 @@ def _from_file(
 
     def policy(setup: Setup) -> Policy:
         spec = setup.env.spec
-        if file.observation_layout is None and file.obs_dim != spec.obs_dims[GROUP]:
-            raise ConfigError(_other_size(file, spec))
         joints = adapter.joint_index(file, setup.robot)
         rows = adapter.make(path, file.observation_layout, spec, GROUP, joints, spec.action_dim)
+        if len(rows.index) != file.obs_dim:
+            raise ConfigError(_other_size(file, spec))
         return Policy(str(path), lambda obs: rows.action(file(rows.observation(np.asarray(obs)))))
 
     return PolicySource(path, path.parent, saved, lambda robot: _with_metadata(file, robot), policy)

@@ -75,8 +75,8 @@ def conventions(meta: Mapping[str, Any], last_joint_vel: np.ndarray | None) -> l
 
 
 def last_joint_vel(graph: onnx.GraphProto) -> np.ndarray | None:
-    """[J] rad/s of the clip's last frame; None where the graph has no such table."""
+    """[J] rad/s of the clip's last frame, in the table's order; None where the graph has no such table."""
     from onnx import numpy_helper
 
-    table = GraphIndex(graph).table("joint_vel")
-    return None if table is None else np.asarray(numpy_helper.to_array(table))[-1]
+    found = GraphIndex(graph).table("joint_vel")
+    return None if found is None else np.take(numpy_helper.to_array(found[0]), -1, axis=found[1])

@@ -14,9 +14,10 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import PolicyArgs
 from holosoma_jax.policy import policies
-from holosoma_jax.policy.foreign import stated
+from holosoma_jax.policy.foreign import observed_terms, stated
+from holosoma_jax.policy.foreign.metadata import decode
 from holosoma_jax.robots import joint_order
-from tests.support.foreign_files import BREADTH_FIRST, G1, Write, deploy_yaml, mjlab_metadata
+from tests.support.foreign_files import BREADTH_FIRST, G1, Write, deploy_yaml, mjlab_metadata, separated
 
 ISAACLAB = [G1.joint_names[i] for i in BREADTH_FIRST]
 
@@ -66,6 +67,60 @@ def test_mjlab_states_joints_gains_and_observations_as_text(picking: Write, name
         np.testing.assert_allclose(source.policy(setup).act(obs), blocks["dof_pos"][:, 0])
     finally:
         setup.bridge.close()
+
+
+def test_mjlab_states_scale_history_and_clip_of_each_term(picking: Write) -> None:
+    """A scale for each entry between semicolons; a history of 0 is one frame; the group keeps the longest."""
+    stated = mjlab_metadata(list(G1.joint_names)) | {
+        "observation_names": "joint_vel,base_ang_vel,joint_pos",
+        "observation_terms_scale": "0.050,0.200;0.200;0.400,1.000",
+        "observation_terms_clip": "-inf;inf,-100.000;100.000,-inf;inf",
+        "observation_terms_history_length": "0.000,2.000,0.000",
+        "observation_terms_flatten_history_dim": "1.000,1.000,1.000",
+    }
+    source = policies.find(str(picking(29 + 2 * 3 + 29, [*range(23), *range(29, 35)], **stated)))
+    group = compose.load([], base=source.config).observation.groups["actor_obs"]
+    assert (group.history_length, group.history_fill) == (2, "first")
+    assert group.terms["dof_vel"].scale == 0.05
+
+    setup = built(source)
+    try:
+        obs, blocks = rows(setup)
+        found = source.policy(setup).act(obs)
+        np.testing.assert_allclose(found[:, :23], blocks["dof_vel"][:, -1, :23])
+        turned = blocks["base_ang_vel"] * np.float32([0.2, 0.2, 0.4])
+        np.testing.assert_allclose(found[:, 23:], turned.reshape(2, 6), rtol=1e-6)
+    finally:
+        setup.bridge.close()
+
+
+def test_histories_by_name_and_terms_that_a_flag_lists(picking: Write) -> None:
+    stated = mjlab_metadata(list(G1.joint_names)) | {
+        "observation_names": "joint_vel,joint_pos",
+        "observation_history_lengths": '{"joint_pos": 2}',
+    }
+    layout = observed_terms.layout(decode(stated), "actor_obs", 29)
+    assert [(term["name"], term["history_length"]) for term in layout] == [("joint_vel", 1), ("joint_pos", 2)]
+    # what the file says of its own terms is not laid over those of the flag
+    scales = {"observation_names": "smell,joint_pos", "observation_terms_scale": "2.000,3.000"}
+    file = picking(29, list(range(29)), **mjlab_metadata(list(G1.joint_names)) | scales)
+    group = compose.load(
+        [], base=policies.find(str(file), PolicyArgs(observation_names=("joint_pos",))).config
+    ).observation.groups["actor_obs"]
+    assert {name: term.scale for name, term in group.terms.items()} == {"dof_pos": 1.0}
+
+
+def test_joints_may_be_named_without_their_suffix_and_below_a_robot(picking: Write) -> None:
+    for names in ([n.removesuffix("_joint") for n in G1.joint_names], [f"robot/{n}" for n in G1.joint_names]):
+        stated = mjlab_metadata(list(G1.joint_names)) | {"observation_names": "joint_pos"}
+        file = picking(29, list(range(29)), **stated | {"joint_names": ",".join(names)})
+        np.testing.assert_allclose(policies.find(str(file)).adapt(G1).kp, 2.0 * G1.kp, atol=6e-4)
+
+
+def test_holosomas_keys_may_hold_text_with_commas(picking: Write) -> None:
+    lists = {"dof_names": ",".join(G1.joint_names), "kp": separated(2.0 * G1.kp), "kd": separated(G1.kd)}
+    robot = policies.find(str(picking(100, list(range(29)), **lists))).adapt(G1)
+    np.testing.assert_allclose(robot.kp, 2.0 * G1.kp, atol=6e-4)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,25 @@ def test_a_history_that_is_no_number_of_frames_is_one_line(picking: Write, histo
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("stated", "named"),
+    [
+        ({"observation_terms_clip": "-5.000;5.000"}, "'joint_pos'"),
+        ({"observation_terms_clip": "-inf;5.000"}, "'joint_pos'"),
+        ({"observation_terms_clip": "nan;inf"}, "'joint_pos'"),
+        ({"observation_terms_scale": "1.000,2.000"}, "'observation_terms_scale'.* 1 terms"),
+        ({"observation_terms_scale": "wide"}, "'joint_pos'"),
+        ({"observation_terms_scale": "1.000;2.000"}, "'joint_pos'"),
+        ({"observation_terms_history_length": "some"}, "'joint_pos'"),
+    ],
+)
+def test_what_mjlab_says_of_a_term_is_checked(picking: Write, stated: dict[str, str], named: str) -> None:
+    known = mjlab_metadata(list(G1.joint_names)) | {"observation_names": "joint_pos"} | stated
+    with pytest.raises(ConfigError, match=named) as caught:
+        policies.find(str(picking(29, list(range(29)), **known)))
+    assert "\n" not in str(caught.value)
+
+
 def test_names_of_observations_by_group_are_not_left_aside(picking: Write) -> None:
     """They were ignored, and the terms observed in the order of the robot's preset."""
     stated = mjlab_metadata(list(G1.joint_names)) | {"observation_names": '{"policy": ["joint_pos"]}'}

@@ -53,6 +53,13 @@ def test_joints_that_the_policy_does_not_move_get_no_action() -> None:
     assert made.action(np.array([[5.0, 7.0]])).tolist() == [[7.0, 0.0, 5.0]]
 
 
+def test_a_policy_of_some_joints_that_lists_nothing_observes_these() -> None:
+    spec = spec_of(("dof_pos", 3, 1, 1.0), ("motion_command", 6, 1, 1.0), ("base_ang_vel", 3, 1, 1.0))
+    made = adapter.make("p", None, spec, "g", np.array([2, 0]), 3)
+    obs = np.arange(12, dtype=np.float32)[None]
+    assert made.observation(obs)[0].tolist() == [2, 0, 5, 3, 8, 6, 9, 10, 11]
+
+
 def test_frames_before_the_episode_are_as_the_policy_states() -> None:
     """One that does not say takes ours; another filling is another observation, but for a single frame."""
     spec = spec_of(("dof_pos", 2, 3, 1.0))

@@ -190,7 +190,10 @@ BAD = {
     "two inputs": (_two_inputs, r"inputs are 'obs', 'state'; a policy has one, 'actor_obs'"),
     "three dimensions": (_three_dims, r"input 'actor_obs' is \[1, 29, 4\], wanted \[1, n\]"),
     "no names": (lambda t: _save(t, _without("dof_names")), "'dof_names' is missing"),
-    "not JSON": (lambda t: _save(t, _without("kd"), raw={"kd": "1 2"}), "metadata 'kd' is not JSON"),
+    "not JSON": (
+        lambda t: _save(t, _without("kd"), raw={"control_dt": "1 2"}),
+        "metadata .control_dt. is not JSON",
+    ),
     "NaN gain": (
         lambda t: _save(t, _without("kp"), raw={"kp": "[NaN]"}),
         r"'kp' is \[nan\], wanted one finite",

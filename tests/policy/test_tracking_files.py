@@ -22,8 +22,9 @@ from holosoma_jax.evaluation import evaluate, perturbations
 from holosoma_jax.motion import edit, reading
 from holosoma_jax.motion.clip import Clip
 from holosoma_jax.motion.formats import policy_graph
+from holosoma_jax.motion.formats.onnx_graph import GraphIndex
 from holosoma_jax.motion.kinematics import Skeleton
-from holosoma_jax.policy import policies
+from holosoma_jax.policy import onnx_policy, policies
 from holosoma_jax.robots import joint_order
 from tests.support import tracking_files as files
 from tests.support.onnx_files import Graph
@@ -124,6 +125,7 @@ def test_a_graph_without_table_ends_where_larger_numbers_change_nothing(tmp_path
         (TensorProto.INT64, (1,), False),
         (TensorProto.INT64, (1, 1), True),
         (TensorProto.INT32, (1,), True),
+        (TensorProto.DOUBLE, (1, 1), False),
     ],
 )
 def test_numbers_of_frames_and_outputs_of_other_shapes(
@@ -163,6 +165,56 @@ def test_numbers_of_frames_and_outputs_of_other_shapes(
     np.testing.assert_allclose(found.joint_pos, clip.joint_pos, atol=1e-6)
     np.testing.assert_allclose(found.body_pos, clip.body_pos, atol=1e-5)
     assert policies.find(str(tmp_path / "p.onnx")).config
+
+
+def test_columns_put_in_another_order_behind_the_table(
+    tmp_path: Path, paths: dict[str, Path], clip: Clip
+) -> None:
+    """Frames are those of the axis that the frame's number picks from, whatever a constant picks before or after."""
+    model = onnx.load(str(paths["holosoma"]))
+    graph = model.graph
+    turned = np.arange(29)[::-1].copy()
+    graph.initializer.append(numpy_helper.from_array(turned, "turned"))
+    (gather,) = (node for node in graph.node if node.output[0] == "joint_pos")
+    before = helper.make_node("Gather", [gather.input[0], "turned"], ["table"], axis=1)
+    gather.input[0], gather.output[0] = "table", "row"
+    graph.node.insert(0, before)
+    graph.node.append(helper.make_node("Gather", ["row", "turned"], ["joint_pos"], axis=1))
+    onnx.save(model, str(tmp_path / "p.onnx"))
+    np.testing.assert_allclose(reading.read(tmp_path / "p.onnx").joint_pos, clip.joint_pos, atol=1e-6)
+
+    assert GraphIndex(graph).table("joint_pos") is None
+    graph.node.remove(before)
+    gather.input[0] = before.input[0]
+    found = GraphIndex(graph).table("joint_pos")
+    assert found is not None and found[0].dims[found[1]] == 250
+
+
+def test_tables_in_a_file_beside(tmp_path: Path, paths: dict[str, Path], clip: Clip) -> None:
+    """As PyTorch's newer exporter writes them, shapes included."""
+    model = onnx.load(str(paths["holosoma"]))
+    onnx.save(
+        model, str(tmp_path / "p.onnx"), save_as_external_data=True, location="p.data", size_threshold=0
+    )
+    np.testing.assert_allclose(reading.read(tmp_path / "p.onnx").joint_pos, clip.joint_pos, atol=1e-6)
+    assert policies.find(str(tmp_path / "p.onnx")).config
+    (tmp_path / "p.data").unlink()
+    with pytest.raises(ConfigError, match=r"p\.onnx"):
+        reading.read(tmp_path / "p.onnx")
+
+
+def test_inputs_and_outputs_are_told_by_their_names(tmp_path: Path, paths: dict[str, Path]) -> None:
+    model = onnx.load(str(paths["mjlab"]))
+    for field in (model.graph.input, model.graph.output):
+        turned = [type(item).FromString(item.SerializeToString()) for item in reversed(field)]
+        del field[:]
+        field.extend(turned)
+    assert model.graph.input[0].name == "time_step" and model.graph.output[0].name == "body_ang_vel_w"
+    onnx.save(model, str(tmp_path / "p.onnx"))
+    rows = np.random.default_rng(0).standard_normal((3, 154)).astype(np.float32)
+    np.testing.assert_array_equal(
+        onnx_policy.load(tmp_path / "p.onnx")(rows), onnx_policy.load(paths["mjlab"])(rows)
+    )
 
 
 def _small(path: Path, table: np.ndarray, axis: int) -> Path:

@@ -14,6 +14,20 @@ RESHAPES = (*CASTS, "Reshape", "Squeeze", "Unsqueeze")
 """Operators that keep its entries."""
 
 
+ACTIONS = ("actions", "action")
+"""What exporters call the action."""
+
+
+def put_in_usual_order(graph: onnx.GraphProto, last_input: str) -> None:
+    """Move the input `last_input` behind the others, and the output that is called an action before the others."""
+    inputs = sorted(graph.input, key=lambda item: item.name == last_input)
+    outputs = sorted(graph.output, key=lambda item: item.name not in ACTIONS)
+    for field, items in ((graph.input, inputs), (graph.output, outputs)):
+        copies = [type(item).FromString(item.SerializeToString()) for item in items]
+        del field[:]
+        field.extend(copies)
+
+
 class GraphIndex:
     """Constants and nodes of a graph by the names of the values."""
 
@@ -33,9 +47,19 @@ class GraphIndex:
             node = self._makers.get(node.input[0])
         return node
 
-    def table(self, value: str) -> onnx.TensorProto | None:
-        """The constant whose rows `value` is gathered from; None where the graph is made otherwise."""
+    def table(self, value: str) -> tuple[onnx.TensorProto, int] | None:
+        """The constant that a number picks `value` from, and the axis that it picks of; None where there is none.
+
+        What constants pick on the way, a new order of columns, say, does not count.
+        """
         node = self.maker(value, RESHAPES)
-        if node is None or node.op_type not in ("Gather", "GatherND"):
-            return None
-        return self.constants.get(node.input[0])
+        while node is not None and node.op_type in ("Gather", "GatherND"):
+            source, picked = node.input[0], node.input[1]
+            if picked not in self.constants:
+                table = self.constants.get(source)
+                axis = next((item.i for item in node.attribute if item.name == "axis"), 0)
+                return (
+                    None if table is None or not -len(table.dims) <= axis < len(table.dims) else (table, axis)
+                )
+            node = self.maker(source, RESHAPES)
+        return None

@@ -33,6 +33,8 @@ CLIPS = "motion_clips"
 """Our metadata: [[name, frames], ...] of the clips that lie one behind the other."""
 ANCHOR = "torso_link"
 """The anchor of a file that does not name it: of all that holosoma and BeyondMimic ship."""
+_KINDS: Mapping[str, type] = {"int64": np.int64, "int32": np.int32, "double": np.float64}
+"""Type of `TIME_STEP` as ONNX Runtime writes it -> NumPy's; float32 otherwise."""
 _FPS = 50.0  # of a file that does not state its rate: holosoma's, BeyondMimic's and mjlab's
 _MOST = 1_000_000  # frames
 _BEYOND = 1 << 23  # a frame that no clip has; exact in float32
@@ -45,13 +47,16 @@ def parse(path: Path) -> list[Raw]:
     Raises:
       ConfigError: it is no such file, or holds no clip.
     """
+    import onnx
     import onnxruntime
 
     file, options = str(path), onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        model = onnx.load(file)  # with what lies in a file beside it
+        data = model.SerializeToString()
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class but Exception
         cause = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{file}: is no ONNX file, or a damaged one ({cause}).") from None
@@ -61,7 +66,7 @@ def parse(path: Path) -> list[Raw]:
             f"{file}: is a policy without a motion clip; one of whole-body tracking has the input '{TIME_STEP}'."
         )
     meta = {k: _value(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
-    rows = _rows(file, session, names)
+    rows = _rows(file, GraphIndex(model.graph), session, names)
     checked(file, "joint_vel", rows["joint_vel"], rows["joint_pos"].shape)
     if "ref_pos_xyz" in rows:
         whole = _with_anchor(file, path.stem, rows, meta)
@@ -108,14 +113,19 @@ def feed_frame(session: onnxruntime.InferenceSession, frame: float) -> dict[str,
     """The input `TIME_STEP` of a session, in its type; empty if it has none."""
     for item in session.get_inputs():
         if item.name == TIME_STEP:
-            kind = np.int64 if "int64" in item.type else np.int32 if "int32" in item.type else np.float32
+            kind = next((kind for name, kind in _KINDS.items() if name in item.type), np.float32)
             return {TIME_STEP: np.full([d if isinstance(d, int) else 1 for d in item.shape], frame, kind)}
     return {}
 
 
-def _rows(file: str, session: onnxruntime.InferenceSession, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _rows(
+    file: str, graph: GraphIndex, session: onnxruntime.InferenceSession, names: tuple[str, ...]
+) -> dict[str, np.ndarray]:
     """Every frame of the outputs, [F, ...]."""
-    count = _table_rows(Path(file), names[0]) or None  # an empty table says nothing of the frames
+    table = graph.table(names[0])
+    count = (
+        None if table is None else table[0].dims[table[1]] or None
+    )  # an empty table says nothing of the frames
     if count is not None and count > _MOST:
         raise ConfigError(f"{file}: its table has {count} frames; wanted at most {_MOST}.")
     try:
@@ -144,14 +154,6 @@ def _rows(file: str, session: onnxruntime.InferenceSession, names: tuple[str, ..
         name: checked(file, name, _shaped(name, x), (None,) * (2 + name.startswith("body")))
         for name, x in stacked.items()
     }
-
-
-def _table_rows(path: Path, output: str) -> int | None:
-    """Rows of the constant that `output` is gathered from; None where the graph is made otherwise."""
-    import onnx
-
-    table = GraphIndex(onnx.load(str(path), load_external_data=False).graph).table(output)
-    return None if table is None else next(iter(table.dims), None)
 
 
 def _shaped(name: str, rows: np.ndarray) -> np.ndarray:
@@ -251,10 +253,12 @@ def _joint_names(meta: Mapping[str, Any], count: int) -> tuple[str, ...] | None:
 
 
 def _list(value: Any) -> list[str]:
-    """A list of names, written as one, or as text with commas between them."""
+    """A list of names, written as one, or as text with commas between them; 'robot/' in front of them is left out."""
     if isinstance(value, str):
         value = [part.strip(" []'\"()") for part in value.split(",")]
-    return [str(item) for item in value if item] if isinstance(value, (list, tuple)) else []
+    return (
+        [str(item).rpartition("/")[2] for item in value if item] if isinstance(value, (list, tuple)) else []
+    )
 
 
 def _value(text: str) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import EnvSpec, ObservationTerm
+from holosoma_jax.motion.readings.candidates import normalised
 from holosoma_jax.policy.foreign import observation_names
 from holosoma_jax.policy.foreign.observation_names import JOINT_TERMS, TWICE_JOINTS
 from holosoma_jax.policy.loaded import LoadedPolicy
@@ -41,19 +42,19 @@ class Adapter:
 
 
 def joint_index(file: LoadedPolicy, robot: Robot) -> np.ndarray:
-    """[A] int, place of each of the policy's joints among the robot's.
+    """[A] int, place of each of the policy's joints among the robot's, as `normalised` names them.
 
     Raises:
       ConfigError: the robot lacks one of them.
     """
-    names, ours = file.dof_names, robot.joint_names
-    missing = [name for name in names if name not in ours]
+    names, ours = file.dof_names, [normalised(name) for name in robot.joint_names]
+    missing = [name for name in names if normalised(name) not in ours]
     if missing:
         raise ConfigError(
             f"{file.path}: made for {len(names)} joints ({names[0]}, ...), not for the {len(ours)} of robot "
-            f"'{robot.name}' ({ours[0]}, ...), which has no '{missing[0]}'."
+            f"'{robot.name}' ({robot.joint_names[0]}, ...), which has no '{missing[0]}'."
         )
-    return np.array([ours.index(name) for name in names], np.int64)
+    return np.array([ours.index(normalised(name)) for name in names], np.int64)
 
 
 def make(
@@ -68,7 +69,8 @@ def make(
 
     Args:
       path: of the policy, for messages.
-      layout: terms of the policy's input, in its order; None: those of the environment, in its order.
+      layout: terms of the policy's input, in its order; None: those of the environment, in its order, of the policy's
+        joints.
       spec: of the environment.
       group: of the environment's observations.
       joints: [A] see `joint_index`.
@@ -78,7 +80,7 @@ def make(
       ConfigError: the environment lacks a term, or observes it with another size, history or scale.
     """
     here = {term.name: term for term in spec.layout if term.group == group}
-    terms = [_as_stated(term) for term in here.values()] if layout is None else layout
+    terms = [_of_joints(term, len(joints)) for term in here.values()] if layout is None else layout
     index, factor = [], []
     for place, term in enumerate(terms):
         frames = int(term["history_length"])
@@ -114,6 +116,12 @@ def make(
                 index.append(newest + column)
                 factor.append(wanted / ours.scale)
     return Adapter(np.array(index), np.array(factor, np.float32), joints, num_joints)
+
+
+def _of_joints(term: ObservationTerm, joints: int) -> Mapping[str, Any]:
+    """The term as a policy of so many joints observes it."""
+    width = observation_names.width(term.name, joints)
+    return _as_stated(term) if width is None else {**_as_stated(term), "dim": width}
 
 
 def _as_stated(term: ObservationTerm) -> Mapping[str, Any]:

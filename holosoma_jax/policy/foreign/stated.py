@@ -16,7 +16,7 @@ import yaml
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.schema.evaluation import PolicyArgs
-from holosoma_jax.policy.foreign.metadata import RESTATED
+from holosoma_jax.policy.foreign.observed_terms import RESTATED
 from holosoma_jax.robots import joint_order
 
 DEPLOY = "deploy.yaml"
