@@ -9,27 +9,28 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO, cast
 
-LOGGER = "holosoma_jax"
-"""Parent of all loggers of this package."""
+LOGGERS = ("holosoma_jax", "bridges")
+"""Parents of all loggers of this package."""
 
 
 @contextlib.contextmanager
 def attached() -> Iterator[None]:
     """Within the context, log records of this package are printed, and a broken standard output is ignored."""
-    logger, handler = logging.getLogger(LOGGER), _Lines(_print)
-    level, propagate, streams = logger.level, logger.propagate, (sys.stdout, sys.stderr)
+    loggers, handler = [logging.getLogger(name) for name in LOGGERS], _Lines(_print)
+    before, streams = [(logger.level, logger.propagate) for logger in loggers], (sys.stdout, sys.stderr)
     sys.stdout, sys.stderr = unbreakable(sys.stdout), unbreakable(sys.stderr)
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = (
-        False  # importing Orbax gives the root logger a handler, which would print every line again
-    )
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        # importing Orbax gives the root logger a handler, which would print every line again
+        logger.propagate = False
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = propagate
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
         sys.stdout, sys.stderr = streams
@@ -41,14 +42,22 @@ def messages_to(write: Callable[[str], None], level: int = logging.INFO) -> Iter
 
     A live table prints them above itself; of several processes only one may want to be heard.
     """
-    logger, before = logging.getLogger(LOGGER), logging.getLogger(LOGGER).level
-    others = [handler for handler in logger.handlers if isinstance(handler, _Lines)]
     handler = _Lines(write)
     handler.setLevel(level)
+    with contextlib.ExitStack() as stack:
+        for name in LOGGERS:
+            stack.enter_context(_handled_by(handler, logging.getLogger(name)))
+        yield
+
+
+@contextlib.contextmanager
+def _handled_by(handler: logging.Handler, logger: logging.Logger) -> Iterator[None]:
+    """Within the context, `handler` takes the place of the handlers that print."""
+    before, others = logger.level, [other for other in logger.handlers if isinstance(other, _Lines)]
     for other in others:
         logger.removeHandler(other)
     logger.addHandler(handler)
-    logger.setLevel(min(level, logging.INFO))
+    logger.setLevel(min(handler.level, logging.INFO))
     try:
         yield
     finally:

@@ -25,9 +25,10 @@ def test_records_of_this_package_are_printed(capsys):
         log.info("downloading %s", "a file")
         log.warning("it is damaged")
         log.debug("not shown")
+        logging.getLogger("bridges.somewhere").warning("unstable")
         logging.getLogger("other").info("not shown")
     log.info("not shown")
-    assert capsys.readouterr().out == "downloading a file\nWARNING: it is damaged\n"
+    assert capsys.readouterr().out == "downloading a file\nWARNING: it is damaged\nWARNING: unstable\n"
 
 
 def test_a_handler_of_another_library_prints_nothing_again():

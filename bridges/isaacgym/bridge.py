@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bridges import specs
+from bridges import pd_stability, specs
 from bridges.isaacgym.asset import robot_urdf
 from bridges.isaacgym.install import interpreter
 from bridges.isaacgym.program import program
@@ -50,6 +50,7 @@ class IsaacGymBridge(CoordinateBridge):
         spec = specs.spec("isaacgym", cfg, robot, num_envs, repeatable=False)
         python = interpreter(cfg)
         model = mujoco_model.build(robot, Ground(), cfg)
+        pd_stability.warn(spec, robot, model, implicit_damping=False)
 
         def told(folder: Path) -> Program:
             (folder / "robot.urdf").write_text(robot_urdf(robot))

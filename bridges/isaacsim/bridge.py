@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bridges import specs
+from bridges import pd_stability, specs
 from bridges.isaacsim.install import interpreter
 from bridges.isaacsim.program import program
 from bridges.mujoco import model as mujoco_model
@@ -48,6 +48,7 @@ class IsaacSimBridge(CoordinateBridge):
         self._settings = cfg.config.isaacsim
         python = interpreter(cfg)
         model = mujoco_model.build(robot, Ground(), cfg)
+        pd_stability.warn(spec, robot, model, implicit_damping=self._settings.physics == "newton")
 
         def told(folder: Path) -> Program:
             path = folder / "robot.usda"

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from bridges import checks, specs
+from bridges import checks, pd_stability, specs
 from bridges.mjwarp import model, start, state, usage
 from bridges.mjwarp.params import Writer
 from bridges.mjwarp.programs import DevicePrograms, Gantry, Programs
@@ -93,6 +93,9 @@ class MjwarpBridge:
             ]
         built = each[0]
         self.model = built.host
+        if settings.integrator == "euler":
+            option = "--simulator.config.mujoco-warp.integrator=implicitfast"
+            pd_stability.warn(spec, robot, built.host, implicit_damping=True, option=option)
         # A GPU lists contacts in the order in which it finds them.
         self.spec = replace(spec, repeatable=not device.is_cuda)
         self._settings, self._robot, self._nominal = settings, robot, built.nominal

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
-from bridges import checks, exchange, specs
+from bridges import checks, exchange, pd_stability, specs
 from bridges.mujoco import gantry, model, readout, targets
 from bridges.mujoco.engine import Engine
 from bridges.mujoco.state import Coordinates
@@ -66,6 +66,9 @@ class MujocoBridge(Stateful):
         _keep_folders_clean()
         settings = cfg.config.mujoco
         self.model = model.build(robot, ground, cfg, self_collisions=self_collisions, pair_with_ground=True)
+        if settings.integrator == "euler":
+            option = "--simulator.config.mujoco.integrator=implicitfast"
+            pd_stability.warn(self.spec, robot, self.model, implicit_damping=True, option=option)
         self._robot = robot
         self._gantry = cfg.config.virtual_gantry
         if self._gantry.enabled:

@@ -193,6 +193,24 @@ def test_a_robot_that_cannot_be_described_leaves_no_file(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("module, writer", [(bridge_module, "usda"), (isaacgym_bridge, "robot_urdf")])
+def test_a_rate_at_which_pd_control_is_unstable_is_said_before_the_worker_starts(
+    module: ModuleType, writer: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def stop(*args: object, **kwargs: object) -> str:
+        raise ValueError("here")
+
+    monkeypatch.setattr(module, "interpreter", lambda cfg: sys.executable)
+    monkeypatch.setattr(module, writer, stop)
+    make = isaacsim.make if module is bridge_module else isaacgym.make
+    cfg = isaacsim_config()
+    for fps, said in ((200, 0), (50, 1)):
+        rates = replace(cfg.config.sim, fps=fps, control_decimation=fps // 50)
+        with pytest.raises(ValueError, match="here"):
+            make(replace(cfg, config=replace(cfg.config, sim=rates)), robots.load("k1"), Ground(), E)
+        assert len(caplog.records) == said
+
+
 def test_both_isaacs_take_the_same_fields_in_the_same_order():
     text = [Path(m.__file__).with_name("backend.py").read_text() for m in (bridge_module, isaacgym_bridge)]
     for name in ("FIELDS = ", "OFFSET, WRITE = "):
