@@ -4,6 +4,7 @@
 
     python -m holosoma_jax.doctor --json
     python -m holosoma_jax.doctor --conformance simulator:mjwarp --report mjwarp.json
+    python -m holosoma_jax.doctor --conformance simulator:isaacgym --simulator.config.sim.physx.device=cpu
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import sys
 from collections.abc import Sequence
 
 from holosoma_jax import runtime
-from holosoma_jax.config.command_line import flags
+from holosoma_jax.config import compose
+from holosoma_jax.config.command_line import flags, tokens
+from holosoma_jax.config.schema import Config
 from holosoma_jax.config.schema.commands import DoctorArgs
 
 PROG = "python -m holosoma_jax.doctor"
 ABOUT = "Says what this machine has for training and what is missing, and trains for a moment."
+PRESET = "exp:g1-29dof"
+"""whose robot and rates --conformance takes, unless another is chosen"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,12 +34,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.prepare()
 
     def body() -> int:
-        args = flags.parse_or_exit(argv, PROG, ABOUT, DoctorArgs)
+        args, cfg = parsed(argv)
         from holosoma_jax.diagnostics import session  # imports JAX: not for --help
 
-        return session.run(args)
+        return session.run(args, cfg)
 
     return runtime.command(body, "interrupted")
+
+
+def parsed(argv: Sequence[str]) -> tuple[DoctorArgs, Config | None]:
+    """The flags, and the config that is checked with --conformance; that flag alone lets choices and options of a
+    config in. Prints `--help` and exits.
+
+    Raises:
+      ConfigError: the arguments are wrong.
+    """
+    if not tokens.wants_help(argv):
+        args, rest = compose.split_extra(argv, DoctorArgs)
+        if args.conformance is not None:
+            preset = [] if tokens.parse(rest).chosen("exp") else [PRESET]
+            simulator = f"simulator:{args.conformance.removeprefix('simulator:')}"
+            return args, compose.load([*preset, *rest, simulator])
+    return flags.parse_or_exit(argv, PROG, ABOUT, DoctorArgs), None
 
 
 def joined(argv: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,23 +16,30 @@ from rich.text import Text
 
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.schema import Config
 from holosoma_jax.config.schema.commands import DoctorArgs
 from holosoma_jax.diagnostics import diagnosis
+from holosoma_jax.terminal import messages_to
 
 FACTS = ("versions", "machine", "nvidia", "devices", "extras", "simulators", "opengl")
 """Functions of `diagnosis`, in the order of their calls."""
 
 
-def run(args: DoctorArgs) -> int:
+def run(args: DoctorArgs, conformance: Config | None = None) -> int:
     """Ask, print, and return the exit code: 1 if the smoke run or the conformance failed.
 
+    Args:
+      args: the flags.
+      conformance: check the bridge to this config's simulator, and nothing else.
+
     Raises:
-      ConfigError: `args.conformance` names a simulator that is not available.
+      ConfigError: that simulator is not available.
     """
     console = Console(highlight=False)
     quiet = args.json or not console.is_terminal
-    if args.conformance is not None:
-        return _conformance(args.conformance, console, as_json=args.json, report=args.report)
+    if conformance is not None:
+        with messages_to(_to_stderr):  # standard output may be read by a program
+            return _conformance(conformance, console, as_json=args.json, report=args.report)
     found: dict[str, Any] = {}
     for name in (*FACTS, *(["smoke"] if args.smoke else [])):
         label = "training for three iterations" if name == "smoke" else name
@@ -126,10 +134,12 @@ def _gigabytes(count: int | None) -> str:
     return "unknown" if count is None else f"{count / 1e9:.1f} GB"
 
 
-def _conformance(name: str, console: Console, *, as_json: bool, report: str | None) -> int:
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _conformance(cfg: Config, console: Console, *, as_json: bool, report: str | None) -> int:
     """Compare the bridge to a simulator with closed forms and with plain MuJoCo."""
-    simulator = name.removeprefix("simulator:")
-    cfg = compose.load(["exp:g1-29dof", f"simulator:{simulator}"])
     if report is not None and not Path(report).absolute().parent.is_dir():
         raise ConfigError(
             f"--report: got '{report}'; the folder {Path(report).absolute().parent} does not exist."
@@ -155,9 +165,21 @@ def _conformance(name: str, console: Console, *, as_json: bool, report: str | No
         }
         for r in results
     ]
-    document = {"simulator": simulator, "versions": diagnosis.versions(), "worker": worker, "results": rows}
+    document = {
+        "simulator": cfg.simulator.name,
+        "versions": diagnosis.versions(),
+        "worker": worker,
+        "results": rows,
+    }
     if report is not None:
-        about = {"robot": cfg.robot.asset, "machine": diagnosis.machine(), "nvidia": diagnosis.nvidia()}
+        settings = compose.to_mapping(cfg.simulator)["config"]
+        del settings["remote"]  # a path of this machine
+        about = {
+            "robot": Path(cfg.robot.asset).name,
+            "settings": settings,
+            "machine": diagnosis.machine(),
+            "nvidia": diagnosis.nvidia(),
+        }
         Path(report).write_text(json.dumps(document | about, indent=1) + "\n")
     if as_json:
         print(json.dumps(document, indent=1))

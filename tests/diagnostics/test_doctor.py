@@ -136,6 +136,14 @@ def test_conformance_of_mujoco(capsys: pytest.CaptureFixture[str], tmp_path: Pat
         (["--conformance", "simulator:isaacgym"], "ISAACGYM_PYTHON"),
         (["--conformance", "simulator:isaacsim"], "ISAACSIM_PYTHON is /no/python"),
         (
+            ["--conformance", "simulator:isaacgym", "--simulator.config.remote.python=/no/p"],
+            "is /no/p, which",
+        ),
+        (["--conformance", "simulator:mujoco", "--simulator.config.sim.fsp=100"], "sim.fps"),
+        (["--conformance", "simulator:mujoco", "simulator:mjwarp"], "simulator"),
+        (["--conformance", "simulator:mujoco", "exp:g1"], "g1-29dof"),
+        (["--simulator.config.sim.fps=100"], "--simulator.config.sim.fps: this command does not take it."),
+        (
             ["--conformance", "simulator:mujoco", "--report=/no/where/a.json"],
             "--report: got '/no/where/a.json'",
         ),

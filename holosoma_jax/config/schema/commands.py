@@ -77,6 +77,7 @@ class DoctorArgs:
     smoke: bool = True
     """Train three iterations of 16 robots: some ten seconds where nothing else runs."""
     conformance: Label | None = None
-    """Hold a simulator's bridge against closed forms and plain MuJoCo instead: simulator:NAME."""
+    """Hold a simulator's bridge against closed forms and plain MuJoCo instead: simulator:NAME. With it come options of
+    the config as for train, such as --simulator.config.remote.python; exp:NAME chooses the robot (the G1)."""
     report: PathText | None = None
     """With --conformance: a file that gets the results and facts about the machine, as JSON, for an issue."""
