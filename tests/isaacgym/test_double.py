@@ -35,6 +35,7 @@ class Scene:
         (folder / "robot.urdf").write_text(robot_urdf(robot))
         params = gymapi.SimParams()
         params.dt, params.up_axis, params.gravity = 0.005, gymapi.UP_AXIS_Z, gymapi.Vec3(0.0, 0.0, -9.81)
+        params.substeps = 1
         params.use_gpu_pipeline = params.physx.use_gpu = gpu
         self.sim = self.gym.create_sim(0, -1, gymapi.SIM_PHYSX, params)
         plane = gymapi.PlaneParams()

@@ -27,9 +27,9 @@ _DOF_TYPE = np.dtype(
         for name in _DOF_FIELDS
     ]
 )
-"""Names from public code that uses them [holosoma]; order and offsets are not known, so use names only."""
+"""Names from public code that uses them [holosoma]; order, offsets and types [assumed]: use names only."""
 
-mujoco.set_mju_user_warning(lambda text: None)  # else a log file in the working folder
+mujoco.set_mju_user_warning(lambda text: None)  # else a log file in the working folder [test]
 
 
 class Sim:
@@ -46,17 +46,17 @@ class Sim:
 
 
 class Env:
-    """One environment with one actor."""
+    """One environment with one actor [test]: the bridge needs no more."""
 
     def __init__(self, sim):
         self.sim, self.asset, self.index = sim, None, len(sim.envs)
 
 
 class Gym(Tensors):
-    """Methods and their parameters as in [stubs]."""
+    """Methods, their parameters and the types of their answers are those of [stubs]."""
 
     pipeline_device = -1
-    """of the newest simulation; for the double's gymtorch"""
+    """of the newest simulation; for the double's gymtorch [test]"""
 
     def create_sim(self, compute_device=0, graphics_device=0, type=0, params=None):
         from isaacgym import gymapi
@@ -64,7 +64,9 @@ class Gym(Tensors):
         if params.use_gpu_pipeline and not params.physx.use_gpu:  # [docs]
             raise Misuse("use_gpu_pipeline needs physx.use_gpu")
         if params.up_axis != gymapi.UP_AXIS_Z or type != gymapi.SIM_PHYSX:
-            raise Misuse("only PhysX with z up is imitated")
+            raise Misuse("only PhysX with z up is imitated")  # [test]
+        if params.substeps != 1:
+            raise Misuse("simulate would take several steps of dt / substeps [stubs]; one is imitated")
         if os.environ.get("ISAACGYM_DOUBLE_NO_SIM"):
             return None  # what a failure looks like [holosoma]
         self.pipeline_device = 0 if params.use_gpu_pipeline else -1
@@ -76,19 +78,21 @@ class Gym(Tensors):
     def add_ground(self, sim, params):
         normal = params.normal
         if (normal.x, normal.y, normal.z) != (0.0, 0.0, 1.0):
-            raise Misuse("the plane must be horizontal")
+            raise Misuse("the plane must be horizontal")  # its normal is z [holosoma]
         sim.ground_friction = params.static_friction
 
     def add_triangle_mesh(self, arg0, arg1, arg2, arg3):
         if arg1.dtype != np.float32 or arg2.dtype != np.uint32 or arg1.ndim != 1 or arg2.ndim != 1:
-            raise Misuse("flat float32 vertices and uint32 triangles are wanted")  # [stubs]
+            raise Misuse(
+                "flat float32 vertices and uint32 triangles are wanted"
+            )  # types [stubs], flat [holosoma]
         if (arg1.size, arg2.size) != (3 * arg3.nb_vertices, 3 * arg3.nb_triangles):
-            raise Misuse("nb_vertices or nb_triangles is wrong")
+            raise Misuse("nb_vertices or nb_triangles is wrong")  # [stubs]; what a wrong one does [assumed]
         arg0.mesh, arg0.ground_friction = _model.grid(arg1, arg2), arg3.static_friction
 
     def load_asset(self, sim, rootpath, filename, options=None):
         if not filename.endswith(".urdf"):
-            raise Misuse("only URDF: Preview 4's MJCF importer may hang on actuators")
+            raise Misuse("only URDF: [holosoma] loads nothing else; what the MJCF importer does [assumed]")
         return _model.Asset(os.path.join(rootpath, filename), options)
 
     def get_asset_dof_names(self, arg0):
@@ -98,25 +102,24 @@ class Gym(Tensors):
         return list(arg0.bodies)
 
     def get_asset_rigid_body_shape_indices(self, arg0):
+        """The range of body i's shapes, in the order of bodies [stubs]."""
         from isaacgym import gymapi
 
         return [gymapi.IndexRange(start, count) for start, count in arg0.shapes]
 
     def create_env(self, arg0, arg1, arg2, arg3):
         if arg0.prepared:
-            raise Misuse("create_env after prepare_sim")
+            raise Misuse("create_env after prepare_sim")  # which allocates the buffers [stubs]
         if any(getattr(v, k) != 0.0 for v in (arg1, arg2) for k in "xyz"):
-            raise Misuse(
-                "environments with a size have origins of their own"
-            )  # [holosoma] gives them none, too
+            raise Misuse("a size may give environments origins of their own [assumed]; none: [holosoma]")
         env = Env(arg0)
         arg0.envs.append(env)
         return env
 
     def create_actor(self, env, asset, pose, name=None, group=-1, filter=-1, segmentationId=0):
-        """`filter`: shapes that share a bit do not collide [stubs], so 0 lets a robot's links collide."""
+        """`filter`: shapes that share a bit do not collide [stubs], so 0 lets a robot's links collide [holosoma]."""
         if env.asset is not None:
-            raise Misuse("one actor an environment")
+            raise Misuse("one actor an environment")  # [test]
         env.asset, options = asset, asset.options
         env.model = asset.build(env.sim)
         for name in ("body_sameframe", "geom_sameframe", "body_simple", "dof_simplenum"):
@@ -133,7 +136,8 @@ class Gym(Tensors):
         env.base = env.model.body(asset.base).id
         env.damping = options.angular_damping
         env.dof_properties = np.zeros(len(asset.dofs), _DOF_TYPE)
-        env.dof_properties["driveMode"] = options.default_dof_drive_mode
+        env.dof_properties["driveMode"] = options.default_dof_drive_mode  # [stubs]
+        # [holosoma] finds the URDF's limits here; nothing here relies on that, as the bridge sets its own
         env.dof_properties["effort"] = 1e9
         env.dof_properties["velocity"] = 1e9
         env.shape_properties = []
@@ -141,6 +145,7 @@ class Gym(Tensors):
         return 0
 
     def get_actor_index(self, arg0, arg1, arg2):
+        """In the simulation: that of the tensors' rows [holosoma]."""
         from isaacgym import gymapi
 
         return arg0.index if arg2 == gymapi.DOMAIN_SIM else 0
@@ -156,16 +161,18 @@ class Gym(Tensors):
                 gymapi.Vec3(*arg0.model.body_ipos[body]),
             )
             turn = matrix(arg0.model.body_iquat[body])
-            tensor = (
-                turn @ np.diag(arg0.model.body_inertia[body]) @ turn.T
-            )  # about the centre of mass, link axes
+            # about the centre of mass [stubs], in the link's axes [assumed]
+            tensor = turn @ np.diag(arg0.model.body_inertia[body]) @ turn.T
             for name, row in zip("xyz", tensor):
                 setattr(found.inertia, name, gymapi.Vec3(*row))
             result.append(found)
         return result
 
     def set_actor_rigid_body_properties(self, env, actorHandle, props, recomputeInertia=False):
-        """A centre of mass cannot be changed on the GPU pipeline [stubs]; after prepare_sim nothing can [assumed]."""
+        """A centre of mass cannot be changed on the GPU pipeline [stubs].
+
+        That it can before `prepare_sim`, and that after it nothing can: [assumed], as [holosoma] randomises before it.
+        """
         self._may_change(env)
         for body, given in zip(env.body_at, props):
             env.model.body_mass[body] = given.mass
@@ -174,7 +181,7 @@ class Gym(Tensors):
                 [[row.x, row.y, row.z] for row in (given.inertia.x, given.inertia.y, given.inertia.z)]
             )
             if recomputeInertia:
-                raise Misuse("recomputeInertia would undo the inertia that was given")
+                raise Misuse("recomputeInertia would undo the inertia that was given")  # [stubs]
             moments, axes = np.linalg.eigh(tensor)
             axes[:, 2] *= np.sign(np.linalg.det(axes))
             mujoco.mju_mat2Quat(env.model.body_iquat[body], axes.ravel())
@@ -191,7 +198,10 @@ class Gym(Tensors):
         return [copy.copy(shape) for shape in arg0.shape_properties]
 
     def set_actor_rigid_shape_properties(self, arg0, arg1, arg2):
-        """Friction of a contact is the mean of the two materials': PhysX's default, which nobody changes [holosoma]."""
+        """Friction of a contact is the mean of the two materials': PhysX's default, which nothing here can change.
+
+        That IsaacGym leaves it: [assumed]. Shapes are in the order of `get_asset_rigid_body_shape_indices` [stubs].
+        """
         self._may_change(arg0)
         arg0.shape_properties = [copy.copy(shape) for shape in arg2]
         for body, (start, count) in zip(arg0.body_at, arg0.asset.shapes):
@@ -207,32 +217,35 @@ class Gym(Tensors):
     def set_actor_dof_properties(self, arg0, arg1, arg2):
         self._may_change(arg0)
         if arg2.dtype != _DOF_TYPE or arg2.shape != arg0.dof_properties.shape:
-            raise Misuse("the structured array of get_actor_dof_properties is wanted")
+            raise Misuse("the structured array of get_actor_dof_properties is wanted")  # [stubs]
         if (arg2["stiffness"] != 0).any() or (arg2["damping"] != 0).any():
-            raise Misuse("drives of the importer would act beside the torques")
+            raise Misuse("drives of the importer would act beside the torques")  # [assumed]
         arg0.dof_properties = arg2.copy()
-        arg0.model.dof_armature[arg0.qvel_at] = arg2["armature"]
-        arg0.model.dof_frictionloss[arg0.qvel_at] = arg2["friction"]
+        arg0.model.dof_armature[arg0.qvel_at] = arg2[
+            "armature"
+        ]  # about the joint's axis [assumed]; set so [holosoma]
+        arg0.model.dof_frictionloss[arg0.qvel_at] = arg2["friction"]  # a torque [assumed]
         self._derive(arg0)
         return True
 
     def prepare_sim(self, arg0):
         if arg0.prepared:
-            raise Misuse("prepare_sim twice")
+            raise Misuse("prepare_sim twice")  # [assumed]
         arg0.prepared, e = True, len(arg0.envs)
         asset = arg0.envs[0].asset
         shapes = ((e, 13), (e * len(asset.dofs), 2), (e * len(asset.bodies), 13), (e * len(asset.bodies), 3))
-        for name, shape in zip(NAMES, shapes):  # NaN until the first refresh: seen with roots of Preview 4
+        for name, shape in zip(NAMES, shapes):  # [stubs]; NaN until the first refresh: roots [forum 223738]
             arg0.tensors[name] = np.full(shape, np.nan, np.float32)
         self._snapshot(arg0)
         return True
 
     def simulate(self, arg0):
         if not arg0.prepared:
-            raise Misuse("simulate before prepare_sim")
+            raise Misuse("simulate before prepare_sim")  # [docs]
         self._apply(arg0)
         for env in arg0.envs:
             model, data = env.model, env.data
+            # of the root alone, where IsaacGym damps every link: enough to find it left on [test]
             data.qvel[3:6] *= max(0.0, 1.0 - env.damping * arg0.params.dt)
             mujoco.mj_step(model, data)
         self._snapshot(arg0)
@@ -241,8 +254,8 @@ class Gym(Tensors):
     def fetch_results(self, arg0, arg1):
         if arg0.gpu:
             raise Misuse(
-                "fetch_results in the loop of the GPU pipeline costs what the pipeline saves"
-            )  # [docs]
+                "fetch_results on the GPU pipeline costs what it saves"
+            )  # [docs]; not called [holosoma]
         arg0.fetched = True
 
     def _may_change(self, env):

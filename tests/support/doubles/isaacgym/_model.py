@@ -7,7 +7,10 @@ import numpy as np
 
 
 class Asset:
-    """What the importer makes of a URDF: names in its own order, and shapes per body."""
+    """What the importer makes of a URDF: names in its own order, and shapes per body.
+
+    Every link becomes a body, as fixed joints are not collapsed [stubs]; only joints that turn have a DOF [assumed].
+    """
 
     def __init__(self, path, options):
         self.options, root = options, ET.parse(path).getroot()
@@ -25,7 +28,10 @@ class Asset:
             self.shapes.append((self.shapes[-1][0] + self.shapes[-1][1] if self.shapes else 0, count))
 
     def _walk(self, name):
-        """Depth first, children in reverse: no order that a bridge could take for its own [assumed]."""
+        """Depth first, children in reverse: no order that a bridge could take for its own [test].
+
+        [holosoma] requires of its own robots that the importer's order is that of its config.
+        """
         self.bodies.append(name)
         joint = self.joints.get(name)
         if joint is not None and joint.get("type") in ("revolute", "continuous"):
@@ -41,7 +47,7 @@ class Asset:
         option = ET.SubElement(
             top, "option", timestep=str(sim.params.dt), gravity=_text(sim.gravity), cone="pyramidal"
         )
-        # bounding boxes hang on inertial frames, which move when parameters are set
+        # bounding boxes hang on inertial frames, which move when parameters are set [test]
         ET.SubElement(option, "flag", autoreset="disable", midphase="disable")
         world = ET.SubElement(top, "worldbody")
         ground = {"name": "ground", "contype": "2", "conaffinity": "1"}
@@ -87,7 +93,7 @@ class Asset:
         )
         for collision in link.findall("collision"):
             (shape,) = collision.find("geometry")
-            # The robot's priority: its friction is that of the contact, set in `Gym.set_actor_rigid_shape_properties`.
+            # [test] The robot's priority: its friction is that of the contact (`Gym.set_actor_rigid_shape_properties`).
             geom = ET.SubElement(
                 body, "geom", contype="1", conaffinity="2", priority="1", **self._size(shape)
             )
@@ -101,6 +107,7 @@ class Asset:
             return {"type": "box", "size": _text(0.5 * np.array(shape.get("size").split(), float))}
         if shape.tag == "sphere":
             return {"type": "sphere", "size": shape.get("radius")}
+        # [stubs]; that the capsule's middle part has the cylinder's length: [assumed]
         kind = "capsule" if self.options.replace_cylinder_with_capsule else "cylinder"
         return {"type": kind, "size": f"{shape.get('radius')} {0.5 * float(shape.get('length'))}"}
 
@@ -108,7 +115,7 @@ class Asset:
 def grid(vertices, triangles):
     """Heights [rows, cols], cell and corner of a mesh over a regular grid whose cells are split from low to high.
 
-    MuJoCo collides a mesh as its convex hull, which a ground is not; hence height fields only.
+    MuJoCo collides a mesh as its convex hull, which a ground is not; hence height fields only [test].
     """
     points = np.asarray(vertices, np.float64).reshape(-1, 3)
     cols = int(np.flatnonzero(np.diff(points[:, 0]) > 0)[0]) + 1
@@ -122,12 +129,12 @@ def grid(vertices, triangles):
         raise ValueError("not the triangles of a grid, cell by cell")
     p, q, r = points[found].swapaxes(0, 1)
     if not (np.cross(q - p, r - p)[:, 2] > 0).all():
-        raise ValueError("triangles must face upwards")
+        raise ValueError("triangles must face upwards")  # [assumed]
     return heights, cell, tuple(points[0, :2])
 
 
 def _place(element, origin):
-    """URDF's roll, pitch and yaw are about fixed axes: MuJoCo's eulerseq XYZ."""
+    """URDF's roll, pitch and yaw are about fixed axes (wiki.ros.org/urdf/XML): MuJoCo's eulerseq XYZ."""
     element.set("pos", origin.get("xyz", "0 0 0"))
     element.set("euler", origin.get("rpy", "0 0 0"))
 

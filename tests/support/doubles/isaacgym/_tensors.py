@@ -13,7 +13,10 @@ class Misuse(RuntimeError):
 
 
 class Tensors:
-    """Methods and their parameters as in [stubs]."""
+    """Methods, their parameters and the buffers' shapes are those of [stubs].
+
+    A buffer stays where it is, and changes when it is refreshed and only then [docs].
+    """
 
     def acquire_actor_root_state_tensor(self, arg0):
         return self._acquire(arg0, "actor_root_state")
@@ -28,7 +31,11 @@ class Tensors:
         return self._acquire(arg0, "net_contact_force")
 
     def refresh_actor_root_state_tensor(self, arg0):
-        """Position, quaternion x y z w, velocity of the centre of mass, angular velocity, all in the world."""
+        """Position, quaternion, velocity and angular velocity [stubs], in the world; the quaternion x y z w [holosoma].
+
+        The velocity is the centre of mass', the position the link's: so PhysX has it in Isaac Sim [issue
+        isaac-sim/IsaacLab 942]; in IsaacGym [assumed].
+        """
         out = self._refresh(arg0, "actor_root_state")
         for i, env in enumerate(arg0.envs):
             data = env.data
@@ -45,12 +52,12 @@ class Tensors:
         return True
 
     def refresh_rigid_body_state_tensor(self, arg0):
-        """Of the last simulate: setting a state moves no links until the next one [holosoma]."""
+        """Like the roots; setting a state moves no links until the next simulate [issue isaac-sim/IsaacGymEnvs 179]."""
         self._refresh(arg0, "rigid_body_state")[:] = self._body_states(arg0)
         return True
 
     def refresh_net_contact_force_tensor(self, arg0):
-        """Net force on each body in the last substep, world axes."""
+        """Net force on each body [stubs] in the last substep, if contacts are collected; world axes [assumed]."""
         from isaacgym import gymapi
 
         out = self._refresh(arg0, "net_contact_force").reshape(len(arg0.envs), -1, 3)
@@ -71,14 +78,17 @@ class Tensors:
         return True
 
     def set_dof_actuation_force_tensor(self, arg0, arg1):
+        """Torques of all joints [stubs], which act in the next simulate alone [assumed]."""
         shape = (arg0.tensors["dof_state"].shape[0],)
         self._note(arg0, "force", self._checked(arg0, arg1, np.float32, shape))
         return True
 
     def set_actor_root_state_tensor_indexed(self, arg0, arg1, arg2, arg3):
+        """The rows of these actors, from a buffer of all actors [stubs]."""
         return self._indexed(arg0, "actor_root_state", arg1, arg2, arg3)
 
     def set_dof_state_tensor_indexed(self, arg0, arg1, arg2, arg3):
+        """The rows of these actors' joints, from a buffer of all [stubs]."""
         return self._indexed(arg0, "dof_state", arg1, arg2, arg3)
 
     def _acquire(self, sim, name):
@@ -87,6 +97,7 @@ class Tensors:
         if not sim.prepared:
             raise Misuse(f"acquire_{name}_tensor before prepare_sim")  # [docs]
         if name not in sim.refreshed:
+            # of the roots [forum 223738], to which [holosoma] refers; of the others [assumed]
             raise Misuse(f"acquire_{name}_tensor before the first refresh: Preview 4 was seen to give NaN")
         array, descriptor = sim.tensors[name], gymapi.Tensor()
         descriptor.data_address, descriptor.shape, descriptor.device = (
@@ -98,18 +109,18 @@ class Tensors:
 
     def _refresh(self, sim, name):
         if not sim.fetched:
-            raise Misuse("refresh before fetch_results on the CPU pipeline")  # [docs]
+            raise Misuse("refresh before fetch_results on the CPU pipeline")  # [docs], [holosoma]
         sim.refreshed.add(name)
         return sim.tensors[name]
 
     def _indexed(self, sim, name, tensor, indices, count):
-        """A later call before the next simulate can undo an earlier one [issue isaac-sim/IsaacGymEnvs 181]."""
+        """To be called once a simulation step [issue isaac-sim/IsaacGymEnvs 181]; that another undoes it: [assumed]."""
         if name in sim.pending:
             raise Misuse(f"set_{name}_tensor_indexed twice before simulate: give all rows at once")
         values = self._checked(sim, tensor, np.float32, sim.tensors[name].shape)
         wanted = self._checked(sim, indices, np.uint32, (count,))
         if len(np.unique(wanted)) != count or (wanted >= len(sim.envs)).any():
-            raise Misuse(f"indices: got {wanted}")
+            raise Misuse(f"indices: got {wanted}")  # [assumed]
         self._note(sim, name, (values, wanted))
         return True
 
@@ -122,11 +133,11 @@ class Tensors:
         from isaacgym import gymapi
 
         wanted = gymapi.DTYPE_FLOAT32 if kind == np.float32 else gymapi.DTYPE_UINT32
-        if tensor.dtype != wanted:  # int64 indices are read as pairs of int32
+        if tensor.dtype != wanted:  # indices are int32 [docs]; int64 is read as pairs of these [assumed]
             raise Misuse(f"tensor of {tensor.dtype!r}, wanted {wanted!r}")
-        if tensor.device != sim.device:
+        if tensor.device != sim.device:  # [docs]
             raise Misuse(f"tensor on device {tensor.device}, wanted {sim.device}")
-        if tuple(tensor.shape) != tuple(shape):
+        if tuple(tensor.shape) != tuple(shape):  # the buffer of all rows [stubs]
             raise Misuse(f"tensor of shape {tuple(tensor.shape)}, wanted {tuple(shape)}")
         c_type = ctypes.c_float if kind == np.float32 else ctypes.c_uint32
         memory = (c_type * int(np.prod(shape))).from_address(tensor.data_address)
@@ -140,7 +151,7 @@ class Tensors:
                 env, row = sim.envs[i], values[i].astype(np.float64)
                 env.data.qpos[:3], env.data.qpos[3:7] = row[:3], row[[6, 3, 4, 5]]
                 if abs(np.linalg.norm(row[3:7]) - 1.0) > 1e-3:
-                    raise Misuse(f"quaternion {row[3:7]} of actor {i}")
+                    raise Misuse(f"quaternion {row[3:7]} of actor {i}")  # [assumed]
                 turn = matrix(env.data.qpos[3:7])
                 arm = turn @ env.model.body_ipos[env.base]
                 env.data.qvel[:3] = row[7:10] - np.cross(row[10:13], arm)
@@ -155,7 +166,7 @@ class Tensors:
         force = sim.pending.get("force")
         for i, env in enumerate(sim.envs):
             torque = np.zeros(len(env.qvel_at)) if force is None else force.reshape(e, -1)[i]
-            effort = env.dof_properties["effort"]
+            effort = env.dof_properties["effort"]  # that it bounds torques in effort mode: [assumed]
             env.data.qfrc_applied[env.qvel_at] = np.clip(torque, -effort, effort)
 
     def _snapshot(self, sim):

@@ -1,4 +1,8 @@
-"""Types, enumerations and `Gym`; names and attributes from [stubs]."""
+"""Types, enumerations and `Gym`; names and attributes from [stubs].
+
+Numbers of enumerations are [stubs] for `ContactCollection`, else [assumed]. Defaults are [assumed] where nothing else
+is said: the worker sets those that count.
+"""
 
 import enum
 import sys
@@ -10,7 +14,7 @@ if "torch" in sys.modules:  # [issue isaac-sim/IsaacGymEnvs 175]
 
 
 class _Record:
-    """Attributes with defaults; an unknown one is refused, as by the real, compiled classes."""
+    """Attributes with defaults; an unknown one is refused, as compiled classes (pybind11) do [assumed]."""
 
     _defaults = {}
 
@@ -27,7 +31,7 @@ class _Record:
             value = kind(value)
         elif kind is bool and not isinstance(value, bool):
             raise TypeError(f"{type(self).__name__}.{name}: got {type(value).__name__}, wanted bool")
-        elif not isinstance(value, kind):  # pybind11 converts nothing else
+        elif not isinstance(value, kind):  # pybind11 converts nothing else [assumed]
             raise TypeError(
                 f"{type(self).__name__}.{name}: got {type(value).__name__}, wanted {kind.__name__}"
             )
@@ -50,7 +54,7 @@ class Transform:
 
 
 class Mat33:
-    """Rows."""
+    """Rows [assumed]; an inertia is symmetric, so columns would do."""
 
     def __init__(self):
         self.x, self.y, self.z = Vec3(), Vec3(), Vec3()
@@ -86,7 +90,7 @@ class IndexDomain(enum.IntEnum):
 
 
 class TensorDataType(enum.IntEnum):
-    """There is no signed 32-bit type: int32 indices go as UINT32."""
+    """There is no signed 32-bit type [stubs]: int32 indices go as UINT32 [assumed]."""
 
     DTYPE_FLOAT32 = 1
     DTYPE_UINT32 = 2
@@ -102,7 +106,7 @@ for _kind in (SimType, UpAxis, DofDriveMode, ContactCollection, IndexDomain, Ten
 class PhysXParams(_Record):
     _defaults = {
         "bounce_threshold_velocity": 0.2,
-        "contact_collection": ContactCollection.CC_ALL_SUBSTEPS,  # an int is refused [holosoma]
+        "contact_collection": ContactCollection.CC_ALL_SUBSTEPS,  # default [stubs]; an int is refused [assumed]
         "contact_offset": 0.02,
         "default_buffer_size_multiplier": 2.0,
         "max_depenetration_velocity": 100.0,
@@ -191,7 +195,7 @@ class IndexRange:
 
 
 class Tensor(_Record):
-    """Describes memory that it does not own."""
+    """Describes memory that it does not own, if told so [stubs]; that Python may set its attributes: [assumed]."""
 
     _defaults = {
         "data_address": 0,
