@@ -6,7 +6,6 @@ import contextlib
 import math
 import mmap
 import os
-import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from bridges.protocol import CapacityError, SimulatorError, UnsupportedRandomization
+from bridges.protocol import SimulatorError
+from bridges.remote import failures
 from bridges.remote import worker as wire
 from bridges.remote.child import SLICE_S, Child, anonymous_file
 from bridges.remote.program import Program, StartError
@@ -22,18 +22,6 @@ from holosoma_jax import machine
 
 _CLOSE_S = 10.0
 """s that a worker has to end by itself"""
-_RAISED: Mapping[str, type[Exception]] = {
-    "ValueError": ValueError,
-    "UnsupportedRandomization": UnsupportedRandomization,
-    "CapacityError": CapacityError,
-}
-"""Exceptions of a backend that are raised here as they are; every other one is a `SimulatorError`."""
-_NO_MEMORY = re.compile(
-    r"out of memory|memory allocation|(failed|could not|unable|cannot) (to )?allocate|RESOURCE_EXHAUSTED|bad_alloc",
-    re.IGNORECASE,
-)
-"""How Python, NumPy, torch, XLA, Warp, MuJoCo and C++ say it."""
-_FEWER = "Use fewer environments (--training.num-envs)."
 
 
 class Worker:
@@ -52,14 +40,15 @@ class Worker:
         free = machine.available_memory()
         if free is not None and size > free:  # the system hands it out, and kills who fills it
             raise StartError(
-                f"{self._name} needs {size / 1e9:,.1f} GB of shared memory; {free / 1e9:,.1f} GB are free. {_FEWER}"
+                f"{self._name} needs {size / 1e9:,.1f} GB of shared memory; {free / 1e9:,.1f} GB are free. "
+                f"{failures.FEWER}"
             )
         try:
             self._memory_fd = anonymous_file(size)
             self._memory = mmap.mmap(self._memory_fd, size)
         except OSError as error:  # a limit of this process or of the system
             raise StartError(
-                f"{self._name} cannot have {size / 1e9:,.1f} GB of shared memory: {error.strerror}. {_FEWER}"
+                f"{self._name} cannot have {size / 1e9:,.1f} GB of shared memory: {error.strerror}. {failures.FEWER}"
             ) from None
         self.arrays: dict[str, np.ndarray] = wire.views(self._memory, self._layout)
         """name -> view of shared memory, each at a 64-byte boundary"""
@@ -138,9 +127,9 @@ class Worker:
             self._cause = f"was stopped, as '{name}' was interrupted"
             raise
         if words[wire.STATUS] != wire.OK:
-            if not _says_failure(answer):
+            if not failures.is_failure(answer):
                 self._give_up(f"failed in '{name}' without a word why")
-            self._raise(name, answer)
+            raise failures.exception(self._name, name, answer)
         return answer
 
     def close(self) -> None:
@@ -192,8 +181,8 @@ class Worker:
             ) from None
         except wire.MessageError as error:
             raise StartError(self._no_worker(str(error), running)) from None
-        if _says_failure(answer):
-            raise StartError(self._failed(answer, "while it started"))
+        if failures.is_failure(answer):
+            raise StartError(failures.line(self._name, answer, "while it started"))
         try:
             self.described = answer["described"]
             self.versions = {name: found[name] for name in ("python", "numpy")} | answer["versions"]
@@ -229,32 +218,10 @@ class Worker:
         self._cause = cause
         raise SimulatorError(f"{self._name} {cause}.{running.output.tail()}") from None
 
-    def _raise(self, name: str, answer: Mapping[str, Any]) -> NoReturn:
-        kind = answer["error"]
-        if kind in _RAISED:
-            raise _RAISED[kind](answer["text"])
-        raise SimulatorError(self._failed(answer, f"in '{name}'"))
-
-    def _failed(self, answer: Mapping[str, Any], when: str) -> str:
-        """One line: the exception in the worker, where it was raised, and what to do about it if that is known."""
-        kind, text, place = answer["error"], _one_line(answer["text"]), f"(in {answer['at']})"
-        if kind.endswith("MemoryError") or _NO_MEMORY.search(text):
-            return f"{self._name} ran out of memory {when}: {kind}: {text} {place}. {_FEWER}"
-        return f"{self._name}: {kind} {when}: {text} {place}"
-
     def _end(self, wait_s: float = 0.0) -> None:
         running, self._running = self._running, None
         if running is not None:
             running.end(wait_s)
-
-
-def _says_failure(answer: Mapping[str, Any]) -> bool:
-    """Whether it is an answer of `bridges.remote.worker` about an exception."""
-    return all(isinstance(answer.get(key), str) for key in ("error", "text", "at"))
-
-
-def _one_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[0]
 
 
 def _lay_out(arrays: Mapping[str, tuple[tuple[int, ...], type]]) -> tuple[wire.Layout, int]:
