@@ -10,7 +10,8 @@ seed, and has to lead to the config that the runs have. A title that is there al
 exported ONNX file. With `--physics NAME=FOLDER` it does so on another model of the robot, too: a folder with robot.yaml
 and the MJCF of the real robot with its meshes and contacts. It draws the tracking plot, and films the policy.
 What they find is kept in docs/results.json; `page` writes the page from it, as the other two do at their end. MJWarp
-without a GPU takes many times as long as MuJoCo: `--simulators mujoco` leaves the others out.
+without a GPU takes many times as long as MuJoCo: `--simulators mujoco` leaves the others out, and without `mujoco`
+there is one row the more: `policies --only g1-29dof --simulators isaacsim --num-envs 16`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ from holosoma_jax.runs import pretrained
 ROOT = Path(__file__).resolve().parents[1]
 DATA, PAGE, IMAGES = ROOT / "docs/results.json", ROOT / "docs/results.md", ROOT / "docs/images"
 SIMULATORS = ("mujoco", "mjwarp", "isaacsim")
+LABELS = {"isaacsim": "Isaac Lab (Newton)"}
+"""Rows of the page that are not called as the simulator is."""
+OPTIONS = {"isaacsim": ("--simulator.config.sim.fps=200", "--simulator.config.sim.control-decimation=4")}
+"""Policies of CPU presets are from 100 Hz, where PD control is unstable there (`bridges.pd_stability`)."""
 WALK = ("0.6", "0", "0")
 """m/s, m/s, rad/s of the film"""
 FILM_S = 8
@@ -84,27 +89,33 @@ def installed(name: str) -> bool:
 def add_policy(
     data: dict[str, Any], name: str, simulators: Sequence[str], physics: Sequence[str], num_envs: int
 ) -> None:
-    """Everything about one shipped policy."""
+    """Everything about one shipped policy; what is known of other simulators stays."""
     record = json.loads((pretrained.folder() / name / pretrained.RECORD).read_text())
     policy, sweep = f"{pretrained.SCHEME}{name}", record["task"] == "locomotion"
     size = ("--training.num-envs", str(num_envs))
-    places: dict[str, dict[str, Any]] = {}
+    known = data["policies"].get(name, {})
+    places: dict[str, dict[str, Any]] = dict(known.get("places", {}))
     for simulator in simulators:
         if installed(simulator):
             print(f"{name} on {simulator} ...", flush=True)
-            places[simulator] = score(policy, "clean", sweep, (f"simulator:{simulator}", *size))
+            options = (f"simulator:{simulator}", *OPTIONS.get(simulator, ()), *size)
+            places[LABELS.get(simulator, simulator)] = score(policy, "clean", sweep, options)
     for folder in physics:
         print(f"{name} on MuJoCo, {folder} ...", flush=True)
         label = f"mujoco, {Path(folder).name}"
         places[label] = score(policy, "clean", sweep, ("simulator:mujoco", "--robot.asset", folder, *size))
         places[label]["command"] = places[label]["command"].replace(folder, Path(folder).name)
-    with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / f"{name}.onnx"
-        _run("export", "--checkpoint", policy, "--output", str(file))
-        places["mujoco, ONNX"] = score(str(file), "clean", sweep, ("simulator:mujoco", *size))
-        places["mujoco, ONNX"]["command"] = places["mujoco, ONNX"]["command"].replace(str(file), file.name)
-        pictures = _pictures(policy, name, Path(temporary), sweep, size)
-    data["policies"][name] = {"record": record, "places": places, **pictures}
+    pictures: dict[str, str] = {}
+    if "mujoco" in simulators:
+        with tempfile.TemporaryDirectory() as temporary:
+            file = Path(temporary) / f"{name}.onnx"
+            _run("export", "--checkpoint", policy, "--output", str(file))
+            places["mujoco, ONNX"] = score(str(file), "clean", sweep, ("simulator:mujoco", *size))
+            places["mujoco, ONNX"]["command"] = places["mujoco, ONNX"]["command"].replace(
+                str(file), file.name
+            )
+            pictures = _pictures(policy, name, Path(temporary), sweep, size)
+    data["policies"][name] = known | {"record": record, "places": places, **pictures}
 
 
 def _pictures(policy: str, name: str, folder: Path, sweep: bool, size: tuple[str, str]) -> dict[str, str]:
