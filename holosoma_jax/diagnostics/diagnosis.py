@@ -41,6 +41,12 @@ SIMULATORS: Mapping[str, str] = {
     ),
 }
 """Simulator -> where it comes from."""
+NOT_RUN: Mapping[str, str] = {
+    "mjwarp": "GPUs",
+    "isaacgym": "IsaacGym itself, only its double in the tests",
+    "isaacsim": "PhysX, Isaac Sim and GPUs, only Newton on a CPU",
+}
+"""Simulator -> what this project has not run of it (docs/simulators.md)."""
 SMOKE_TIMEOUT_S = 300.0
 SMOKE = (
     "exp:g1-29dof", "simulator:mujoco", "terrain:terrain-locomotion-plane", "logger:console",
@@ -106,7 +112,7 @@ def opengl() -> dict[str, str | None]:
 
 
 def simulators() -> dict[str, dict[str, Any]]:
-    """Simulator -> whether its package is found, whether this version has a bridge to it, where it is from."""
+    """Simulator -> whether its package is found and there is a bridge to it, where it is from, what nobody has run."""
     import bridges
 
     return {
@@ -114,6 +120,7 @@ def simulators() -> dict[str, dict[str, Any]]:
             "installed": bridges.is_available(name),
             "bridge": name in bridges.SIMULATORS,
             "from": source,
+            "not_run": NOT_RUN.get(name, ""),
         }
         for name, source in SIMULATORS.items()
     }

@@ -104,7 +104,11 @@ def _simulator(name: str, facts: Mapping[str, Any]) -> tuple[str, Text]:
     if not facts["bridge"]:
         state = "installed" if facts["installed"] else "not installed"
         return name, _verdict(False, "", f"{state}; this version has no bridge to it")
-    return name, _verdict(facts["installed"], "ready", f"not installed: {facts['from']}")
+    ready = "ready"
+    if facts["not_run"]:
+        post = f"please post doctor --conformance simulator:{name} --report FILE"
+        ready += f"; this project has not tried {facts['not_run']}: {post}"
+    return name, _verdict(facts["installed"], ready, f"not installed: {facts['from']}")
 
 
 def _smoke(facts: Mapping[str, Any] | None) -> list[tuple[str, Text]]:

@@ -45,7 +45,9 @@ def test_json_holds_everything(capsys: pytest.CaptureFixture[str]):
         "installed": True,
         "bridge": True,
         "from": "part of every installation",
+        "not_run": "",
     }
+    assert "PhysX" in found["simulators"]["isaacsim"]["not_run"]
     assert found["opengl"]["egl"] is None and len(found["opengl"]["glfw"]) <= 90
     assert "smoke" not in found
 
