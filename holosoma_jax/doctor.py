@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from holosoma_jax import runtime
 from holosoma_jax.config import compose
 from holosoma_jax.config.command_line import flags, tokens
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.config.schema.commands import DoctorArgs
 
@@ -22,6 +23,8 @@ PROG = "python -m holosoma_jax.doctor"
 ABOUT = "Says what this machine has for training and what is missing, and trains for a moment."
 PRESET = "exp:g1-29dof"
 """whose robot and rates --conformance takes, unless another is chosen"""
+USED = ("exp", "robot", "simulator", *tokens.IMPORT_FILE, *tokens.ALLOW_CODE)
+"""Groups and sections of the config that --conformance reads."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +55,16 @@ def parsed(argv: Sequence[str]) -> tuple[DoctorArgs, Config | None]:
     if not tokens.wants_help(argv):
         args, rest = compose.split_extra(argv, DoctorArgs)
         if args.conformance is not None:
-            preset = [] if tokens.parse(rest).chosen("exp") else [PRESET]
+            given = tokens.parse(rest)
+            named = [(c.group, c.raw[0]) for c in given.choices] + [
+                (o.path[0], o.flag) for o in given.overrides
+            ]
+            for section, argument in named:
+                if section not in USED:
+                    raise ConfigError(
+                        f"{argument}: --conformance looks at {', '.join(USED[:3])} alone. Leave it out."
+                    )
+            preset = [] if given.chosen("exp") else [PRESET]
             simulator = f"simulator:{args.conformance.removeprefix('simulator:')}"
             return args, compose.load([*preset, *rest, simulator])
     return flags.parse_or_exit(argv, PROG, ABOUT, DoctorArgs), None

@@ -144,6 +144,8 @@ def test_conformance_of_mujoco(capsys: pytest.CaptureFixture[str], tmp_path: Pat
         (["--conformance", "simulator:mujoco", "--simulator.config.sim.fsp=100"], "sim.fps"),
         (["--conformance", "simulator:mujoco", "simulator:mjwarp"], "simulator"),
         (["--conformance", "simulator:mujoco", "exp:g1"], "g1-29dof"),
+        (["--conformance", "simulator:mujoco", "--training.num-envs=2"], "--training.num-envs: "),
+        (["--conformance", "simulator:mujoco", "terrain:terrain-locomotion-plane"], "terrain:"),
         (["--simulator.config.sim.fps=100"], "--simulator.config.sim.fps: this command does not take it."),
         (
             ["--conformance", "simulator:mujoco", "--report=/no/where/a.json"],
