@@ -19,6 +19,7 @@ from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.learn import symmetry
 from holosoma_jax.learn.arrays import ACTOR_OBS
 from holosoma_jax.learn.learner import Learner, LearnerSpec
+from holosoma_jax.learn.own_learner import guarded_learner, guarded_loss
 from holosoma_jax.learn.prior import ActionPrior
 from holosoma_jax.parallel import processes
 from holosoma_jax.parallel.devices import AXIS, Devices
@@ -106,8 +107,10 @@ def load_learner(cfg: Config) -> Learner:
         raise ConfigError(
             f"algo.name: '{cfg.algo.name}' is a {type(learner).__name__}; wanted a holosoma_jax.learn.learner.Learner."
         )
+    learner = guarded_learner(learner, f"algo.name: '{cfg.algo.name}'")
     if cfg.algo.loss is not None:
-        learner = learner.replace_loss(extensions.imported(cfg.algo.loss, "algo.loss"), "algo.loss")
+        loss = guarded_loss(extensions.imported(cfg.algo.loss, "algo.loss"), f"algo.loss: '{cfg.algo.loss}'")
+        learner = learner.replace_loss(loss, "algo.loss")
     return learner
 
 

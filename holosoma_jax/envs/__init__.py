@@ -7,7 +7,7 @@ from holosoma_jax.config import extensions
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.envs.env import Env, EnvSpec
-from holosoma_jax.envs.task import Task
+from holosoma_jax.envs.task import Task, guarded_task
 from holosoma_jax.envs.terrain import Terrain
 from holosoma_jax.robots.robot import Robot
 
@@ -41,4 +41,4 @@ def task_of(cfg: Config) -> Task:
     task = extensions.resolve(extensions.TASKS, cfg.task, "task")
     if not isinstance(task, Task):
         raise ConfigError(f"task: '{cfg.task}' is a {type(task).__name__}, wanted an envs.task.Task.")
-    return task
+    return guarded_task(task, f"task: '{cfg.task}'")

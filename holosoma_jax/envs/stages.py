@@ -180,7 +180,10 @@ def start_episodes(mdp: Mdp, state: TaskState, view: View, done: jax.Array, draw
         kind: {name: _reset(kind, name, term, state, view, done, draws) for name, term in terms.items()}
         for kind, terms in mdp.records.items()
     }
-    return state.replace(tile=tile, terms=stored(states))
+    state = state.replace(tile=tile)
+    for kind, own in states.items():
+        state = with_states(state, kind, own)
+    return state
 
 
 def jumps(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from bridges.protocol import Array, BridgeSpec, Pose, SimState
+from holosoma_jax.config.own_code import guarded, is_own, kind_of
 from holosoma_jax.config.schema import Config
 from holosoma_jax.envs.env import Env, EnvState
 from holosoma_jax.envs.perturbations import Perturbations, apply_perturbations
@@ -101,3 +102,28 @@ class Task:
     """the function of the observation term that begins with the joint angles [J] rad which the robot is to take"""
     perturb: Callable[[Config, Perturbations], Config] = apply_perturbations
     """trained config, disturbances -> config of an evaluation under them"""
+
+
+def guarded_task(task: Task, where: str) -> Task:
+    """`task`, what it builds and measures with guarded, except where that is the package's."""
+
+    def measured(result: Any, *_: Any) -> str | None:
+        if not isinstance(result, Mapping) or set(result) != set(task.measures):
+            names = ", ".join(result) if isinstance(result, Mapping) else kind_of(result)
+            return f"{names or 'no measurement'}, wanted one of each of its `measures`: {', '.join(task.measures)}."
+        odd = next((name for name, x in result.items() if not isinstance(x, Measurement)), None)
+        return odd and f"{kind_of(result[odd])} for '{odd}', wanted a Measurement."
+
+    def built(result: Any, *_: Any) -> str | None:
+        return (
+            None if isinstance(result, Env) else f"{kind_of(result)}, wanted an Env, as `compose` makes it."
+        )
+
+    own: dict[str, Any] = {}
+    if is_own(task.build):
+        called = "cfg, robot, terrain, bridge, evaluation=False -> Env"
+        own["build"] = guarded(task.build, f"{where}: build", called, built)
+    if is_own(task.measure):
+        called = "env, state, sim, targets -> dict"
+        own["measure"] = guarded(task.measure, f"{where}: measure", called, measured)
+    return replace(task, **own) if own else task

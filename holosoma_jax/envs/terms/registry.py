@@ -20,8 +20,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from holosoma_jax.config import extensions
 from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.config.own_code import failure, is_own
 from holosoma_jax.config.values import wanted as value_wanted
 from holosoma_jax.config.yaml12 import show
+from holosoma_jax.envs.terms.own import PLAIN, POSITIONAL, guarded_function, guarded_record, require_arguments
 from holosoma_jax.envs.terms.term import Command, Curriculum, Randomization, Record, Term
 
 KINDS = {
@@ -97,40 +99,58 @@ RECORDS: Mapping[str, type[Record]] = {
     "curriculum": Curriculum,
 }
 """Kind -> record of its terms."""
-PLAIN: Mapping[str, str] = {
-    "observations": "view -> [E, dim]",
-    "rewards": "view -> [E]",
-    "terminations": "view -> [E] bool",
-    "randomization": "key, robot, num_envs -> PhysicsParams",
-}
-"""Kind -> signature of a plain function that is a term without memory."""
 
 
-def make(kind: str, name: str, func: str, params: Mapping[str, Any]) -> Record | functools.partial[Any]:
+def make(kind: str, name: str, func: str, params: Mapping[str, Any]) -> Record | Callable[..., Any]:
     """A term of a config: its record, or a plain function with its parameters filled in.
 
     Raises:
-      ConfigError: unknown function; unknown, missing or ill-typed parameter; a term of another kind.
+      ConfigError: unknown function; unknown, missing or ill-typed parameter; a term of another kind. The functions of
+        a term that is not the package's raise it, too, for whatever goes wrong in them.
     """
     function = resolve(kind, name, func)
+    where = f"{kind} term '{name}'"
     values = _checked(f"{kind}.{name}.params", function, params)
     if _takes_arguments(function):
         if kind not in PLAIN:
-            raise ConfigError(
-                f"{kind} term '{name}': {_wanted(kind)}, got a function with positional parameters."
-            )
-        return functools.partial(function, **values)
-    returned = get_type_hints(function).get("return")
+            raise ConfigError(f"{where}: {_wanted(kind)}, got a function with positional parameters.")
+        require_arguments(function, kind, where)
+        return functools.partial(guarded_function(function, kind, f"{where} ({function.__name__})"), **values)
+    returned = _hints(function, where).get("return")
     if not (inspect.isclass(returned) and issubclass(returned, RECORDS[kind])):
         says = f"one of {getattr(returned, '__name__', returned)}" if returned else "no annotation"
-        raise ConfigError(f"{kind} term '{name}': {_wanted(kind)}; got {says}.")
+        raise ConfigError(f"{where}: {_wanted(kind)}; got {says}.")
     try:
-        return cast("Record", function(**values))
+        record = function(**values)
     except ConfigError as error:
         at_fault = str(error).partition(":")[0].partition(".")[0]
         # A record may refuse itself, whatever its parameters are.
-        where = f"{kind}.{name}.params." if at_fault in _settable(function) else f"{kind} term '{name}': "
-        raise ConfigError(f"{where}{error}") from error
+        prefix = f"{kind}.{name}.params." if at_fault in _settable(function) else f"{where}: "
+        raise ConfigError(f"{prefix}{error}") from error
+    except Exception as error:
+        if not is_own(function):
+            raise
+        raise ConfigError(failure(function, f"{where}: {function.__name__}", "", error)) from error
+    if not isinstance(record, RECORDS[kind]):
+        raise ConfigError(
+            f"{where}: {function.__name__} returned {type(record).__name__}, wanted a {RECORDS[kind].__name__}."
+        )
+    return guarded_record(record, where)
+
+
+def _hints(function: Callable[..., Any], where: str) -> dict[str, Any]:
+    """The annotations of `function`, evaluated.
+
+    Raises:
+      ConfigError: one names something that is not there when the module is imported.
+    """
+    try:
+        return get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise ConfigError(
+            f"{where}: an annotation of {function.__name__} cannot be evaluated ({error}). Import it outside of "
+            "`if TYPE_CHECKING`."
+        ) from error
 
 
 def parameters(kind: str, name: str, func: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,12 +173,12 @@ def check(kind: str, name: str, func: str, params: Mapping[str, Any]) -> None:
 
 def _wanted(kind: str) -> str:
     record = f"a function of keyword-only parameters that is annotated '-> {RECORDS[kind].__name__}'"
-    return f"wanted {PLAIN[kind]}, or {record}" if kind in PLAIN else f"wanted {record}"
+    return f"wanted {PLAIN[kind][0]}, or {record}" if kind in PLAIN else f"wanted {record}"
 
 
 def _takes_arguments(function: Callable[..., Any]) -> bool:
     kinds = {p.kind for p in inspect.signature(function).parameters.values()}
-    return bool(kinds & {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD})
+    return bool(kinds & POSITIONAL)
 
 
 def _settable(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -169,11 +189,16 @@ def _settable(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def _checked(where: str, function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """`params` validated against the keyword-only parameters of `function`."""
     signature = _settable(function)
-    hints = get_type_hints(function, include_extras=True)
+    hints = _hints(function, where)
     given = {key.replace("-", "_"): value for key, value in params.items()}
     for key in given:
         if key not in signature:
             allowed = ", ".join(signature) or "none"
+            if key in inspect.signature(function).parameters:
+                raise ConfigError(
+                    f"{where}.{key}: '{key}' is a positional parameter of {function.__name__}. Put `*, ` before it, so "
+                    f"that a config can set it. Allowed: {allowed}."
+                )
             raise ConfigError(
                 f"{where}.{key}: unknown parameter.{nearest(key, signature)} Allowed: {allowed}."
             )

@@ -1,0 +1,152 @@
+"""Terms of a user's own: what their functions raise or return by mistake is one line that names the function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from bridges.protocol import PhysicsParams, Pose
+from holosoma_jax.config.errors import ConfigError
+from holosoma_jax.config.own_code import Check, guarded, is_own, kind_of
+from holosoma_jax.envs.terms.term import Actuation, Record, RootVelocity
+
+R = TypeVar("R", bound=Record)
+POSITIONAL = frozenset({inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD})
+
+
+def _array(result: Any, *_: Any) -> str | None:
+    if isinstance(result, tuple):
+        return (
+            "a tuple, wanted one array. A term with memory is a function without positional parameters that returns a "
+            "Term."
+        )
+    return None if hasattr(result, "shape") else f"{kind_of(result)}, wanted an array."
+
+
+def _pair(first: str, kind: type | None = None) -> Check:
+    def check(result: Any, *_: Any) -> str | None:
+        if type(result) is not tuple or len(result) != 2:
+            return f"{kind_of(result)}, wanted {first} and the state."
+        if kind is not None and not isinstance(result[0], kind):
+            return f"{kind_of(result[0])} for its {first}, wanted a {kind.__name__}."
+        return None
+
+    return check
+
+
+def _one(kind: type) -> Check:
+    def check(result: Any, *_: Any) -> str | None:
+        return None if isinstance(result, kind) else f"{kind_of(result)}, wanted a {kind.__name__}."
+
+    return check
+
+
+def _numbers(result: Any, *_: Any) -> str | None:
+    if not isinstance(result, Mapping):
+        return f"{kind_of(result)}, wanted a dict of numbers."
+    for name, value in result.items():
+        parts = value if isinstance(value, tuple) else (value,)
+        if len(parts) > 2 or any(jnp.shape(x) for x in parts):
+            shapes = ", ".join(str(jnp.shape(x)) for x in parts)
+            return f"'{name}' of shape {shapes}, wanted a number [] or a (sum, count): take the mean over environments."
+    return None
+
+
+def _factor(result: Any, *_: Any) -> str | None:
+    if result is None or not jnp.shape(result):
+        return None
+    return f"shape {jnp.shape(result)}, wanted one factor [] or None."
+
+
+def _rows(result: Any, *_: Any) -> str | None:
+    if getattr(result, "ndim", None) == 1 and jnp.issubdtype(result.dtype, jnp.integer):
+        return None
+    return f"{kind_of(result)}, wanted rows [E] int32."
+
+
+def _mask(result: Any, *_: Any) -> str | None:
+    return (
+        None
+        if getattr(result, "dtype", None) is jnp.dtype(bool)
+        else f"{kind_of(result)}, wanted a mask [E] bool."
+    )
+
+
+def _ranges(result: Any, *_: Any) -> str | None:
+    if isinstance(result, Mapping) and all(isinstance(x, tuple) and len(x) == 2 for x in result.values()):
+        return None
+    return f"{kind_of(result)}, wanted a dict of axis -> (low, high)."
+
+
+FUNCTIONS: Mapping[str, tuple[str, Check | None]] = {
+    "init": ("key, scene -> state", None),
+    "reset": ("view, mask, state[, draws] -> state", None),
+    "draw": ("key, scene -> draws", None),
+    "value": ("state -> value", None),
+    "metrics": ("view, state -> dict", _numbers),
+    "apply": ("view, state[, draws] -> value, state", _pair("value", jax.Array)),
+    "update": ("view, state[, draws] -> state", None),
+    "refresh": ("view, state -> state", None),
+    "place": ("view, mask, pose, state[, draws] -> mask, pose", _pair("mask", jax.Array)),
+    "jump": ("state -> mask", _mask),
+    "ghost": ("view, state -> Pose", _one(Pose)),
+    "steer": ("state, velocity -> state", None),
+    "reward_scale": ("state, tags -> factor or None", _factor),
+    "command_ranges": ("state -> dict", _ranges),
+    "spawn_row": ("state -> rows", _rows),
+    "startup": ("key, scene -> PhysicsParams", _one(PhysicsParams)),
+    "physics": ("view, state[, draws] -> PhysicsParams", _one(PhysicsParams)),
+    "pose": ("view, pose, state[, draws] -> Pose", _one(Pose)),
+    "joint_bias": ("state -> angles [E, J]", _array),
+    "actuate": ("scene, actuation, state[, draws] -> Actuation, state", _pair("actuation", Actuation)),
+    "push": ("view, state[, draws] -> RootVelocity, state", _pair("push", RootVelocity)),
+}
+"""Function of a record -> how it is called, where ``[, draws]`` is there if the record has `draw`; what it returns."""
+PLAIN: Mapping[str, tuple[str, Check]] = {
+    "observations": ("view -> [E, dim]", _array),
+    "rewards": ("view -> [E]", _array),
+    "terminations": ("view -> [E] bool", _array),
+    "randomization": ("key, robot, num_envs -> PhysicsParams", _one(PhysicsParams)),
+}
+"""Kind -> signature of a plain function that is a term without memory; what it returns."""
+
+
+def require_arguments(function: Callable[..., Any], kind: str, where: str) -> None:
+    """Raise ConfigError unless a plain function can be called as those of its kind are."""
+    called = PLAIN[kind][0]
+    wanted = called.partition(" ->")[0].split(", ")
+    given = [p for p in inspect.signature(function).parameters.values() if p.kind in POSITIONAL]
+    extra = [p.name for p in given[len(wanted) :] if p.default is inspect.Parameter.empty]
+    if extra:
+        raise ConfigError(
+            f"{where}: {function.__name__} is called as {called}, and has '{extra[0]}' beside that. Put `*, ` before "
+            "it to make it a parameter that a config sets."
+        )
+    if len(given) < len(wanted) and not any(
+        p.kind is inspect.Parameter.VARPOSITIONAL for p in inspect.signature(function).parameters.values()
+    ):
+        raise ConfigError(
+            f"{where}: {function.__name__} has {len(given)} positional parameters, wanted {called}."
+        )
+
+
+def guarded_record(record: R, where: str) -> R:
+    """`record`, its functions guarded, except those that are the package's."""
+    own: dict[str, Callable[..., Any]] = {}
+    for field in fields(record):
+        function = getattr(record, field.name)
+        if field.name in FUNCTIONS and function is not None and is_own(function):
+            called, check = FUNCTIONS[field.name]
+            called = called.replace("[, draws]", ", draws" if record.draw is not None else "")
+            own[field.name] = guarded(function, f"{where}: {field.name}", called, check)
+    return replace(record, **own) if own else record
+
+
+def guarded_function(function: Callable[..., Any], kind: str, where: str) -> Callable[..., Any]:
+    """A plain function, guarded unless it is the package's."""
+    return guarded(function, where, *PLAIN[kind]) if is_own(function) else function
