@@ -31,7 +31,7 @@ def test_a_command_has_to_train_what_the_run_holds(tmp_path: Path) -> None:
     command = "exp:g1-29dof-fast-sac-cpu --training.seed 3"
     run = compose.to_mapping(compose.load([*command.split(), "--training.name", "x", "logger:disabled"]))
     ship.require_command(command, run, tmp_path)
-    with pytest.raises(ConfigError, match=r"training.seed: 4 by the command, 3 in the run"):
+    with pytest.raises(ConfigError, match=r"training.seed: 4 .*\b3\b"):
         ship.require_command("exp:g1-29dof-fast-sac-cpu --training.seed 4", run, tmp_path)
     with pytest.raises(ConfigError, match=r"algo.config.gamma"):
         ship.require_command(f"{command} --algo.config.gamma 0.9", run, tmp_path)

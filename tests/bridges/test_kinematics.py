@@ -95,7 +95,7 @@ def test_far_from_the_origin_nothing_is_lost():
 
 def test_what_it_cannot_follow_is_named():
     model = mujoco.MjModel.from_xml_string(ODD)
-    with pytest.raises(ValueError, match="body 'loose' does not hang on 'trunk'"):
+    with pytest.raises(ValueError, match=r"'loose'.*'trunk'"):
         kinematics.tree(model, "trunk", ["tip", "loose"])
-    with pytest.raises(ValueError, match="joint 'e' of body 'unasked' is a ball or free joint"):
+    with pytest.raises(ValueError, match=r"'e'.*'unasked'"):
         kinematics.tree(model, "trunk", ["unasked"])

@@ -23,6 +23,7 @@ from holosoma_jax.config import extras
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import SimulatorConfig
 from tests.support.biped import BIPED, config, everyone, numpy, only, pose, random_pose, with_gains
+from tests.support.recorded import recorded
 
 pytest.importorskip("mujoco_warp")
 import warp as wp
@@ -291,9 +292,7 @@ def test_what_does_not_fit_is_one_line(monkeypatch):
         raise RuntimeError("Failed to allocate 99 bytes on device 'cuda:0'")
 
     monkeypatch.setattr(model.mjw, "make_data", make_data)
-    with pytest.raises(
-        ConfigError, match=r"^simulator:mjwarp: 4 environments do not fit here \(Failed .*num-envs\)"
-    ):
+    with pytest.raises(ConfigError, match=r"^simulator:mjwarp: 4 .*\(Failed .*num-envs\)"):
         MjwarpBridge(config(), BIPED, Ground(), NUM)
 
 
@@ -310,9 +309,7 @@ def test_a_gpu_that_warp_cannot_use_is_one_line(monkeypatch):
 
 def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch):
     monkeypatch.setattr(extras, "is_installed", lambda module: False)
-    with pytest.raises(
-        ConfigError, match=r"^simulator:mjwarp needs the extra 'warp', .*holosoma-jax\[warp\]'.$"
-    ):
+    with pytest.raises(ConfigError, match=r"^simulator:mjwarp.*'holosoma-jax\[warp\]'"):
         bridges.make(replace(config(), name="mjwarp"), BIPED, Ground(), NUM)
 
 
@@ -326,7 +323,7 @@ NAN = np.full((NUM, 3), np.nan, np.float32)
     [
         (lambda b, p: b.step(p, TARGETS[:2]), r"^targets: got shape \(2, 5\), wanted \(4, 5\)"),
         (lambda b, p: b.step(p, TARGETS.astype(int)), r"^targets: got int64, wanted floating"),
-        (lambda b, p: b.step(p, TARGETS * np.nan), r"^targets: got nan in environment 0, entry 0"),
+        (lambda b, p: b.step(p, TARGETS * np.nan), r"^targets: got nan .*\b0, entry 0"),
         (lambda b, p: b.step(p, TARGETS, TARGETS), r"^torque_offset: got shape \(4, 5\), wanted \(4, 4, 5\)"),
         (lambda b, p: b.reset(p, np.ones(NUM), pose(NUM)), "^mask: got float64, wanted bool"),
         (lambda b, p: b.reset(p, everyone(NUM), pose(3)), r"^pose.root_pos: got shape \(3, 3\)"),
@@ -334,7 +331,7 @@ NAN = np.full((NUM, 3), np.nan, np.float32)
             lambda b, p: b.reset(p, everyone(NUM), pose(NUM, root_quat=[0, 0, 0, 0])),
             "^pose.root_quat: got norm 0 in environment 0, wanted unit",
         ),
-        (lambda b, p: b.set_root_velocity(p, only(NUM, 2), NAN, NAN), "^lin: got nan in environment 2"),
+        (lambda b, p: b.set_root_velocity(p, only(NUM, 2), NAN, NAN), r"^lin: got nan .*\b2"),
         (
             lambda b, p: b.randomize(p, PhysicsParams(mass_ratio=np.zeros((NUM, 8))), everyone(NUM)),
             r"^params.mass_ratio: got 0 in .*above 0",
@@ -367,7 +364,7 @@ def test_rows_outside_the_mask_may_hold_anything(bridge):
 
 def test_an_offset_needs_stiffness():
     soft = MjwarpBridge(config(), with_gains(BIPED, kp=[200, 200, 150, 150, 0]), Ground(), NUM)
-    with pytest.raises(ValueError, match=r"^torque_offset: got one for joint 'neck', whose kp is 0"):
+    with pytest.raises(ValueError, match=r"^torque_offset: .*'neck'.*kp"):
         soft.step(soft.init(), TARGETS, np.zeros((NUM, 4, JOINTS), np.float32))
 
 
@@ -380,21 +377,22 @@ def test_a_closed_bridge_says_so():
     made = MjwarpBridge(config(), BIPED, Ground(), NUM)
     physics = made.init()
     made.close()
-    with pytest.raises(RuntimeError, match="this MJWarp bridge was closed; make a new one"):
+    with pytest.raises(RuntimeError, match="closed"):
         made.step(physics, TARGETS)
 
 
-def test_a_closed_bridge_keeps_no_graphs():
+def test_a_closed_bridge_keeps_no_graphs(monkeypatch):
     """A program that was compiled before has to ask the bridge again, instead of replaying what was recorded."""
+    functions = recorded(monkeypatch, wp, "jax_callable")
     made = MjwarpBridge(config(), BIPED, Ground(), NUM)
     program = jax.jit(lambda physics: made.step(physics, jnp.asarray(TARGETS))[1].root_pos)
     physics = made.init()
     program(physics)
-    function = made._programs._step.function
-    (recorded,) = function.call_descriptors.values()
-    recorded.capture = recorded.input_staging_arrays = object()  # as on a GPU
+    (function,) = (called for called in functions if called.call_descriptors)
+    (staged,) = function.call_descriptors.values()
+    staged.capture = staged.input_staging_arrays = object()  # as on a GPU
     function.captures["addresses"] = object()
     made.close()
-    assert (recorded.capture, recorded.input_staging_arrays, len(function.captures)) == (None, None, 0)
-    with pytest.raises(jax.errors.JaxRuntimeError, match="this MJWarp bridge was closed"):
+    assert (staged.capture, staged.input_staging_arrays, len(function.captures)) == (None, None, 0)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="closed"):
         jax.block_until_ready(program(physics))

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import bridges
-from bridges.mujoco import MujocoBridge
+from bridges.mujoco import MujocoBridge, engine
 from bridges.protocol import Bridge, Ground, PhysicsParams, Pose, StalePhysicsError
 from holosoma_jax.config.errors import ConfigError
 from tests.support.biped import BIPED, config, everyone, numpy, only, pose, random_pose, start
+from tests.support.recorded import recorded
 
 NUM, JOINTS = 4, 5
 TARGETS = np.full((NUM, JOINTS), 0.1, np.float32)
@@ -301,9 +302,10 @@ def test_divergence_is_part_of_a_saved_state():
     assert np.isnan(np.asarray(restored.root_pos)[1]).all()
 
 
-def test_an_error_inside_the_engine_counts_as_divergence(caplog):
+def test_an_error_inside_the_engine_counts_as_divergence(caplog, monkeypatch):
+    batches = recorded(monkeypatch, engine, "Batch")
     bridge, physics, _ = fallen()
-    kind = bridge._engine._batch.expand("actuator_trntype")
+    kind = batches[-1].expand("actuator_trntype")
     nominal = kind[0].copy()
     kind[3] = 99
     physics, sim = advance(bridge, physics, 1)
@@ -329,18 +331,18 @@ def spoiled(name: str, value: float) -> Pose:
     [
         (lambda b, p: b.step(p, TARGETS[:2]), r"^targets: got shape \(2, 5\), wanted \(4, 5\)"),
         (lambda b, p: b.step(p, TARGETS.astype(int)), r"^targets: got int64, wanted floating"),
-        (lambda b, p: b.step(p, TARGETS * np.nan), r"^targets: got nan in environment 0, entry 0"),
+        (lambda b, p: b.step(p, TARGETS * np.nan), r"^targets: got nan .*\b0, entry 0"),
         (lambda b, p: b.step(p, TARGETS, TARGETS), r"^torque_offset: got shape \(4, 5\), wanted \(4, 4, 5\)"),
         (
             lambda b, p: b.step(p, TARGETS, np.full((NUM, 4, JOINTS), np.inf)),
-            r"^torque_offset: got inf in environment 0, entry \(0, 0\)",
+            r"^torque_offset: got inf .*\b0, entry \(0, 0\)",
         ),
         (lambda b, p: b.reset(p, np.ones(NUM), pose(NUM)), "^mask: got float64, wanted bool"),
         (lambda b, p: b.reset(p, everyone(3), pose(NUM)), r"^mask: got shape \(3,\), wanted \(4,\)"),
         (lambda b, p: b.reset(p, everyone(NUM), pose(3)), r"^pose.root_pos: got shape \(3, 3\)"),
         (
             lambda b, p: b.reset(p, only(NUM, 1, 2), spoiled("joint_vel", np.inf)),
-            "^pose.joint_vel: got inf in environment 1, entry 0",
+            r"^pose.joint_vel: got inf .*\b1, entry 0",
         ),
         (
             lambda b, p: b.reset(p, everyone(NUM), spoiled("root_quat", 0.0)),
@@ -352,7 +354,7 @@ def spoiled(name: str, value: float) -> Pose:
         ),
         (
             lambda b, p: b.set_root_velocity(p, everyone(NUM), np.zeros((NUM, 3)), np.full((NUM, 3), np.nan)),
-            "^ang: got nan in environment 0",
+            r"^ang: got nan .*\b0",
         ),
     ],
 )

@@ -182,7 +182,7 @@ def test_zero_offset_is_no_offset():
 
 def test_an_offset_needs_stiffness():
     bridge, physics = start(1, robot=with_gains(BIPED, kp=[200, 200, 150, 150, 0]))
-    with pytest.raises(ValueError, match=r"^torque_offset: got one for joint 'neck', whose kp is 0"):
+    with pytest.raises(ValueError, match=r"^torque_offset: .*'neck'.*kp"):
         bridge.step(physics, np.zeros((1, 5), np.float32), np.zeros((1, 4, 5), np.float32))
 
 

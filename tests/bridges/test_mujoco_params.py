@@ -9,8 +9,10 @@ import mujoco
 import numpy as np
 import pytest
 
+from bridges.mujoco import engine
 from bridges.protocol import ROBOT_PARAMS, PhysicsParams
 from tests.support.biped import BIPED, everyone, numpy, only, pose, random_pose, start
+from tests.support.recorded import recorded
 
 NUM = 4
 JOINTS, BODIES = 5, 8
@@ -151,9 +153,11 @@ def test_feet_can_keep_their_own_friction():
 
 def test_friction_reaches_all_geoms_but_those():
     for mode, kept in (("randomized", 0), ("fixed", 8)):
-        bridge, physics = start(1, foot_friction=mode)
+        with pytest.MonkeyPatch.context() as patch:
+            batches = recorded(patch, engine, "Batch")
+            bridge, physics = start(1, foot_friction=mode)
         bridge.randomize(physics, PhysicsParams(friction=np.array([0.3], np.float32)), everyone(1))
-        values = bridge._engine._batch.expanded("geom_friction")[0, :, 0]
+        values = batches[-1].expanded("geom_friction")[0, :, 0]
         robot = bridge.model.geom_bodyid > 0
         assert (values[robot] != np.float32(0.3)).sum() == kept
         assert values[~robot] == bridge.model.geom_friction[~robot, 0]

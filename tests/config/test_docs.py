@@ -39,7 +39,7 @@ def test_the_preset_and_the_term_of_ones_own(tmp_path, monkeypatch):
     config = compose.load(["--config", str(tmp_path / "slow-walk.yaml")])
     assert config.reward.terms["penalty_torso_height"].func == "my_terms:torso_height"
     assert list(config.reward.terms)[:-1] == list(compose.load(["exp:g1-29dof"]).reward.terms)
-    with pytest.raises(ConfigError, match=r"penalty-torso-height\.params\.targt: unknown parameter"):
+    with pytest.raises(ConfigError, match=r"penalty-torso-height\.params\.targt: "):
         compose.load(
             [
                 "--config",

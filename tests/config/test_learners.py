@@ -19,7 +19,7 @@ def test_the_preset_chooses_the_settings():
     assert isinstance(compose.load(["exp:g1-29dof"]).algo.config, PpoConfig)
     sac = compose.load([*SAC, "--algo.config.num-updates=4", "--algo.config.gamma=0.9"]).algo
     assert (sac.name, sac.fast_sac.num_updates, sac.fast_sac.gamma) == ("fast_sac", 4, 0.9)
-    with pytest.raises(TypeError, match="name is 'fast_sac', so there is no PpoConfig"):
+    with pytest.raises(TypeError, match=r"'fast_sac'.*PpoConfig"):
         _ = sac.ppo
     with pytest.raises(ValueError, match="holds a FastSacConfig; wanted PpoConfig"):
         AlgoConfig("ppo", FastSacConfig())
@@ -52,7 +52,7 @@ def test_a_preset_may_state_the_learner_in_its_overrides(tmp_path):
     file.write_text(head + "\noverrides: {algo: {config: {num_updates: 2}}}")
     assert compose.load(["--config", str(file)]).algo.fast_sac.num_updates == 2
     file.write_text(head + "\noverrides: {algo: {name: ppo, config: {lam: 0.5}}}")
-    with pytest.raises(ConfigError, match=r"mine.yaml: overrides: algo.name: got 'ppo', but the settings"):
+    with pytest.raises(ConfigError, match=r"mine.yaml: overrides: algo.name: got 'ppo'"):
         compose.load(["--config", str(file)])
     file.write_text(head.replace("fast-sac-locomotion", "./own.yaml"))
     (tmp_path / "own.yaml").write_text("config: {lam: 0.5}")  # without a name: the default learner
@@ -64,13 +64,13 @@ def test_a_preset_may_state_the_learner_in_its_overrides(tmp_path):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--algo.name=ppo", "--algo.name: got 'ppo', but the settings beside it are those of 'fast_sac'"),
-        (
-            "--algo.name=sac",
-            "--algo.name: got 'sac'; wanted one of ppo, fast_sac, or package.module:LEARNER.",
-        ),
+        ("--algo.name=ppo", "--algo.name: got 'ppo', "),
+        ("--algo.name=sac", "--algo.name: got 'sac'; wanted one of ppo, fast_sac"),
         ("--algo.config.lam=0.9", "--algo.config.lam: unknown key 'lam'. Known in --algo.config: num_learn"),
-        ("--algo.config.policy-frequency=1", "wanted at least 2 where num_updates is 8, or the actor is nev"),
+        (
+            "--algo.config.policy-frequency=1",
+            "--algo.config.policy-frequency: got '1'; wanted at least 2 where num_updates is 8",
+        ),
         ("--algo.config.num-steps=2000", "--algo.config.num-steps: got '2000'; wanted at most buffer_size"),
         ("--algo.config.v-min=20", "--algo.config.v-min: got '20'; wanted less than v_max = 20.0."),
         ("--algo.config.log-std-max=-5", "algo.config.log_std_min: got -5.0; wanted less than log_std_max"),
@@ -93,7 +93,7 @@ def test_an_unknown_learner_in_a_file_is_one_line(tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text("name: fast-sac\nconfig: {num_updates: 4}")
     with pytest.raises(
-        ConfigError, match=r"own.yaml: name: got 'fast-sac'; wanted one of ppo, fast_sac, or package.*Did you"
+        ConfigError, match=r"own.yaml: name: got 'fast-sac'; .*ppo, fast_sac.*package.*Did you"
     ):
         compose.load(["exp:g1-29dof", f"algo:{file}"])
 
@@ -132,11 +132,11 @@ def test_a_learner_of_ones_own_brings_its_settings_and_checks(own_learner, tmp_p
     assert config.algo.config.rate == 0.25
     saved = compose.save_yaml(config, tmp_path / "config.yaml")
     assert compose.load(["--config", str(saved)]) == config
-    with pytest.raises(ConfigError, match=r"--algo.config.rate: got '5000'; wanted at most num_envs"):
+    with pytest.raises(ConfigError, match=r"--algo.config.rate: got '5000'; .*num_envs"):
         compose.load(["exp:g1-29dof", f"algo:{own_learner}", "--algo.config.rate=5000"])
     with pytest.raises(ConfigError, match=r"--algo.config.rat: .*--algo.config.rate"):
         compose.load(["exp:g1-29dof", f"algo:{own_learner}", "--algo.config.rat=5000"])
-    with pytest.raises(ConfigError, match=r"algo.name: 'outside_learner:NOTHING' is no learner"):
+    with pytest.raises(ConfigError, match=r"algo.name: 'outside_learner:NOTHING'"):
         compose.load(["exp:g1-29dof", "algo:outside_learner:NOTHING"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,8 +57,14 @@ def test_json_holds_everything(capsys: pytest.CaptureFixture[str]):
 def test_text_names_what_is_missing_and_how_to_get_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    real = diagnosis._version
-    monkeypatch.setattr(diagnosis, "_version", lambda name: "" if name == "wandb" else real(name))
+    real = diagnosis.version
+
+    def without_wandb(name: str) -> str:
+        if name == "wandb":
+            raise PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(diagnosis, "version", without_wandb)
     code, out, err = run(capsys, "--smoke=False")
     assert (code, err) == (0, "")
     text = " ".join(out.split())

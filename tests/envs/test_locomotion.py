@@ -174,7 +174,7 @@ def test_what_the_simulator_cannot_randomise_stops_or_is_skipped(
     key: jax.Array, caplog: pytest.LogCaptureFixture
 ) -> None:
     able = ("kp_scale", "kd_scale", "friction", "com_offset")
-    with pytest.raises(ConfigError, match=r"mass_randomizer: simulator 'test' cannot change mass_ratio; use"):
+    with pytest.raises(ConfigError, match=r"mass_randomizer: .*'test' .*mass_ratio"):
         make(randomizes=able)
     with caplog.at_level(logging.WARNING):
         env = make("--randomization.ignore-unsupported=True", randomizes=able)
@@ -197,7 +197,7 @@ def test_a_reward_of_the_wrong_shape_is_named(key: jax.Array) -> None:
     env = make(f"--reward.terms.alive.func={OWN}:no_reduction")
     state, _ = env.init(key)
     state, _ = env.pre_step(state, jnp.zeros((N, 29)))
-    with pytest.raises(ValueError, match=r"reward 'alive' returned shape \(4, 29\), expected \(4,\)"):
+    with pytest.raises(ValueError, match=r"'alive' .*\(4, 29\), .*\(4,\)"):
         env.post_step(state, standing())
 
 
@@ -244,7 +244,7 @@ def test_optional_terms(key: jax.Array) -> None:
     )
     tilted = sim.root_quat.at[1].set(jnp.array([np.cos(0.4), 0.0, np.sin(0.4), 0.0]))
     view = example_view(sim._replace(contact_force=force, root_quat=tilted))
-    with pytest.raises(ConfigError, match="pose_weights has 2 entries, robot 'g1' has 29 joints"):
+    with pytest.raises(ConfigError, match=r"pose_weights has 2 .*'g1' has 29"):
         rewards.pose(view, pose_weights=(1.0, 2.0))
     assert rewards.penalty_stumble(view).tolist() == [1, 0, 0, 0]
     np.testing.assert_allclose(rewards.base_height(view, target=0.7), 0.01, rtol=1e-4)
@@ -264,7 +264,7 @@ def test_optional_terms(key: jax.Array) -> None:
     ankles = ("left_ankle_roll_link", "right_ankle_roll_link")
     np.testing.assert_allclose(rewards.feet_phase(raised, **like), np.exp(-2 * 0.024**2 / 0.008), rtol=1e-5)
     np.testing.assert_allclose(rewards.feet_phase(raised, foot_bodies=ankles, **like), 1.0)
-    with pytest.raises(ConfigError, match="'feet_phase': foot_bodies: robot 'g1' has no body 'left_paw'"):
+    with pytest.raises(ConfigError, match=r"'feet_phase': foot_bodies: .*'g1'.*'left_paw'"):
         rewards.feet_phase(raised, foot_bodies=("left_paw", "right_paw"), **like)
 
 

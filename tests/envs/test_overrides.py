@@ -261,8 +261,8 @@ def test_an_observation_of_ones_own_brings_its_mirror(tmp_path: Path) -> None:
     (term,) = (term for term in env.layout if term.name == "own")
     assert (term.start, term.dim) == (0, 2)
     assert learner.mirror.obs["actor_obs"] == Reflection((0, 1, 2, 3), (-1.0, 1.0, -1.0, 1.0))
-    with pytest.raises(ConfigError, match=r"actor_obs.terms.own: '.*unsaid' does not say .*Decorate it"):
+    with pytest.raises(ConfigError, match=r"actor_obs.terms.own: '.*unsaid' .*Decorate"):
         spec("unsaid")
     assert spec("unsaid", "--algo.config.use-symmetry=False")[1].mirror is None
-    with pytest.raises(ValueError, match="like='velocity'; wanted either signs or one of actions"):
+    with pytest.raises(ValueError, match=r"like='velocity'; .*signs.*actions"):
         mirrored(like="velocity")

@@ -61,7 +61,7 @@ def test_masses(g1: Robot, key: jax.Array) -> None:
 
 
 def test_a_massless_torso_is_refused(g1: Robot, key: jax.Array) -> None:
-    with pytest.raises(ConfigError, match=r"added_mass_range: -9.0 kg would leave 'torso_link'"):
+    with pytest.raises(ConfigError, match=r"added_mass_range: -9.0 kg .*'torso_link'"):
         terms.masses(added_mass_range=(-9.0, 3.0)).startup(key, scene(g1, 4))
 
 

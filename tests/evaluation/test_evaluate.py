@@ -90,7 +90,7 @@ def test_walking_runs_the_gait_clock_and_standing_stops_it(clean: Setup, key: ja
 
 
 def test_a_policy_that_is_not_finite_is_named(clean: Setup, key: jax.Array) -> None:
-    with pytest.raises(ConfigError, match="broken: its action is not finite at control step 0"):
+    with pytest.raises(ConfigError, match=r"broken: .*action.*step 0"):
         evaluate.run(clean, Policy("broken", Watched(action=np.nan)), WALK, 3, key)
 
 

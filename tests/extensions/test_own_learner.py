@@ -126,12 +126,12 @@ def test_a_loss_that_does_not_fit_is_one_line(algo, loss, message):
 
 
 def test_a_learner_may_take_no_loss():
-    with pytest.raises(ConfigError, match=r"algo\.loss: learner 'policy_gradient' takes no loss"):
+    with pytest.raises(ConfigError, match=r"algo\.loss: .*'policy_gradient'"):
         policy_gradient.LEARNER.replace_loss(len, "algo.loss")
 
 
 def test_a_record_that_lacks_something_says_so():
-    with pytest.raises(ValueError, match="'ppo' is off_policy and has no `replay`"):
+    with pytest.raises(ValueError, match=r"'ppo'.*off_policy.*`replay`"):
         replace(PPO, kind="off_policy")
     with pytest.raises(ValueError, match=r"no field num_learning_iterations, save_interval, num_steps"):
         replace(policy_gradient.LEARNER, config=type(compose.load(["exp:g1-29dof"]).viewer))

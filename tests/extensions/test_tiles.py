@@ -39,7 +39,7 @@ def lopsided(rng: np.random.Generator, shape: Any, difficulty: float, cfg: Any) 
 @pytest.mark.parametrize(
     ("kind", "named"),
     [
-        ("lopsided", r"lopsided: got heights of shape \(80, 81\)"),
+        ("lopsided", r"lopsided: .*\(80, 81\)"),
         ("N", "is a int"),
         ("missing", "has no 'missing'"),
     ],

@@ -124,7 +124,7 @@ def test_a_dead_worker_is_one_line_and_init_starts_another(bridge: IsaacGymBridg
     physics, sim = bridge.step(physics, STILL)
     saved, before = bridge.get_state(physics), numpy(sim)
     os.kill(bridge.worker.pid, signal.SIGKILL)
-    with pytest.raises(SimulatorError, match="isaacgym worker was killed by SIGKILL"):
+    with pytest.raises(SimulatorError, match=r"isaacgym worker .*SIGKILL"):
         bridge.step(physics, STILL)
     physics = bridge.set_state(bridge.init(), saved)
     physics, sim = bridge.reset(physics, only(E), pose(E))
@@ -143,14 +143,14 @@ def test_an_importer_that_builds_another_robot_is_found(
     monkeypatch.setattr(bridge_module, "robot_urdf", shifted)
     bridge = isaacgym.make(isaacgym_config(python), robot, Ground(), E)
     physics, _ = bridge.reset(bridge.init(), everyone(E), pose(E, root_pos=[0.0, 0.0, 3.0]))
-    with pytest.raises(SimulatorError, match=r"body 'left_foot' 0\.100 m from where biped\.xml"):
+    with pytest.raises(SimulatorError, match=r"'left_foot' 0\.100 m .*biped\.xml"):
         bridge.step(physics, STILL)
     bridge.close()
 
 
 def test_a_simulation_that_cannot_be_created(python: str, robot: Robot, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ISAACGYM_DOUBLE_NO_SIM", "1")
-    with pytest.raises(StartError, match="could not create a simulation on cpu"):
+    with pytest.raises(StartError, match="simulation on cpu"):
         isaacgym.make(isaacgym_config(python), robot, Ground(), E)
 
 

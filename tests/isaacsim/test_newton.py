@@ -133,7 +133,7 @@ def test_a_dead_worker_is_one_line_and_init_starts_another(bridge: IsaacSimBridg
     physics, sim = bridge.step(physics, pose(e).joint_pos)
     saved, before = bridge.get_state(physics), numpy(sim)
     os.kill(bridge.worker.pid, signal.SIGKILL)
-    with pytest.raises(SimulatorError, match="isaacsim worker was killed by SIGKILL"):
+    with pytest.raises(SimulatorError, match=r"isaacsim worker .*SIGKILL"):
         bridge.step(physics, pose(e).joint_pos)
     physics = bridge.set_state(bridge.init(), saved)
     physics, sim = bridge.reset(physics, only(e), pose(e))

@@ -74,7 +74,7 @@ def test_four_devices_equal_one_that_holds_all_rows() -> None:
 def test_devices_draw_what_one_device_would_draw() -> None:
     state = small_sac.learner(**TINY)
     rows = optimize.prepare(state, jax.tree.map(lambda x: x[0], small_sac.batch(2, rows=32)))
-    noise = partial(optimize._noise, static=state.static)
+    noise = partial(optimize.row_noise, static=state.static)
     one = noise(KEY, rows=rows, axis_name=None).reshape(2, DEVICES, 8, 2)
     part = jax.tree.map(lambda x: x[: len(x) // DEVICES], rows)
     draw = pmapped(lambda _: noise(KEY, rows=part, axis_name=AXIS))

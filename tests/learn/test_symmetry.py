@@ -68,11 +68,11 @@ def test_differentiable() -> None:
     ("term", "message"),
     [
         (Term("o", "lost", 2, 1, 5, (0, 1), (1, 1)), "'lost' of 'o' starts at 5, expected 0"),
-        (Term("o", "bare", 3, 1, 0, (), ()), "'bare' of 'o' has 3 entries, but its mirror has 0 indices"),
-        (Term("o", "round", 3, 1, 0, (1, 2, 0), (1, 1, 1)), "'round' of 'o' is no mirror at entry 0"),
-        (Term("o", "odd", 2, 1, 0, (1, 0), (1, -1)), "'odd' of 'o' is no mirror at entry 0"),
-        (Term("o", "long", 1, 1, 0, (0,), (2,)), "'long' of 'o' is no mirror at entry 0"),
-        (Term("o", "far", 1, 1, 0, (1,), (1,)), "'far' of 'o' is no mirror at entry 0"),
+        (Term("o", "bare", 3, 1, 0, (), ()), r"'bare' of 'o' .*3 .*\b0\b"),
+        (Term("o", "round", 3, 1, 0, (1, 2, 0), (1, 1, 1)), "'round' of 'o' .*entry 0"),
+        (Term("o", "odd", 2, 1, 0, (1, 0), (1, -1)), "'odd' of 'o' .*entry 0"),
+        (Term("o", "long", 1, 1, 0, (0,), (2,)), "'long' of 'o' .*entry 0"),
+        (Term("o", "far", 1, 1, 0, (1,), (1,)), "'far' of 'o' .*entry 0"),
         (Term("o", "sin_phase", 3, 1, 0, (0, 1, 2), (1, 1, 1)), "'sin_phase' of 'o' has 3 entries"),
     ],
 )
@@ -82,5 +82,5 @@ def test_errors_name_the_term(term: Term, message: str) -> None:
 
 
 def test_a_wrong_action_table_is_named() -> None:
-    with pytest.raises(ValueError, match="the mirror of 'action' is no mirror at entry 0"):
+    with pytest.raises(ValueError, match=r"'action' .*entry 0"):
         Mirror(obs={}, action=Reflection((1, 1), (1.0, 1.0)))

@@ -16,7 +16,7 @@ import pytest
 from holosoma_jax.config import extras
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import LoggerConfig
-from holosoma_jax.loggers import sinks
+from holosoma_jax.loggers import jsonl, sinks
 from holosoma_jax.loggers.jsonl import JsonlSink, keep_steps, read_metrics
 from holosoma_jax.loggers.sinks import make_sinks
 from holosoma_jax.loggers.tensorboard import TensorBoardSink
@@ -123,10 +123,13 @@ class _FullDisk:
         self.file.close()
 
 
-def test_full_disk_costs_a_line_not_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_full_disk_costs_a_line_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     path = tmp_path / "metrics.jsonl"
+    monkeypatch.setattr(jsonl, "open", lambda *a, **k: _FullDisk(open(*a, **k)), raising=False)  # noqa: SIM115
     sink = JsonlSink(path)
-    sink._file = _FullDisk(sink._file)
+    monkeypatch.undo()
     sink.write(1, {"a": 1.0})
     assert "step 1 is lost (No space left on device)" in caplog.text
     sink.write(2, {"a": 2.0})
@@ -156,15 +159,19 @@ def test_tensorboard_events_hold_the_finite_scalars(tmp_path: Path):
     assert points == [("Train/mean_reward", 3, 1.5)]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
 def test_tensorboard_on_a_full_disk_loses_events_and_goes_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
+    from tensorboardX.record_writer import RecordWriter
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
     sink = TensorBoardSink(tmp_path)
     sink.write(1, {"a": 1.0})
-    sink._writer.close()
-    sink._writer._writer, sink._flushed = open("/dev/full", "wb"), -math.inf  # noqa: SIM115  # the sink's
-    sink.write(2, {f"k{i}": 2.0 for i in range(100)})
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordWriter, "write", full)
+        sink.write(2, {f"k{i}": 2.0 for i in range(100)})
     assert "TensorBoard events of step 2 are lost (No space left on device)" in caplog.text
     assert len(list(tmp_path.iterdir())) == 1
     sink.write(3, {"a": 3.0})
@@ -177,9 +184,9 @@ def test_tensorboard_on_a_full_disk_loses_events_and_goes_on(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
 def test_metrics_on_a_full_disk_can_be_closed(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    sink = JsonlSink(tmp_path / "metrics.jsonl")
-    sink._file.close()
-    sink._file = open("/dev/full", "w")  # noqa: SIM115  # the sink's
+    path = tmp_path / "metrics.jsonl"
+    sink = JsonlSink(path, restore=lambda: path.symlink_to("/dev/full") is None)
+    path.unlink()
     sink.write(1, {"a": 1.0})
     assert "step 1 is lost" in caplog.text
     sink.close()
@@ -247,5 +254,5 @@ def test_missing_extra_is_named(tmp_path: Path, monkeypatch, name):
 
 def test_unwritable_run_folder_is_one_line(tmp_path: Path):
     (tmp_path / sinks.METRICS_FILE).mkdir()
-    with pytest.raises(ConfigError, match=r"cannot be written .* Choose another folder"):
+    with pytest.raises(ConfigError, match=r"metrics\.jsonl.*folder"):
         make_sinks(LoggerConfig(type="console"), tmp_path)

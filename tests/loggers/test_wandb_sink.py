@@ -17,7 +17,7 @@ from holosoma_jax.loggers.sinks import JsonlSink, TensorBoardSink, make_sinks, s
 from holosoma_jax.loggers.wandb_sink import WandbSink
 from tests.support.wandb_runs import Read
 
-pytest.importorskip("wandb")
+wandb = pytest.importorskip("wandb")
 CFG = LoggerConfig(
     type="wandb", mode="offline", entity="team", project="walks", group="g1", tags=("plane", "seed1")
 )
@@ -141,7 +141,7 @@ def test_a_service_that_fails_costs_one_warning_and_no_step(
         raise RuntimeError("the disk is full\nTraceback ...")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sink._run, "log", broken)
+        patch.setattr(wandb.Run, "log", broken)
         sink.write(1, {"a": 1.0})
         sink.write(2, {"a": 1.0})
     (warning,) = (record for record in caplog.records if record.levelname == "WARNING")
@@ -152,7 +152,7 @@ def test_a_service_that_fails_costs_one_warning_and_no_step(
 def test_an_unwritable_folder_is_one_line(folder: Path, tmp_path: Path):
     (tmp_path / "file").write_text("")
     cfg = LoggerConfig(type="wandb", mode="offline", dir=str(tmp_path / "file" / "below"))
-    with pytest.raises(ConfigError, match=r"logger.dir: cannot write to"):
+    with pytest.raises(ConfigError, match=r"logger\.dir: .*below"):
         WandbSink(cfg, folder, CONFIG, project="p")
 
 

@@ -265,7 +265,7 @@ def test_a_pipe_or_a_device_is_no_clip(name: str, tmp_path: Path) -> None:
     if name == "pipe":
         os.mkfifo(path)
     for load in (read, robot_recording.load):
-        with pytest.raises(ConfigError, match="no regular file"):
+        with pytest.raises(ConfigError, match="regular file"):
             load(str(path))
 
 
@@ -286,7 +286,7 @@ def test_a_pipe_or_a_device_is_no_clip(name: str, tmp_path: Path) -> None:
         (
             "omni_retarget",
             put("joint_names", np.array([f"j{i}" for i in range(30)])),
-            "names 30 joints|are of no robot",
+            "30 joints|no robot",
         ),
         ("isaac_amp", put("dof_names", np.array([b"\xff", b"a"])), r"dof_positions"),
     ],
@@ -304,5 +304,5 @@ def test_names_and_columns_of_other_formats(
 
 
 def test_a_rate_of_ragged_rows_is_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"clip\.pkl: fps: its rows differ in length"):
+    with pytest.raises(ConfigError, match=r"clip\.pkl: fps: .*length"):
         raw.frame_rate("clip.pkl", "fps", [[1.0], [1.0, 2.0]])

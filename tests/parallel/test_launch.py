@@ -26,13 +26,11 @@ def test_one_process_per_accelerator():
     assert launch.how_many(2, "gpu", 4) == 2
     assert launch.how_many(3, "cpu", 1) == 3
     assert launch.how_many(None, "gpu", 8, 2) == 4
-    with pytest.raises(
-        ConfigError, match=r"training.devices: got 4 for each of 3 .* 8 .*--training.devices 2"
-    ):
+    with pytest.raises(ConfigError, match=r"training.devices: got 4 .*\b3 .*\b8 .*--training.devices 2"):
         launch.how_many(3, "gpu", 8, 4)
-    with pytest.raises(ConfigError, match="sees no accelerator here, only the CPU"):
+    with pytest.raises(ConfigError, match=r"accelerator.*CPU"):
         launch.how_many(None, "cpu", 4)
-    with pytest.raises(ConfigError, match="num_processes: got 8, but there are 4 devices here"):
+    with pytest.raises(ConfigError, match=r"num_processes: got 8.*\b4 devices"):
         launch.how_many(8, "gpu", 4)
 
 
@@ -84,9 +82,7 @@ def test_a_port_that_is_taken_is_one_line():
         cfg = compose.load(
             ["exp:g1-29dof", "--training.multigpu", *(f"--training.distributed.{f}" for f in flags)]
         )
-        with pytest.raises(
-            ConfigError, match=rf"coordinator_address: port {port} of this machine cannot be used"
-        ):
+        with pytest.raises(ConfigError, match=rf"coordinator_address: port {port}\b"):
             distributed.join(cfg)
 
 
@@ -99,7 +95,7 @@ def test_processes_that_do_not_meet_are_one_line(monkeypatch):
     cfg = compose.load(
         ["exp:g1-29dof", "--training.multigpu", *(f"--training.distributed.{f}" for f in flags)]
     )
-    with pytest.raises(ConfigError, match=r"did not meet at host:1 \(DEADLINE_EXCEEDED: no answer\)"):
+    with pytest.raises(ConfigError, match=r"host:1 \(DEADLINE_EXCEEDED: no answer\)"):
         distributed.join(cfg)
 
 
@@ -154,7 +150,7 @@ def test_what_a_process_says_when_it_fails(monkeypatch, capsys, error, code, sai
     def body() -> int:
         raise error
 
-    monkeypatch.setattr(distributed, "_leave", leave)
+    monkeypatch.setattr(os, "_exit", leave)
     with pytest.raises(SystemExit) as left:
         distributed.guarded(body)
     text = capsys.readouterr().err
@@ -171,7 +167,7 @@ def test_a_save_of_several_that_fails_in_one(monkeypatch, tmp_path):
     monkeypatch.setattr(processes, "largest", lambda number: number)
     monkeypatch.setattr(processes, "from_main", lambda tell: tell())
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: SimpleNamespace(free=7999))
-    with pytest.raises(checkpoint.SaveError, match=r"could not write .* GB are needed, .* GB are free"):
+    with pytest.raises(checkpoint.SaveError, match=r"checkpoint.* GB .*needed.* GB .*free"):
         checkpoint.save(tmp_path, items, meta)
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: SimpleNamespace(free=8000))
 
@@ -179,9 +175,7 @@ def test_a_save_of_several_that_fails_in_one(monkeypatch, tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(ocp.CheckpointManager, "save", full)
-    with pytest.raises(
-        checkpoint.BrokenSave, match=r"^process 0 could not write its part .*: No space left on"
-    ):
+    with pytest.raises(checkpoint.BrokenSave, match=r"^process 0 .*: No space left on device"):
         checkpoint.save(tmp_path, items, meta)
 
 
@@ -194,7 +188,7 @@ def test_nobody_waits_for_ever_for_the_others(monkeypatch, capsys):
         assert left.wait(60)
 
     monkeypatch.setattr(distributed, "MEETING", 0.6)
-    monkeypatch.setattr(distributed, "_leave", lambda code: left.set())
+    monkeypatch.setattr(os, "_exit", lambda code: left.set())
     monkeypatch.setattr(jax.distributed, "initialize", initialize)
     flags = ["coordinator-address=host:1", "num-processes=2", "process-id=1"]
     cfg = compose.load(

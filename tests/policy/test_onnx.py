@@ -171,18 +171,19 @@ def test_what_is_no_absolute_path_stays(path: str):
 def test_a_graph_that_differs_is_refused_and_the_old_file_stays(tmp_path: Path, monkeypatch):
     path = export_policy(tmp_path / "p.onnx", _policy(), OBS, JOINTS, _metadata())
     before = path.read_bytes()
-    convert = export._convert
+    import jax2onnx  # its plugins have been imported by now, and their deprecations gone unnoticed
 
-    def wrong(*args):
-        model = convert(*args)
-        weights = onnx.numpy_helper.to_array(model.graph.initializer[-1]).copy()
-        model.graph.initializer[-1].CopyFrom(
-            onnx.numpy_helper.from_array(weights + np.float32(1e-3), model.graph.initializer[-1].name)
-        )
+    convert = jax2onnx.to_onnx
+
+    def wrong(*args, **settings):
+        model = convert(*args, **settings)
+        weights = max(model.graph.initializer, key=lambda x: np.prod(x.dims))
+        moved = onnx.numpy_helper.to_array(weights) + np.float32(1e-3)
+        weights.CopyFrom(onnx.numpy_helper.from_array(moved, weights.name))
         return model
 
-    monkeypatch.setattr(export, "_convert", wrong)
-    with pytest.raises(OnnxParityError, match=r"p\.onnx: the ONNX graph differs .* by 0\.0\d+ \(allowed 1"):
+    monkeypatch.setattr(jax2onnx, "to_onnx", wrong)
+    with pytest.raises(OnnxParityError, match=r"p\.onnx: .* 0\.0\d+ \(allowed 1"):
         export_policy(path, _policy(seed=1), OBS, JOINTS, _metadata())
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["p.onnx"]  # no temporary file left
@@ -190,19 +191,19 @@ def test_a_graph_that_differs_is_refused_and_the_old_file_stays(tmp_path: Path, 
 
 def test_non_finite_policy_is_refused(tmp_path: Path):
     weights = jnp.full((OBS, JOINTS), jnp.nan)
-    with pytest.raises(OnnxParityError, match="differs from the JAX policy by nan"):
+    with pytest.raises(OnnxParityError, match=r"\.onnx: .*\bnan\b"):
         export_policy(tmp_path / "p.onnx", lambda x: x @ weights, OBS, JOINTS, _metadata())
     assert not list(tmp_path.iterdir())
 
 
 def test_policy_of_another_shape_is_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"p\.onnx: the policy returns .*\(2, 12\).*, wanted .*\(2, 4\)"):
+    with pytest.raises(ValueError, match=r"p\.onnx: .*\(2, 12\).*, wanted .*\(2, 4\)"):
         export_policy(tmp_path / "p.onnx", lambda x: x, OBS, JOINTS, _metadata())
 
 
 def test_wrong_metadata_is_refused_before_any_work(tmp_path: Path):
     meta = _metadata() | {"kp": [1.0]}
-    with pytest.raises(ValueError, match="metadata 'kp' has 1 entries, wanted 4"):
+    with pytest.raises(ValueError, match=r"metadata 'kp' .*\b1\b.*, wanted 4"):
         export_policy(tmp_path / "p.onnx", _policy(), OBS, JOINTS, meta)
 
 
@@ -241,9 +242,9 @@ def test_parity_error_is_absolute_up_to_one_and_relative_beyond():
 
 
 def test_encode_names_what_json_cannot_hold():
-    with pytest.raises(ValueError, match="metadata 'kp' cannot be written as JSON"):
+    with pytest.raises(ValueError, match=r"metadata 'kp' .*JSON"):
         encode({"dof_names": ["a"], "kp": [float("inf")]})
-    with pytest.raises(ValueError, match="metadata 'f' cannot be written as JSON"):
+    with pytest.raises(ValueError, match=r"metadata 'f' .*JSON"):
         encode({"f": object()})
 
 

@@ -295,19 +295,19 @@ def test_bytes_that_are_no_text_in_the_metadata(tmp_path: Path):
 @pytest.mark.parametrize("key", ["kp", "kd", "action_scale", "torque_limit"])
 def test_a_number_that_float32_takes_for_zero(tmp_path: Path, key: str):
     meta = files.shipped_metadata() | {key: [1e-60] * files.ACTIONS}
-    with pytest.raises(PolicyFileError, match=f"'{key}' has the entry 1e-60"):
+    with pytest.raises(PolicyFileError, match=f"'{key}' .*1e-60"):
         onnx_policy.load(_save(tmp_path, meta))
 
 
 def test_commands_that_are_no_list_matter_to_nobody(tmp_path: Path):
     meta = files.shipped_metadata() | {"observation_names": ["joint_pos"], "command_names": 3}
-    with pytest.raises(PolicyFileError, match="'observation_layout' adds up to"):
+    with pytest.raises(PolicyFileError, match=r"'observation_layout' .*\d"):
         onnx_policy.load(_save(tmp_path, meta))
 
 
 def test_a_pipe_is_no_policy(tmp_path: Path):
     os.mkfifo(tmp_path / "p.onnx")
-    with pytest.raises(PolicyFileError, match="no regular file"):
+    with pytest.raises(PolicyFileError, match="regular file"):
         onnx_policy.load(tmp_path / "p.onnx")
 
 

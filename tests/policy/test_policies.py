@@ -111,9 +111,8 @@ def error_of(file: Path | str) -> str:
 
 def test_joints_of_no_known_robot_are_refused(policy_file: PolicyFile) -> None:
     names = [f"servo_{i}" for i in range(29)]
-    assert "29 joints (servo_0, ...) are of no robot known here: g1 (29 joints)" in error_of(
-        policy_file(dof_names=names)
-    )
+    line = error_of(policy_file(dof_names=names))
+    assert "29 joints (servo_0, ...)" in line and "g1 (29 joints)" in line
 
 
 def test_joints_in_another_order_are_those_of_the_same_robot(policy_file: PolicyFile) -> None:
@@ -126,9 +125,7 @@ def test_joints_in_another_order_are_those_of_the_same_robot(policy_file: Policy
 
 def test_a_term_that_nobody_knows_is_named(policy_file: PolicyFile) -> None:
     odd = layout(sin_phase={"name": "smell"})
-    assert "it observes 'smell', which the preset of its robot does not" in error_of(
-        policy_file(observation_layout=odd)
-    )
+    assert "'smell'" in error_of(policy_file(observation_layout=odd))
 
 
 def test_the_longest_history_is_observed(policy_file: PolicyFile) -> None:
@@ -151,7 +148,7 @@ def test_the_action_clip_of_the_file_is_used(policy_file: PolicyFile) -> None:
 
 def test_another_robot_cannot_take_the_gains(policy_file: PolicyFile) -> None:
     source = policies.find(str(policy_file()))
-    with pytest.raises(ConfigError, match=r"not for the 29 of robot 't1' \(AAHead_yaw, ...\)"):
+    with pytest.raises(ConfigError, match=r"\b29\b.*'t1' \(AAHead_yaw, "):
         source.adapt(robots.load("t1"))
 
 

@@ -156,7 +156,7 @@ def test_init_starts_another_worker_when_one_has_died():
     saved = bridge.get_state(physics)
     pid = bridge.worker.pid
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(SimulatorError, match="mujoco worker was killed by SIGKILL"):
+    with pytest.raises(SimulatorError, match=r"mujoco worker .*SIGKILL"):
         bridge.step(physics, np.zeros((E, 5), np.float32))
     physics = bridge.set_state(bridge.init(), saved)
     assert bridge.worker.pid not in (0, pid)

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 from bridges.protocol import SimulatorError
-from bridges.remote import child
+from bridges.remote import child, process
 from bridges.remote import worker as wire
 from bridges.remote.process import Worker
 from bridges.remote.program import Program, StartError
 from tests.support import python38
+from tests.support.recorded import recorded
 
 PROGRAM = Program(
     title="test",
@@ -82,13 +83,13 @@ def test_without_eventfd_and_memfd_pipes_and_files_do(worker: Worker):
 
 
 @pytest.mark.usefixtures("macos")
-def test_a_pipe_that_a_dying_worker_closes_is_no_answer(worker: Worker, monkeypatch: pytest.MonkeyPatch):
+def test_a_pipe_that_a_dying_worker_closes_is_no_answer(monkeypatch: pytest.MonkeyPatch):
     """The pipe may be seen to be closed before the socket is."""
+    children = recorded(monkeypatch, process, "Child")
+    worker = Worker(PROGRAM)
     assert_adds(worker)
-    running = worker._running
-    assert running is not None
-    running.poll.unregister(running.connection)
-    with pytest.raises(SimulatorError, match="ended with code 3 during 'leave'"):
+    children[-1].poll.unregister(children[-1].connection)
+    with pytest.raises(SimulatorError, match=r"code 3 .*'leave'"):
         worker.call("leave")
 
 
@@ -137,7 +138,7 @@ def test_a_worker_says_its_versions():
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV"])
 def test_a_killed_worker_is_reported_with_its_last_output(worker: Worker, name: str):
-    with pytest.raises(SimulatorError, match=rf"killed by {name}.*during 'die'.*the last words") as caught:
+    with pytest.raises(SimulatorError, match=rf"{name}.*'die'.*the last words") as caught:
         worker.call("die", message={"signal": name})
     assert "\n" not in str(caught.value)
     assert ("memory" in str(caught.value)) == (name == "SIGKILL")  # the usual reason for that one
@@ -152,7 +153,7 @@ def test_a_flood_without_an_end_of_line_is_kept_in_part_and_readable(
     worker: Worker, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level("DEBUG", child.__name__)
-    with pytest.raises(SimulatorError, match=r"ended with code 4 during 'flood'.*50 %") as caught:
+    with pytest.raises(SimulatorError, match=r"code 4 .*'flood'.*50 %") as caught:
         worker.call("flood", flags=20)
     assert str(caught.value).isprintable()
     assert len(caplog.records) > 100 and max(len(r.getMessage()) for r in caplog.records) < 5000
@@ -161,19 +162,19 @@ def test_a_flood_without_an_end_of_line_is_kept_in_part_and_readable(
 def test_a_worker_that_died_between_two_calls(worker: Worker):
     pid = worker.pid
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(SimulatorError, match=r"killed by SIGKILL.*during 'add'"):
+    with pytest.raises(SimulatorError, match=r"SIGKILL.*'add'"):
         worker.call("add")
 
 
 def test_a_worker_that_ends_is_reported_with_its_code(worker: Worker):
-    with pytest.raises(SimulatorError, match=r"ended with code 3 during 'leave'.*printed nothing"):
+    with pytest.raises(SimulatorError, match=r"code 3 .*'leave'.*printed nothing"):
         worker.call("leave")
 
 
 def test_a_hung_worker_is_stopped():
     worker = Worker(replace(PROGRAM, timeout_s=0.5))
     pid = worker.pid
-    with pytest.raises(SimulatorError, match=r"'hang' within 0\.5 s.*timeout_s.*going in circles"):
+    with pytest.raises(SimulatorError, match=r"'hang' .*\b0\.5 s.*timeout_s.*going in circles"):
         worker.call("hang")
     assert not exists(pid)
     worker.start()
@@ -197,7 +198,7 @@ def test_a_hung_worker_behind_a_script_is_stopped_too(tmp_path: Path):
 
 
 def test_started_twice(worker: Worker):
-    with pytest.raises(StartError, match=rf"started twice: process {worker.pid} "):
+    with pytest.raises(StartError, match=rf"process {worker.pid} "):
         worker.start()
     assert_adds(worker)
 
@@ -206,7 +207,7 @@ def test_started_twice(worker: Worker):
     ("fail", "words"),
     [
         ("raise", r"RuntimeError while it started: no licence \(in .*backend\.py:\d+\)"),
-        ("memory", r"ran out of memory while it started: MemoryError: *\(in .*--training\.num-envs"),
+        ("memory", r"memory.*: MemoryError: *\(in .*--training\.num-envs"),
         ("exit", r"ended with code 127 while it started.*libfoo\.so: cannot open"),
         ("hang", r"not ready after 1 s.*start_timeout_s"),
     ],
@@ -225,7 +226,7 @@ def test_an_interpreter_that_is_not_there():
 
 def test_a_program_that_is_no_worker(tmp_path: Path):
     (tmp_path / "worker.py").write_text("raise SystemExit('wrong file')")
-    with pytest.raises(StartError, match=r"ended with code 1 while it started.*wrong file"):
+    with pytest.raises(StartError, match=r"code 1 .*wrong file"):
         Worker(replace(PROGRAM, worker=str(tmp_path / "worker.py")))
 
 
@@ -233,7 +234,7 @@ def test_a_worker_of_another_version(tmp_path: Path):
     source = Path(wire.__file__).read_text()
     other = source.replace(f"PROTOCOL = {wire.PROTOCOL}", "PROTOCOL = 99")
     (tmp_path / "worker.py").write_text(other)
-    with pytest.raises(StartError, match=rf"speaks protocol 99, this package {wire.PROTOCOL}"):
+    with pytest.raises(StartError, match=rf"protocol 99, .*\b{wire.PROTOCOL}\b"):
         Worker(replace(PROGRAM, worker=str(tmp_path / "worker.py")))
 
 

@@ -131,11 +131,11 @@ def test_odd_sizes_are_rounded_down(tmp_path: Path, robot, backend):
 @pytest.mark.parametrize(
     ("env", "cause"),
     [
-        ({"MUJOCO_GL": "off"}, "rendering is switched off by MUJOCO_GL=off. Fix: unset it"),
-        ({"MUJOCO_GL": "glfw", "DISPLAY": ""}, r"no OpenGL draws here \(glfw: .*\). Fix: run with a display"),
+        ({"MUJOCO_GL": "off"}, "MUJOCO_GL=off.*unset"),
+        ({"MUJOCO_GL": "glfw", "DISPLAY": ""}, r"OpenGL.*\(glfw: .*\).*display"),
         (
             {"IMAGEIO_FFMPEG_EXE": "/nonexistent/ffmpeg"},
-            "ffmpeg cannot write a video .* pip install -U imageio",
+            "ffmpeg .*pip install -U imageio",
         ),
     ],
 )

@@ -142,8 +142,8 @@ def slide(spec: mujoco.MjSpec) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (rename, "the robot's joint 'left_knee_joint' is not among its 30. Is it 'left_knee'?"),
-        (tilt, "joint 'left_knee_joint' turns about another axis than the robot's, 90 degrees off"),
+        (rename, "Is it 'left_knee'?"),
+        (tilt, "joint 'left_knee_joint' turns about another axis"),
         (stretch, "joint 'left_ankle_"),
         (slide, "joint 'left_knee_joint' is not a hinge"),
     ],
@@ -213,7 +213,7 @@ def test_menagerie_without_package_network_or_robot_is_one_line(robot, monkeypat
         raise MenagerieError("no route\nto host")
 
     monkeypatch.setitem(sys.modules, "mujoco_menagerie", menagerie(offline))
-    with pytest.raises(ConfigError, match="could not bring unitree_g1: no route to host"):
+    with pytest.raises(ConfigError, match="unitree_g1: no route to host"):
         robot_xml.with_visual_model(robot, "menagerie")
-    with pytest.raises(ConfigError, match="has no 'k1' with the same joints, only g1"):
+    with pytest.raises(ConfigError, match=r"'k1'.*\bg1\b"):
         robot_xml.with_visual_model(robots.load("k1"), "menagerie")

@@ -246,5 +246,5 @@ def test_a_robot_held_to_the_world_is_refused(tmp_path: Path, robot: Robot):
     path.write_text(
         FOREIGN.replace('<freejoint name="root"/>', '<joint name="rail" type="slide" axis="1 0 0"/>')
     )
-    with pytest.raises(ConfigError, match="joint 'rail' connects 'trunk' to the world"):
+    with pytest.raises(ConfigError, match=r"'rail'.*'trunk'"):
         robot_xml.with_visual_model(robot, str(path))

@@ -67,7 +67,7 @@ def test_pairs_with_the_files_ground_become_collisions(folder: Path) -> None:
 
 def test_feet_that_cannot_touch_the_ground_are_refused(folder: Path) -> None:
     edit(folder, ('priority="1" friction="0.8 0.005 0.0001"', 'contype="0" conaffinity="0"'))
-    with pytest.raises(ConfigError, match="feet_bodies: no geom of 'left_foot' collides"):
+    with pytest.raises(ConfigError, match=r"feet_bodies: .*'left_foot'"):
         load(str(folder))
 
 
@@ -207,14 +207,14 @@ def test_a_mesh_of_the_robot_itself_may_not_be_missing(folder: Path) -> None:
         ("<worldbody>", '<asset><mesh name="m" file="m.stl"/></asset><worldbody>'),
         ('<geom type="box" size="0.08 0.12 0.15"/>', '<geom type="mesh" mesh="m"/>'),
     )
-    with pytest.raises(ConfigError, match="mesh 'm' of body 'torso' is missing"):
+    with pytest.raises(ConfigError, match=r"mesh 'm' .*'torso'"):
         load(str(folder))
 
 
 @pytest.mark.parametrize("name", ["armature", "damping", "frictionloss", "stiffness"])
 def test_a_joint_that_gains_energy_is_refused(name: str, folder: Path) -> None:
     edit(folder, ('<joint name="left_hip"', f'<joint {name}="-1" name="left_hip"'))
-    with pytest.raises(ConfigError, match=f"{name} of joint 'left_hip' is -1"):
+    with pytest.raises(ConfigError, match=f"{name} .*'left_hip' .*-1"):
         load(str(folder))
 
 

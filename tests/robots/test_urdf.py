@@ -124,5 +124,5 @@ def test_a_slide_joint_is_refused(tmp_path):
         "<mujoco><worldbody><body name='a'><freejoint/><geom size='.1'/><body name='b'>"
         "<joint type='slide'/><geom size='.1'/></body></body></worldbody></mujoco>"
     )
-    with pytest.raises(ValueError, match="body 'b' has 1 joints, wanted none or one hinge"):
+    with pytest.raises(ValueError, match=r"'b' has 1 joints, wanted .*hinge"):
         urdf(replace(robots.load("g1"), mjcf=file))

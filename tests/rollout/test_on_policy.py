@@ -246,7 +246,7 @@ def test_a_batch_with_a_field_that_nothing_fills_is_refused(setup, learner):
         reward: jax.Array
         advantage: jax.Array
 
-    with pytest.raises(ConfigError, match=r"algo.name: .*'ppo' has a field 'advantage'"):
+    with pytest.raises(ConfigError, match=r"algo.name: .*'ppo' .*'advantage'"):
         make(replace(setup, learner=replace(setup.learner, batch=Batch)), learner)
 
 

@@ -153,5 +153,5 @@ def test_actions_that_are_not_finite_are_refused_with_the_cause():
     act = lambda state, obs, key: (jnp.full((16, toy.JOINTS), jnp.nan), ())  # noqa: E731
     setup = replace(setup, learner=replace(setup.learner, act=act))
     _, driver, state = begin(Overlapped, SAC, setup)
-    with pytest.raises(nan_guard.NonFiniteError, match="got actions that are not finite"):
+    with pytest.raises(nan_guard.NonFiniteError, match=r"actions.*finite"):
         driver.iterate(state, KEYS, 0, 4)

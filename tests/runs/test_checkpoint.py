@@ -100,7 +100,7 @@ def rewrite(saved: Path, **changes: object) -> None:
 def test_one_changed_setting_is_seen(saved):
     file = saved / "meta.json"
     file.write_text(file.read_text().replace('"b": 1', '"b": 2'))
-    with pytest.raises(DamagedCheckpoint, match=r"meta\.json has changed since it was saved"):
+    with pytest.raises(DamagedCheckpoint, match=r"meta\.json"):
         checkpoint.read_meta(saved)
 
 
@@ -213,7 +213,7 @@ def test_first_array_that_differs_is_named(saved):
     with pytest.raises(ConfigError) as error:
         checkpoint.load(saved, items(6))
     text = str(error.value)
-    assert "learner 'actor/kernel' is float32[3, 4] in the checkpoint and float32[3, 6] in this run" in text
+    assert "learner 'actor/kernel' is float32[3, 4]" in text and "float32[3, 6]" in text
     assert "config.yaml" in text
 
 
@@ -221,31 +221,25 @@ def test_array_that_only_one_side_has_is_named(saved):
     more, fewer = items(), items()
     more["env"]["queue"] = jnp.zeros(2)
     del fewer["env"]["flags"]
-    with pytest.raises(
-        ConfigError, match=r"env 'queue' is absent in the checkpoint and float32\[2\] in this run"
-    ):
+    with pytest.raises(ConfigError, match=r"env 'queue' is absent .*float32\[2\] in this run"):
         checkpoint.load(saved, more)
-    with pytest.raises(
-        ConfigError, match=r"env 'flags' is bool\[2\] in the checkpoint and absent in this run"
-    ):
+    with pytest.raises(ConfigError, match=r"env 'flags' is bool\[2\] .*absent in this run"):
         checkpoint.load(saved, fewer)
-    with pytest.raises(ConfigError, match=r"holds no 'replay' \(it holds learner, env, physics\)"):
+    with pytest.raises(ConfigError, match=r"'replay' \(.*learner, env, physics\)"):
         checkpoint.load(saved, {"replay": jnp.zeros(2)})
 
 
 def test_other_robot_simulator_or_size_is_named_with_the_fix(saved):
     meta = checkpoint.read_meta(saved)
     checkpoint.require(saved, meta, robot="g1", simulator="mujoco", num_envs=3)
-    with pytest.raises(ConfigError, match=r"robot 'g1', this run is of 't1'. Leave out exp:, robot:"):
+    with pytest.raises(ConfigError, match=r"'g1', .*'t1'\. .*exp:, robot:"):
         checkpoint.require(saved, meta, robot="t1")
-    with pytest.raises(
-        ConfigError, match=r"learner 'ppo', this run uses 'fast_sac'. Leave out exp: and algo:"
-    ):
+    with pytest.raises(ConfigError, match=r"'ppo', .*'fast_sac'\. .*exp: and algo:"):
         ppo = replace(meta, config={"algo": {"name": "ppo"}})
         checkpoint.require(saved, ppo, robot="g1", learner="fast_sac")
-    with pytest.raises(ConfigError, match=r"'mujoco', this run uses 'mjwarp'. Pass simulator:mujoco"):
+    with pytest.raises(ConfigError, match=r"'mujoco', .*'mjwarp'\. .*simulator:mujoco"):
         checkpoint.require(saved, meta, robot="g1", simulator="mjwarp")
-    with pytest.raises(ConfigError, match=r"3 environments, this run has 64. Pass --training.num-envs 3"):
+    with pytest.raises(ConfigError, match=r"\b3 environments, .*\b64\. .*--training.num-envs 3"):
         checkpoint.require(saved, meta, robot="g1", num_envs=64)
 
 
@@ -290,7 +284,7 @@ def test_resolve_names_what_it_got(tmp_path):
         assert str(tmp_path / path) in str(error.value)
     (tmp_path / "empty" / "config.yaml").write_text("")
     assert checkpoint.resolve(tmp_path / "empty") is None  # a run that has saved nothing yet
-    with pytest.raises(ConfigError, match=r"not a checkpoint: it has no meta\.json"):
+    with pytest.raises(ConfigError, match=r"checkpoint.*meta\.json"):
         checkpoint.load(tmp_path / "empty", {})
 
 
@@ -337,5 +331,5 @@ def test_full_disk_leaves_earlier_checkpoints(absl_level, saved):
 
 def test_folder_that_cannot_be_written_is_a_save_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SaveError, match=r"could not write checkpoint .*Not a directory"):
+    with pytest.raises(SaveError, match=r"checkpoint .*Not a directory"):
         checkpoint.save(tmp_path / "file" / "checkpoints", items(), META)

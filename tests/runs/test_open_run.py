@@ -61,7 +61,7 @@ def test_one_checkpoint_starts_a_new_run(cfg):
 def test_warm_start_counts_where_there_is_no_checkpoint(cfg):
     old = opened(cfg).folder
     warm = replace(cfg, training=replace(cfg.training, warm_start=str(old.path)))
-    with pytest.raises(ConfigError, match=r"training.warm_start: .* has saved no checkpoint yet"):
+    with pytest.raises(ConfigError, match=r"training.warm_start: .*no checkpoint"):
         opened(warm)
     first = save(old, cfg, 5)
     run = opened(warm)
@@ -69,7 +69,7 @@ def test_warm_start_counts_where_there_is_no_checkpoint(cfg):
     assert opened(resuming(warm, run.folder.path)) == run  # killed before it saved
     own = save(run.folder, warm, 2)
     assert opened(resuming(warm, run.folder.path)) == replace(run, checkpoint=own, warm_start=None)
-    with pytest.raises(ConfigError, match=r"training.warm_start: no such folder"):
+    with pytest.raises(ConfigError, match=r"training.warm_start: .*folder"):
         opened(replace(cfg, training=replace(cfg.training, warm_start="nowhere")))
 
 
@@ -194,7 +194,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_refused(cfg):
     run = opened(cfg).folder
     damage(save(run, cfg, 5))
     before = snapshot(run.path)
-    with pytest.raises(ConfigError, match=f"training.checkpoint: no checkpoint of {run.path}"):
+    with pytest.raises(ConfigError, match=f"training.checkpoint: .*{run.path}"):
         opened(resuming(cfg, run.path))
     assert snapshot(run.path) == before
 
@@ -206,16 +206,14 @@ def test_saved_config_of_run_checkpoint_and_unsaved_run(cfg, tmp_path):
     step = save(run, changed, 5)
     assert saved_config(run.path).config == saved_config(step).config == compose.to_mapping(changed)
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(ConfigError, match="no complete checkpoint and no config"):
+    with pytest.raises(ConfigError, match=r"checkpoint.*config"):
         saved_config(tmp_path)
 
 
 def test_output_that_cannot_be_written_is_one_sentence(cfg, tmp_path):
     (tmp_path / "file").write_text("")
     refused = replace(cfg, training=replace(cfg.training, output_dir=str(tmp_path / "file")))
-    with pytest.raises(
-        ConfigError, match=r"training.output_dir: cannot write to .*file.*--training.output-dir"
-    ):
+    with pytest.raises(ConfigError, match=r"training.output_dir: .*file.*--training.output-dir"):
         opened(refused)
 
 
@@ -229,12 +227,10 @@ def test_folder_without_write_permission(cfg, monkeypatch):
     save(run, cfg, 5)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "mkdir", refuse)
-        with pytest.raises(
-            ConfigError, match=r"training.output_dir: cannot write to .*\(Permission denied\)"
-        ):
+        with pytest.raises(ConfigError, match=r"training.output_dir: .*\(Permission denied\)"):
             opened(cfg)
     monkeypatch.setattr(lock.os, "open", refuse)
-    with pytest.raises(ConfigError, match=r"training.checkpoint: cannot write to .*checkpoints/<step>"):
+    with pytest.raises(ConfigError, match=r"training.checkpoint: .*checkpoints/<step>"):
         opened(resuming(cfg, run.path))
     assert [path.name for path in run.path.glob(".*")] == [".origin"]
 
@@ -244,7 +240,7 @@ def test_a_disk_that_fills_up_while_a_run_begins(cfg, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(lock.fcntl, "flock", full)
-    with pytest.raises(ConfigError, match=r"training.output_dir: cannot write to .*No space left"):
+    with pytest.raises(ConfigError, match=r"training.output_dir: .*No space left"):
         opened(cfg)
     assert not list((tmp_path / "logs" / "toy").iterdir())
 

@@ -174,7 +174,7 @@ def test_nothing_is_written_through_a_link_of_a_run_from_elsewhere(cfg, tmp_path
     (got / name).unlink(missing_ok=True)
     (got / name).symlink_to(mine)
     for attempt in (lambda: opened(resuming(cfg, got)), lambda: saved_config(got)):
-        with pytest.raises(ConfigError, match=f"{name} in it is a link to"):
+        with pytest.raises(ConfigError, match=f"{name} .*link"):
             attempt()
     assert mine.read_text() == "precious"
 

@@ -46,9 +46,9 @@ def test_a_whole_checkpoint_is_read_whole(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_named(run: Path) -> None:
     path = checkpoint.resolve(run)
     wider = {**FRESH, "actor": {"w": jnp.zeros((2, 4))}}
-    with pytest.raises(ConfigError, match=r"'actor/w' is float32\[2, 3\] in the .* float32\[2, 4\] in this"):
+    with pytest.raises(ConfigError, match=r"'actor/w' is float32\[2, 3\] .*float32\[2, 4\]"):
         policy_only.load(path, wider, LEAVES)
-    with pytest.raises(ConfigError, match="'critic/w' is absent in the"):
+    with pytest.raises(ConfigError, match="'critic/w' is absent"):
         policy_only.load(path, FRESH, {*LEAVES, "critic/w"})
 
 
@@ -65,7 +65,7 @@ def test_an_archive_larger_than_its_arrays_is_not_unpacked(run: Path) -> None:
         arrays = dict(file)
     np.savez_compressed(path / policy_only.FILE, **arrays, more=np.zeros(1_000_000))
     meta.seal(path, replace(checkpoint.read_meta(path), files={}))
-    with pytest.raises(checkpoint.DamagedCheckpoint, match=r"80\d{5} bytes in it, wanted at most"):
+    with pytest.raises(checkpoint.DamagedCheckpoint, match=r"80\d{5} bytes.*at most"):
         policy_only.load(path, FRESH, LEAVES)
 
 

@@ -14,6 +14,7 @@
 | `motion_files`, `pages` | a motion file of each format; code blocks of the docs, written to files |
 | `opened_runs`, `own_terms` | runs that are opened and left; environments with terms from elsewhere |
 | `messages` | log messages of a run |
+| `recorded` | the objects that a module makes of somebody else's class |
 | `collectives` | `jax.pmap` on virtual devices, waited for |
 | `dynamics` | rigid-body dynamics in NumPy, independent of MuJoCo |
 | `browser`, `wandb_runs`, `replay_files` | a headless browser; a stand-in of the Weights & Biases API; recordings |

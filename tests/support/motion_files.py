@@ -386,11 +386,11 @@ def joblib_bytes(value: dict[str, dict[str, object]]) -> bytes:
             }
             super().save(wrapper, *rest)
             self.framer.commit_frame(force=True)
-            self._stream.write(bytes([3]) + b"\xff" * 3 + obj.tobytes())
+            self.stream.write(bytes([3]) + b"\xff" * 3 + obj.tobytes())
 
     stream = io.BytesIO()
     pickler = Pickler(stream, protocol=4)
-    pickler._stream = stream
+    pickler.stream = stream
     before = {name: sys.modules.get(name) for name in ("joblib", "joblib.numpy_pickle")}
     sys.modules["joblib"], sys.modules["joblib.numpy_pickle"] = types.ModuleType("joblib"), module
     try:

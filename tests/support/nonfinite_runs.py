@@ -121,7 +121,7 @@ class Run:
     def __init__(self, preset: str, simulator: str, folder: Path):
         self.spoiler, self.folder = Spoiler(), folder
         self.is_slow = simulator == "mjwarp" or "fast-sac" in preset
-        make, group, cfg, groups = registry.make, observe._group, config(preset, simulator), list[str]()
+        make, build, cfg, groups = registry.make, observe.build, config(preset, simulator), list[str]()
 
         def spoilt(kind: str, name: str, func: str, params: Any) -> Any:
             made = make(kind, name, func, params)
@@ -129,13 +129,16 @@ class Run:
                 return made
             return self.spoiler.wrap(f"{groups[-1] if kind == 'observations' else kind}:{name}", made)
 
-        def noted(name: str, *rest: Any) -> Any:
-            groups.append(name)
-            return group(name, *rest)
+        def noted(given: Any, example: Any) -> Any:
+            built = []
+            for name, group in given.groups.items():
+                groups.append(name)
+                built += build(replace(given, groups={name: group}), example)
+            return tuple(built)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(registry, "make", spoilt)
-            patch.setattr(observe, "_group", noted)
+            patch.setattr(observe, "build", noted)
             self.setup = experiment.build(cfg)
         step, simulated = self.setup.bridge.step, jax.jit(self.spoiler.simulated)
 

@@ -143,7 +143,7 @@ def test_a_viewer_looks_between_steps_so_iterations_are_not_one_program():
 
     assert drivers.fused(parts())
     assert not drivers.fused(parts(headless=False))
-    with pytest.raises(ConfigError, match=r"training\.driver: got 'fused' with training\.headless false"):
+    with pytest.raises(ConfigError, match=r"training\.driver: got 'fused' .*training\.headless"):
         drivers.fused(parts(headless=False, driver="fused"))
 
 
@@ -166,7 +166,7 @@ def test_headless_opens_nothing(robots_alone: Setup):
 def test_without_a_viewer_it_is_one_line(robots_alone: Setup):
     cfg = replace(small(headless=False), viewer=ViewerConfig(mode="web", host="192.0.2.1"))
     asked = viewer_session(replace(robots_alone, cfg=cfg), "title", print)
-    with pytest.raises(ConfigError, match="there is no viewer here") as error, asked:
+    with pytest.raises(ConfigError, match="viewer") as error, asked:
         pass
     assert "\n" not in str(error.value)
 

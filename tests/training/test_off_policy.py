@@ -142,14 +142,14 @@ def test_a_new_run_takes_over_the_learner_and_waits_for_its_own_steps(tmp_path):
         int(state.runner.replay.learning_starts),
         int(state.runner.replay.buffer.ptr),
     ) == (0, 9, 0)
-    with pytest.raises(ConfigError, match="is of learner 'fast_sac', this run uses 'ppo'"):
+    with pytest.raises(ConfigError, match=r"'fast_sac', .*'ppo'"):
         run_state.create_or_restore(toy.setup(toy.config()), warm=trained.checkpoint)
 
 
 def test_a_changed_buffer_does_not_fit_a_saved_one(tmp_path):
     cfg = toy.fast_sac(num_learning_iterations=4, save_buffer=True)
     saved = go(toy.setup(cfg), tmp_path).checkpoint
-    with pytest.raises(ConfigError, match=r"replay 'buffer/data/actor_obs' is float32\[16, 16, 13\] in the"):
+    with pytest.raises(ConfigError, match=r"replay 'buffer/data/actor_obs' is float32\[16, 16, 13\]"):
         run_state.create_or_restore(toy.setup(toy.fast_sac(buffer_size=8)), saved)
 
 
@@ -281,7 +281,7 @@ def test_non_finite_learner_stops_and_the_good_checkpoint_stays(tmp_path):
     sick = learner.replace(log_alpha=learner.log_alpha.replace(params=jnp.float32(jnp.nan)))
     sick = good.state._replace(runner=good.state.runner._replace(learner=sick))
     longer = replace(setup, cfg=toy.fast_sac(num_learning_iterations=20, save_interval=1, logging_interval=1))
-    with pytest.raises(nan_guard.NonFiniteError, match=r"not finite after iteration 9 .*learner-9.npz"):
+    with pytest.raises(nan_guard.NonFiniteError, match=r"iteration 9 .*learner-9.npz"):
         loop.train(longer, driver, sick, RunDir(tmp_path))
     assert checkpoint.latest(tmp_path / "checkpoints") == good.checkpoint
     with np.load(tmp_path / "nonfinite" / "learner-9.npz") as report:
@@ -299,9 +299,7 @@ def test_a_learner_that_breaks_within_a_stretch_never_reaches_the_simulator(chec
         return state, result._replace(reward=jnp.where(result.episode_length == 6, jnp.nan, result.reward))
 
     setup = replace(setup, bridge=Refusing(setup.bridge), env=setup.env._replace(post_step=spoilt))
-    with pytest.raises(
-        nan_guard.NonFiniteError, match="Some 'reward' of a sound simulator state was not finite"
-    ):
+    with pytest.raises(nan_guard.NonFiniteError, match=r"'reward' .*finite"):
         go(setup, tmp_path)
     assert list((tmp_path / "nonfinite").glob("learner-*.npz"))
 

@@ -189,7 +189,7 @@ def test_non_finite_learner_stops_and_the_good_checkpoint_stays(tmp_path):
     actor = actor.replace(params=actor.params._replace(std=actor.params.std.at[0].set(jnp.nan)))
     sick = good.state.runner._replace(learner=good.state.learner.replace(actor=actor))
     longer = replace(setup, cfg=toy.config(num_learning_iterations=4, save_interval=1))
-    with pytest.raises(nan_guard.NonFiniteError, match=r"not finite after iteration 3 .*learner-3.npz"):
+    with pytest.raises(nan_guard.NonFiniteError, match=r"iteration 3 .*learner-3.npz"):
         loop.train(longer, driver, good.state._replace(runner=sick), RunDir(tmp_path))
     assert checkpoint.latest(tmp_path / "checkpoints") == good.checkpoint
     assert (tmp_path / "nonfinite" / "learner-3.npz").exists()
@@ -228,11 +228,11 @@ def refused(targets):
 
 def test_checkpoint_of_another_run_is_refused(tmp_path):
     saved = go(toy.setup(toy.config(num_learning_iterations=1)), tmp_path).checkpoint
-    with pytest.raises(ConfigError, match="is of robot 'toy', this run is of 'other'"):
+    with pytest.raises(ConfigError, match=r"'toy', .*'other'"):
         run_state.create_or_restore(toy.setup(robot="other"), saved)
-    with pytest.raises(ConfigError, match=r"16 environments, this run has 8. Pass --training.num-envs 16"):
+    with pytest.raises(ConfigError, match=r"\b16 environments, .*\b8\. .*--training.num-envs 16"):
         run_state.create_or_restore(toy.setup(toy.config(num_envs=8)), saved)
-    with pytest.raises(ConfigError, match=r"learner 'actor/params/mlp/Dense_0/bias' is float32\[16\] in the"):
+    with pytest.raises(ConfigError, match=r"learner 'actor/params/mlp/Dense_0/bias' is float32\[16\]"):
         run_state.create_or_restore(toy.setup(toy.config(actor_hidden=(32,))), saved)
 
 
@@ -285,9 +285,9 @@ def test_a_new_run_takes_over_learner_and_curriculum(tmp_path):
     env, before = state.runner.rollout.carry.env, trained.state.runner.rollout.carry.env
     assert env.clock.shape == (8,)
     assert float(env.difficulty) == float(before.difficulty) > 0.0
-    with pytest.raises(ConfigError, match="is of robot 'toy', this run is of 'other'"):
+    with pytest.raises(ConfigError, match=r"'toy', .*'other'"):
         run_state.create_or_restore(toy.setup(robot="other"), warm=trained.checkpoint)
-    with pytest.raises(ConfigError, match=r"learner 'actor/params/mlp/Dense_0/bias' is float32\[16\] in the"):
+    with pytest.raises(ConfigError, match=r"learner 'actor/params/mlp/Dense_0/bias' is float32\[16\]"):
         run_state.create_or_restore(toy.setup(toy.config(actor_hidden=(32,))), warm=trained.checkpoint)
 
 

@@ -260,7 +260,7 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], argv: list[st
 
 
 def test_another_robot_is_refused(walk: Path, tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"which robot 't1' has\. Name another --asset"):
+    with pytest.raises(ConfigError, match=r"'t1' .*--asset"):
         robot_recording.load(str(walk), "t1")
 
     def rename(arrays: dict[str, np.ndarray]) -> None:
@@ -269,7 +269,7 @@ def test_another_robot_is_refused(walk: Path, tmp_path: Path):
         arrays[METADATA] = np.array(json.dumps(metadata))
 
     odd = changed(tmp_path / "odd.npz", rename, clip=str(walk))
-    with pytest.raises(ConfigError, match="are of no robot known here: g1, t1, k1"):
+    with pytest.raises(ConfigError, match="g1, t1, k1"):
         robot_recording.load(str(odd))
 
 
@@ -289,5 +289,5 @@ def test_a_damaged_archive_is_one_line(tmp_path: Path, walk: Path):
     data = bytearray(walk.read_bytes())
     data[data.index(b"PK\x01\x02")] = 0  # the list of its members
     (tmp_path / "walk.npz").write_bytes(data)
-    with pytest.raises(ConfigError, match=r"walk\.npz: is a damaged"):
+    with pytest.raises(ConfigError, match=r"walk\.npz: "):
         robot_recording.load(str(tmp_path / "walk.npz"))

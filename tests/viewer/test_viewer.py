@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import os
 import signal
 import socket
@@ -140,8 +142,8 @@ def test_only_the_newest_finite_frame_counts():
     assert frames.take(0.01) is None
     packed = [messages.pack(frame(seed)) for seed in range(3)]
     os.write(sink, b"".join(packed[:2]) + packed[2][:10])  # the third has only begun
-    wait_for(lambda: frames._newest is not None)
-    taken = frames.take(1.0)
+    time.sleep(0.2)  # more than enough to have read both
+    taken = frames.take(5.0)
     assert taken is not None and taken.env == 1
     os.write(sink, packed[2][10:])
     taken = frames.take(5.0)
@@ -183,24 +185,46 @@ def test_it_listens_elsewhere_when_told(opened):
     assert "127.0.0.1" not in opened(host="0.0.0.0").url
 
 
-def test_frames_are_taken_from_the_environment_that_is_looked_at(opened, robot, monkeypatch):
+@pytest.fixture
+def impatient(monkeypatch) -> None:
+    """Every frame is due."""
+    monkeypatch.setattr(viewer, "FRAMES_PER_S", math.inf)
+
+
+@pytest.fixture
+def puppet(tmp_path, monkeypatch) -> Callable[[dict], None]:
+    """Viewers are a process that shows nothing; returned is what makes it say that its user did something."""
+    said, script = tmp_path / "said", tmp_path / "python"
+    os.mkfifo(said)
+    script.write_text(f'#!/bin/sh\necho \'{{"ready": "http://here"}}\'\ncat {said} &\nexec cat >/dev/null\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+
+    def say(message: dict) -> None:
+        said.write_text(json.dumps(message) + "\n")
+
+    return say
+
+
+def test_frames_are_taken_from_the_environment_that_is_looked_at(opened, puppet, robot, monkeypatch):
     shown, sent = opened(), []
     monkeypatch.setattr(viewer, "pack", lambda frame: sent.append(frame) or messages.pack(frame))
     state, command = standing(robot), np.arange(3.0 * ENVS).reshape(ENVS, 3)
     shown.show(state, command)
     shown.show(state, command)  # too soon after the first
     assert len(sent) == 1 and sent[0].root_pos[0] == 0.0
-    shown._env, shown._due = 2, 0.0
-    shown.show(state)
+    puppet({"env": 2})
+    wait_for(lambda: shown.env == 2)
+    shown.show(state)  # at once
     assert sent[1].env == 2 and sent[1].root_pos[0] == 4.0 and np.isnan(sent[1].command).all()
     np.testing.assert_array_equal(sent[0].command, command[0])
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_viewer_that_hangs_or_dies_costs_the_run_nothing(opened, robot):
     shown, state = opened(), standing(robot)
     os.kill(shown.process.pid, signal.SIGSTOP)
     for _ in range(2000):  # more than a pipe holds; a call that waited for the viewer would wait for ever
-        shown._due = 0.0
         shown.show(state)
     os.kill(shown.process.pid, signal.SIGCONT)
     assert not shown.closed
@@ -211,11 +235,11 @@ def test_a_viewer_that_hangs_or_dies_costs_the_run_nothing(opened, robot):
     shown.close()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_viewer_that_hangs_is_ended_with_its_run(opened, robot):
     shown, state = opened(), standing(robot)
     os.kill(shown.process.pid, signal.SIGSTOP)
     for _ in range(1000):  # until the pipe is full and its writer waits
-        shown._due = 0.0
         shown.show(state)
         time.sleep(0.001)
     closing = threading.Thread(target=shown.close, daemon=True)
@@ -285,13 +309,21 @@ def test_a_window_where_there_is_a_desktop(monkeypatch, mode, system, display, k
     assert viewer.kinds(ViewerConfig(mode=mode)) == kinds
 
 
-def test_a_window_on_macos_is_mjpythons(monkeypatch):
+def test_a_window_on_macos_is_mjpythons(robot, monkeypatch):
+    def start(command: list[str], **_: object) -> None:
+        raise OSError(f"started {command[0]}")
+
+    def opening() -> None:
+        viewer.open_viewer(ViewerConfig(mode="window"), robot, Ground(), ENVS, "test")
+
     monkeypatch.setattr(viewer.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(viewer.subprocess, "Popen", start)
     monkeypatch.setattr(viewer.shutil, "which", lambda *_, **__: None)
-    with pytest.raises(ViewerUnavailable, match="needs mjpython"):
-        viewer._python("window")
+    with pytest.raises(ViewerUnavailable, match=r"mjpython.*--viewer.mode web"):
+        opening()
     monkeypatch.setattr(viewer.shutil, "which", lambda name, **_: str(Path("/opt") / name))
-    assert viewer._python("window") == "/opt/mjpython"
+    with pytest.raises(ViewerUnavailable, match="started /opt/mjpython"):
+        opening()
 
 
 def test_without_a_display_a_window_is_one_line(robot, monkeypatch, tmp_path):

@@ -167,7 +167,7 @@ def step(
 ) -> tuple[Learner, Metrics]:
     """One update, in the order critics, temperature, actor if it is its turn, target."""
     next_key, policy_key = jax.random.split(key)
-    noise = partial(_noise, rows=rows, static=static, axis_name=axis_name)
+    noise = partial(row_noise, rows=rows, static=static, axis_name=axis_name)
     learner, metrics = critic_step(
         learner, rows, noise(next_key), hyper, static, axis_name, loss.critic, share
     )
@@ -313,7 +313,7 @@ def _range(
     return low, jnp.max(jnp.where(counts, values, support.v_min))
 
 
-def _noise(key: jax.Array, rows: Rows, static: FastSacStatic, axis_name: str | None) -> jax.Array:
+def row_noise(key: jax.Array, rows: Rows, static: FastSacStatic, axis_name: str | None) -> jax.Array:
     """Standard normal [R, A]: of each row what a single device that holds all rows would draw."""
     copies = 1 if static.row_mirror is None else 2
     count, actions = rows.reward.shape[0], static.spec.action_dim
