@@ -67,7 +67,7 @@ check:
     pyright
     codespell
 
-# fix what `check` can mend by itself
+# fix what `check` can fix by itself
 fix:
     ruff check --fix
     ruff format

@@ -16,7 +16,7 @@ update is that of the `train` command from its start to the row of metrics that 
 with empty caches of compiled programs and kernels (cold) and once more (warm). Curves are those of the same command
 with the preset as it is, stopped by Ctrl-C; its folder stays in ``--train-dir``.
 
-A measurement that fails leaves its exit code in its place, and the others go on; the exit code is then 1.
+A measurement that fails leaves its exit code in its place, and the others continue; the exit code is then 1.
 """
 
 from __future__ import annotations

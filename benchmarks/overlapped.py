@@ -31,7 +31,7 @@ VARIANTS: Mapping[str, tuple[Sequence[str], Mapping[str, str]]] = {
 
 
 class Child:
-    """A training in a process of its own, which goes on when it is told to."""
+    """A training in a process of its own, which continues when it is told to."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], steps: int):
         command = [sys.executable, "-m", "benchmarks.overlapped", "--child", f"--steps={steps}", *arguments]

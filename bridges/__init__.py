@@ -95,7 +95,7 @@ def make(
     """Start the simulator that `cfg` names.
 
     A simulator whose own `make` takes `devices` puts a share of the environments on each: its methods are then JAX
-    functions of one device's rows, for programs over the devices of `axis_name`. Any other has all rows in one place.
+    functions of one device's rows, for `jax.pmap` over `axis_name`. Any other has all rows in one place.
 
     Args:
       cfg: simulator, rates, and the settings of each simulator.

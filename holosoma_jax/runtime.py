@@ -30,7 +30,7 @@ class ExpectedFailure(RuntimeError):
 def prepare(*, deterministic: bool = False) -> None:
     """Set what JAX and the libraries below it read when they start.
 
-    deterministic: let GPU programs give the same bits every time (``training.deterministic``).
+    deterministic: let a GPU compute the same bits every time (``training.deterministic``).
     """
     # XLA and tensorstore log through TensorFlow's C++ logger, which below level 2 (errors) is chatty.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first asks the run to stop where it can go on from, the second ends it.
+"""Ctrl-C, SIGTERM and SIGHUP: the first asks the run to stop where it can continue from, the second ends it.
 
 SIGHUP is never the second one. When a terminal is lost, it comes from the shell and again from the kernel, and systemd
 sends it right after SIGTERM; no person has asked twice.

@@ -88,7 +88,7 @@ def unbreakable(stream: TextIO) -> TextIO:
     """`stream`, but what the operating system does not take is dropped instead of raising OSError.
 
     ``train ... | head -1`` closes the pipe, a lost ssh connection the terminal, and a log file may fill its
-    disk; a training goes on in all three cases. A stream that is no file of the operating system (a notebook's)
+    disk; a training continues in all three cases. A stream that is no file of the operating system (a notebook's)
     is returned as it is.
     """
     try:

@@ -1,4 +1,4 @@
-"""`python -m holosoma_jax.train`: train a policy, or go on with a run.
+"""`python -m holosoma_jax.train`: train a policy, or resume a run.
 
 ::
 
@@ -24,7 +24,7 @@ from holosoma_jax.parallel import distributed, launch
 
 PROG = "python -m holosoma_jax.train"
 ABOUT = (
-    "Trains a policy. With --training.checkpoint it goes on with a run, with --training.warm-start it begins a new "
+    "Trains a policy. With --training.checkpoint it resumes a run, with --training.warm-start it begins a new "
     "one with a run's policy: the config is then that run's, unless exp:NAME or --config names another; choices "
     "and overrides change it."
 )

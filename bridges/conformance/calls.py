@@ -16,7 +16,7 @@ rounds anew every time"""
 
 
 def check_masked_reset(subject: Subject) -> list[Result]:
-    """Others go on as if there had been no reset; what was reset starts as in a new bridge."""
+    """Others continue as if there had been no reset; what was reset starts as in a new bridge."""
     again = subject.random_pose(8)
     physics, targets, before = _underway(subject)
     physics, reset = subject.bridge.reset(physics, subject.only(1), again)
@@ -174,7 +174,7 @@ def check_divergence(subject: Subject) -> list[Result]:
 
 
 def _underway(subject: Subject) -> tuple[Physics, np.ndarray, SimState]:
-    """The robot on the ground and in motion; targets to go on with, and the state now."""
+    """The robot on the ground and in motion; targets to continue with, and the state now."""
     lift = subject.robot.init_pos[2] + np.linspace(0.0, 0.05, subject.num_envs)
     root = np.stack([0.0 * lift, 0.0 * lift, lift], -1)
     pose = subject.pose(root_pos=root, root_lin_vel=(0.3, 0.1, -0.2))

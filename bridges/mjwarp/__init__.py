@@ -1,4 +1,4 @@
-"""MuJoCo Warp: all environments on a GPU (or, for tests, a CPU), inside JAX programs."""
+"""MuJoCo Warp: all environments on a GPU (or, for tests, a CPU), inside jitted functions."""
 
 from __future__ import annotations
 

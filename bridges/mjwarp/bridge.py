@@ -1,4 +1,4 @@
-"""MuJoCo Warp: many environments of one robot, on a GPU (or, for tests, on the CPU), inside JAX programs.
+"""MuJoCo Warp: many environments of one robot, on a GPU (or, for tests, on the CPU), inside jitted functions.
 
 The model is that of the MuJoCo bridge (`bridges.mujoco.model`): PD control is the engine's own, evaluated at
 every physics sub-step. The physics value is the whole state, so every method is a pure function: it
@@ -64,7 +64,7 @@ class MjwarpBridge:
     that the call acts on. Inside jit such a value makes its environment diverge.
 
     With several `devices` each has a model and memory of its own, and `num_envs` environments: the methods take the
-    rows of one device, and are called in programs over `axis_name` (`jax.pmap`), where every device runs its own.
+    rows of one device, and are called inside `jax.pmap` over `axis_name`, where every device runs its own.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class MjwarpBridge:
         self._programs = programs[0] if devices == 1 else DevicePrograms(programs, axis_name)
         with start.room(num_envs), start.kernels_being_loaded():
             self._programs.load()
-        # Called from Python, each is one program; called inside another, it becomes part of that.
+        # Called from Python, each is a jitted function; called inside another, it becomes part of that.
         self._step = jax.jit(self._step_arrays)
         self._reset = jax.jit(self._reset_arrays)
         self._hang = jax.jit(self._hang_arrays)
@@ -314,12 +314,12 @@ class MjwarpBridge:
 
 
 def _known(*values: Array | None) -> bool:
-    """Whether these are values, not placeholders in a program that is being traced."""
+    """Whether these are values, not placeholders of a function that is being traced."""
     return not any(isinstance(value, Tracer) for value in values)
 
 
 def _owned(value: Array) -> jax.Array:
-    """`value` in memory that nobody else writes: the program that reads it may run later."""
+    """`value` in memory that nobody else writes: the function that reads it may run later."""
     return value if isinstance(value, jax.Array) else jnp.array(value, copy=True)
 
 

@@ -1,4 +1,4 @@
-"""Warp code as a function of JAX arrays, called from inside a compiled program.
+"""Warp code as a function of JAX arrays, called from inside a jitted function.
 
 `warp.jax_callable` reads the arguments of a Python function from its signature. A control step has
 some thirty of them, so here they are declared once, as a table, and the code gets them by name.
@@ -42,7 +42,7 @@ class Call:
     def forget(self) -> None:
         """Let go of recorded graphs and their buffers, which Warp would keep for the life of the process.
 
-        A program that contains the call runs the body again, and cannot replay it in memory that is gone.
+        A jitted function that contains the call runs the body again, and cannot replay it in memory that is gone.
         """
         self.function.captures.clear()
         for recorded in self.function.call_descriptors.values():
@@ -61,7 +61,7 @@ def make(
     """`body` as a pure function: arrays of `reads` and `updates` in, those of `updates` and `writes` out.
 
     Args:
-      name: of the call in compiled programs.
+      name: of the call in compiled functions.
       body: launches Warp kernels on the arrays it is given as attributes. Those of `updates` hold the
         input and are changed in place (XLA copies where the input is needed afterwards); those of
         `writes` are uninitialised. It must not depend on anything that it changed in an earlier call.

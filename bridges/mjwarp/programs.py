@@ -25,7 +25,7 @@ _INERTIAL = ("body_mass", "body_inertia", "body_ipos", "dof_armature")
 
 
 class Gantry(NamedTuple):
-    """What a program has to know of the ropes; all environments have the same."""
+    """What the calls have to know of the ropes; all environments have the same."""
 
     stiffness: float
     """N/m"""
@@ -109,7 +109,7 @@ class Programs:
             wp.synchronize_device(built.device)
 
     def close(self) -> None:
-        """Let go of the model; later calls raise RuntimeError, those in compiled programs too."""
+        """Let go of the model; later calls raise RuntimeError, those in compiled functions too."""
         if self._built is not None:
             wp.synchronize_device(self._built.device)  # what was called may still be running in that memory
         self._built = None
@@ -156,7 +156,7 @@ class Programs:
 class DevicePrograms:
     """`Programs` for every device of this process; each device runs its own, with its own model and memory.
 
-    XLA compiles one program for all devices, so a call chooses by the device's place on the axis. Warp's recorded
+    XLA compiles one function for all devices, so a call chooses by the device's place on the axis. Warp's recorded
     graphs belong to a call, not to a device, which is why one call would not do.
     """
 

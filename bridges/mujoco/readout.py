@@ -1,7 +1,7 @@
 """The `SimState` that MuJoCo's coordinates mean: one pure function, for MuJoCo and for MuJoCo Warp.
 
 Both simulators give coordinates and contact forces; link poses and velocities follow from the
-coordinates (`bridges.kinematics`), in the same program for both.
+coordinates (`bridges.kinematics`), by the same code for both.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def sim_state(
 ) -> SimState:
     """The state at these coordinates; NaN in the environments that are lost.
 
-    Called from Python it is a program of its own, whoever asks, so equal coordinates give equal bits.
+    Called from Python it is a jitted function of its own, whoever asks, so equal coordinates give equal bits.
 
     Args:
       layout: of the robot.

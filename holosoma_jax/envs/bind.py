@@ -134,7 +134,7 @@ def _supported(mdp: Mdp, bridge: BridgeSpec, cfg: RandomizationConfig) -> Mdp:
             stage = "reset_terms" if name in cfg.reset_terms else "setup_terms"
             raise ConfigError(
                 f"randomization.{stage}.{name}: simulator '{bridge.simulator}' cannot change "
-                f"{missing[0]}; use --randomization.ignore_unsupported=True to go on without it."
+                f"{missing[0]}; use --randomization.ignore_unsupported=True to continue without it."
             )
     return replace(mdp, randomization=kept)
 

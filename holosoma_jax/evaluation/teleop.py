@@ -26,7 +26,7 @@ class Teleop:
           num_envs: all of them get the command.
           control_dt: s; a control step takes no less, in real time.
           stop: ends the evaluation as closing the viewer does.
-          frames: of the task's timeline, of which the user may choose one to go on from; 0: it has none.
+          frames: of the task's timeline, of which the user may choose one to resume from; 0: it has none.
         """
         self._viewer, self._envs, self._frames = viewer, num_envs, frames
         self._pacer = Pacer(self, control_dt)

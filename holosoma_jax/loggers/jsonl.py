@@ -64,7 +64,7 @@ class JsonlSink:
         if self._restore is not None and not self._restore():
             return
         log.warning(
-            "%s was removed while the run was going on; it is begun again with step %d.", self.path, step
+            "%s was removed while the run was in progress; it is begun again with step %d.", self.path, step
         )
         self.close()
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  # closed by `close`

@@ -1,7 +1,7 @@
 """Where the numbers of a run go: ``metrics.jsonl``, and TensorBoard or another service beside it.
 
 A sink takes one set of scalars per iteration. Step k holds the numbers of the k-th iteration, so a
-run that is resumed after k iterations goes on with step k + 1; whatever later steps an interrupted
+run that is resumed after k iterations continues with step k + 1; whatever later steps an interrupted
 session had written is dropped, and every file reads as if the run had never stopped.
 """
 

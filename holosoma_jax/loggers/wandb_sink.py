@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STATE_FILE = "wandb.json"
-"""In the run's folder: which wandb run it is, so that a resumed run goes on there."""
+"""In the run's folder: which wandb run it is, so that a resumed run continues there."""
 VIDEO_KEY = "Training rollout"
 INIT_TIMEOUT_S = 60.0
 
@@ -66,7 +66,7 @@ class WandbSink:
         project: str,
         completed: int = 0,
     ):
-        """Begin a run, or go on with the one that `folder` belongs to.
+        """Begin a run, or continue with the one that `folder` belongs to.
 
         Args:
           cfg: entity, group, tags, mode, ...
@@ -179,7 +179,7 @@ class WandbSink:
             if not self._broken:
                 self._broken = True
                 log.warning(
-                    "wandb: %s was not taken (%s). The run goes on; other sinks are complete.",
+                    "wandb: %s was not taken (%s). The run continues; other sinks are complete.",
                     what,
                     first_line(error),
                 )

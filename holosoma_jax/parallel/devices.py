@@ -6,7 +6,7 @@ on device d of this process, and collectives over `AXIS` reach all P * D devices
 device; environments, keys and the replay buffer are each device's own.
 
     devices = Devices(4)
-    step = devices.program(lambda x: x - jax.lax.pmean(x, devices.axis_name))
+    step = devices.jit(lambda x: x - jax.lax.pmean(x, devices.axis_name))
     step(devices.split(jnp.arange(8.0)))  # [4, 2]
 """
 
@@ -42,7 +42,7 @@ class Devices:
 
     @property
     def axis_name(self) -> str | None:
-        """What a `program` passes on as `axis_name`: None where the run has a single device."""
+        """What a function of `jit` passes on as `axis_name`: None where the run has a single device."""
         return AXIS if self.total > 1 else None
 
     @property
@@ -63,13 +63,13 @@ class Devices:
         """The indices of this process' devices among all of the run."""
         return range(self.count * processes.index(), self.count * (processes.index() + 1))
 
-    def program(
+    def jit(
         self,
         function: Callable[..., Any],
         donate_argnums: tuple[int, ...] = (),
         compiler_options: dict[str, str] | None = None,
     ) -> Callable[..., Any]:
-        """`function` compiled for all devices at once: `jax.jit` on a single one, else `jax.pmap`.
+        """`function`, jitted for all devices at once: `jax.jit` on a single one, else `jax.pmap`.
 
         Every process calls it at the same point.
 
@@ -86,7 +86,7 @@ class Devices:
         """What `function` returns, computed on every device."""
         if self.axis_name is None:
             return self.commit(jax.jit(function)())
-        return self.program(lambda _: function())(self.commit(np.zeros(self.count, np.int32)))
+        return self.jit(lambda _: function())(self.commit(np.zeros(self.count, np.int32)))
 
     def replicate(self, tree: Any) -> Any:
         """Equal copies of `tree` on all devices: a device axis [D, ...] is added."""

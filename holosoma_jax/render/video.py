@@ -2,7 +2,7 @@
 
 Drawing needs an OpenGL that MuJoCo chooses when it is imported, may take longer than the episode,
 and a broken driver ends the process it runs in. So the loop only copies one environment's pose per
-control step; a child process draws and encodes, at low priority, while training goes on. Whatever
+control step; a child process draws and encodes, at low priority, while training continues. Whatever
 fails there becomes one warning with the cause and the fix.
 """
 

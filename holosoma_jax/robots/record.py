@@ -46,7 +46,7 @@ def first_difference(saved: Mapping[str, Any], robot: Robot) -> str | None:
 
 
 def unknown_model(where: Path, saved: Mapping[str, Any], robot: Robot) -> str | None:
-    """What to tell whoever goes on with checkpoint `where` if its record says nothing of the model; else None."""
+    """What to tell whoever continues with checkpoint `where` if its record says nothing of the model; else None."""
     if MODEL in saved or not robot.model:
         return None
     return (

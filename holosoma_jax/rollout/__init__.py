@@ -1,1 +1,1 @@
-"""Control steps of all environments: the step itself, its two drivers, metrics, the NaN guard, random streams."""
+"""Control steps of all environments: the step itself, its drivers, metrics, the NaN guard, random streams."""

@@ -142,7 +142,7 @@ def reset_all(
     devices: Devices = Devices(),  # noqa: B008
 ) -> tuple[EnvState, Physics, SimState]:
     """Every environment at the start of an episode; with several `devices`, `bridge` is one over them."""
-    state, reset = devices.program(lambda key: env.init(stream(key, "init")))(key)
+    state, reset = devices.jit(lambda key: env.init(stream(key, "init")))(key)
     physics, sim = apply_resets(bridge, bridge.init(), None, reset, resets=True, pushes=False)
     return state, physics, sim
 

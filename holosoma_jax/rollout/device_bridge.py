@@ -97,10 +97,10 @@ class OnDevices:
     def __init__(self, bridge: Bridge, devices: Devices):
         """`bridge` takes the environments of one device."""
         self.spec, self._bridge, self._devices = bridge.spec, bridge, devices
-        self.reset: Callable[..., Any] = devices.program(bridge.reset)
-        self.step: Callable[..., Any] = devices.program(bridge.step)
-        self.randomize: Callable[..., Any] = devices.program(bridge.randomize)
-        self.set_root_velocity: Callable[..., Any] = devices.program(bridge.set_root_velocity)
+        self.reset: Callable[..., Any] = devices.jit(bridge.reset)
+        self.step: Callable[..., Any] = devices.jit(bridge.step)
+        self.randomize: Callable[..., Any] = devices.jit(bridge.randomize)
+        self.set_root_velocity: Callable[..., Any] = devices.jit(bridge.set_root_velocity)
 
     def init(self) -> Physics:
         """As `Bridge.init`."""

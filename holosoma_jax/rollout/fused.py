@@ -1,4 +1,4 @@
-"""The driver for traceable bridges: control steps and updates as one XLA program, no Python in between.
+"""The driver for traceable bridges: control steps and updates in one jitted function, no Python in between.
 
 The control step is that of `stepped`, and so are the values that go in and come out; a run may be continued with
 either. What a callback could have seen on the way is recorded on the device, for environment 0, and replayed
@@ -67,9 +67,9 @@ class NonFiniteEvent(NamedTuple):
 class Fused:
     """Iterations of up to `longest` control steps together, with a traceable bridge.
 
-    It holds a compiled program and the bridge, no state: `RunnerState` goes in, is used up, and comes out. The host
-    waits once per call, so a stop is seen at its end. The number of steps is an argument of the program: every
-    number runs the same one.
+    It holds a jitted function and the bridge, no state: `RunnerState` goes in, is used up, and comes out. The host
+    waits once per call, so a stop is seen at its end. The number of steps is an argument of the function: it
+    compiles once for every number.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Fused:
         longest: int | None = None,
         devices: Devices = Devices(),  # noqa: B008
     ):
-        """Raise ValueError unless `bridge` can be part of a compiled program."""
+        """Raise ValueError unless `bridge` can be called in a jitted function."""
         if not bridge.spec.traceable:
             raise ValueError(
                 f"bridge: got '{bridge.spec.simulator}', wanted a traceable one, such as 'mjwarp'."
@@ -108,7 +108,7 @@ class Fused:
             rollout = RolloutState(carry, physics, sim, history)
             return RunnerState(learner, replay, pending, rollout), frames, event, *ended
 
-        self.program = devices.program(iterate, (0, 1, 2, 3), fns.compiler_options())
+        self.jitted = devices.jit(iterate, (0, 1, 2, 3), fns.compiler_options())
 
     def start(
         self, learner: Any, keys: Keys, *, replay: Any = None, spread_clocks: bool = True
@@ -136,9 +136,9 @@ class Fused:
         devices = self.devices
         state, keys = devices.commit((state, keys))
         numbers = devices.replicate((jnp.int32(steps), jnp.int32(iteration)))
-        state, frames, event, measured, losses, finite = self.program(*state, *numbers, keys)
+        state, frames, event, measured, losses, finite = self.jitted(*state, *numbers, keys)
         measured, losses, finite = devices.first((measured, losses, finite))
-        scalars = {**metrics.averages(measured), **metrics.numbers(losses)}  # waits for the program
+        scalars = {**metrics.averages(measured), **metrics.numbers(losses)}  # waits for the devices
 
         def on_each(info: StepInfo) -> None:
             if info.t % self.fns.horizon == 0:
@@ -171,7 +171,7 @@ def traced_step(
     t: jax.Array,
     values: tuple[RunnerState, NonFiniteEvent, Env0Frame],
 ) -> tuple[RunnerState, NonFiniteEvent, Env0Frame]:
-    """One control step inside a program; row `t` of the frames [T, 1, ...] is written."""
+    """One control step, traced; row `t` of the frames [T, 1, ...] is written."""
     (learner, replay, pending, (carry, physics, sim, history)), event, frames = values
     came = carry.env, sim
     learner, replay, pending, carry, command = control_step.act(
@@ -194,7 +194,7 @@ def traced_step(
 def apply_resets_if_any(
     bridge: Bridge, physics: Physics, sim: SimState, reset: Reset
 ) -> tuple[Physics, SimState]:
-    """`control_step.apply_resets`, inside a program: the simulator is asked only if something is due."""
+    """`control_step.apply_resets`, traced: the simulator is asked only if something is due."""
     physics, sim = jax.lax.cond(
         reset.mask.any(),
         lambda physics, sim: apply_resets(bridge, physics, sim, reset, True, False),

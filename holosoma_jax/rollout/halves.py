@@ -76,7 +76,7 @@ def process_half(
         due = jnp.stack([result.reset.mask.any(), result.reset.push_mask.any(), result.nonfinite.any()])
         return pending, carry, history, result.reset, result.nonfinite, seen, due
 
-    return devices.program(process, (1, 2, 3))
+    return devices.jit(process, (1, 2, 3))
 
 
 def take_step(
@@ -117,7 +117,7 @@ def simulate(
 
     The host waits twice, for what the simulator needs: the actuator command, and three flags (any reset, any push,
     any non-finite). Borrowed arrays are safe by this order: each bridge call comes after the fetch of a result of
-    the program that read them.
+    the jitted function that read them.
 
     Raises:
       NonFiniteActions: the simulator refuses the actions.

@@ -5,7 +5,7 @@ from the buffer with the transition before (FastSAC). What acts is therefore one
 a rollout for PPO, a control step for FastSAC. Which data an update gets, and which parameters act, does not depend on
 which of the two is quicker, so runs repeat and resume bit for bit.
 
-The host never waits for the update inside an iteration: it dispatches it, and goes on with the simulator, whose threads
+The host never waits for the update inside an iteration: it dispatches it, and turns to the simulator, whose threads
 leave the interpreter. It pays where the learner has hardware of its own, an accelerator or cores.
 """
 
@@ -75,9 +75,9 @@ class Overlapped(Stepped):
         def learn(learner, replay, full, led_to, keys):
             return lagged.learn(learner, replay, full, *led_to, keys, axis_name)
 
-        self._act = devices.program(act, (1, 2))
-        self._learn = devices.program(learn, (1, 2), fns.compiler_options())
-        self._pool = devices.program(metrics.pool)
+        self._act = devices.jit(act, (1, 2))
+        self._learn = devices.jit(learn, (1, 2), fns.compiler_options())
+        self._pool = devices.jit(metrics.pool)
 
     def start(
         self, learner: Any, keys: Keys, *, replay: Any = None, spread_clocks: bool = True

@@ -16,7 +16,7 @@ Process = Callable[[Any, Any, EnvStep], tuple[Any, Mapping[str, Any]]]
 
 
 class Lagged(NamedTuple):
-    """Acting and learning as two programs, so that a rollout is learned from while the next one is under way."""
+    """Acting and learning as two functions, so that a rollout is learned from while the next one is under way."""
 
     act: Act
     """as `RolloutFns.act`, without learning; its replay is None"""

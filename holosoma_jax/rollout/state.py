@@ -116,7 +116,7 @@ class IterationStats(NamedTuple):
     """s, of `collection_s`, inside the simulator"""
     causes: tuple[str, ...] = ()
     """if not `finite`: terms that were not in the first control step in which anything was not, where the driver
-    goes on before `culprits` can be asked"""
+    continues before `culprits` can be asked"""
 
 
 OnStep = Callable[[StepInfo], None]

@@ -66,14 +66,14 @@ class Stepped:
         options = fns.compiler_options()
         donated = (0, 1, 2, 3) if fns.learns_in_act else (1, 2, 3)
         self.halves = Halves(
-            devices.program(act, donated, options if fns.learns_in_act else None),
+            devices.jit(act, donated, options if fns.learns_in_act else None),
             process_half(env, fns.process, devices),
         )
-        self.end_rollout = devices.program(end_rollout, (0, 1, 2), None if fns.learns_in_act else options)
-        self._observe = devices.program(
+        self.end_rollout = devices.jit(end_rollout, (0, 1, 2), None if fns.learns_in_act else options)
+        self._observe = devices.jit(
             lambda state, sim: env.observe(nonfinite.without_bad_action(state), sim)[1]
         )
-        self.init_pending = devices.program(lambda learner: fns.init_pending(learner, env.spec))
+        self.init_pending = devices.jit(lambda learner: fns.init_pending(learner, env.spec))
 
     def start(
         self, learner: Any, keys: Keys, *, replay: Any = None, spread_clocks: bool = True
@@ -90,21 +90,21 @@ class Stepped:
         learner, keys = devices.commit((learner, keys))
         state, physics, sim = control_step.reset_all(env, bridge, keys.own, devices)
         no_action = devices.create(lambda: jnp.zeros((env.spec.num_envs, env.spec.action_dim)))
-        state, command = devices.program(env.pre_step)(state, no_action)
+        state, command = devices.jit(env.pre_step)(state, no_action)
         jax.block_until_ready(command)
         physics, sim = bridge.step(physics, *command)
         pending = devices.commit(self.init_pending(learner))
         one = devices.one((RunnerState(learner, replay, pending, None), state, sim, keys))
         names = control_step.metric_names(env, self.fns, *one)
-        empty_carry = devices.program(lambda state: control_step.empty_carry(env, state, names))
-        history = devices.commit(devices.program(nan_guard.history)(sim, command.targets))
+        empty_carry = devices.jit(lambda state: control_step.empty_carry(env, state, names))
+        history = devices.commit(devices.jit(nan_guard.history)(sim, command.targets))
         _, carry, history, reset, _, _, due = self.halves.process(
             learner, pending, devices.commit(empty_carry(state)), history, sim, command
         )
         physics, sim = apply_resets(bridge, physics, sim, reset, *any_set(due)[:2])
         state = carry.env
         if spread_clocks:
-            spread = devices.program(
+            spread = devices.jit(
                 lambda state, key: env.randomize_clocks(state, control_step.stream(key, "clocks"))
             )
             state = spread(state, keys.own)

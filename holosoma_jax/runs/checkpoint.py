@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on as if it had never stopped, in one folder.
+"""Checkpoints: everything that a run needs to continue as if it had never stopped, in one folder.
 
 ``checkpoints/<step>/`` holds one Orbax tree an item (learner, env, physics, ...) and ``meta.json``
 (`runs.meta`): what the run was, the shape of every array, a SHA-256 of every file. The folder is written
@@ -115,7 +115,7 @@ def save(
         if processes.size() == 1:
             _attempt(write, final)
         else:
-            _attempt(room, final)  # found out before they write: from there they can go on
+            _attempt(room, final)  # found out before they write: from there they can continue
             _together(write, final)
     finally:
         if token and processes.is_main():
@@ -190,14 +190,14 @@ def require(
     if meta.robot != robot:
         raise ConfigError(
             f"checkpoint {path} is of robot '{meta.robot}', this run is of '{robot}'. "
-            f"Leave out exp:, robot: and --robot.asset to go on with '{meta.robot}', or pass another checkpoint."
+            f"Leave out exp:, robot: and --robot.asset to continue with '{meta.robot}', or pass another checkpoint."
         )
     algo = meta.config.get("algo")
     saved = algo.get("name", learner) if isinstance(algo, Mapping) else learner
     if learner is not None and saved != learner:
         raise ConfigError(
             f"checkpoint {path} is of learner '{saved}', this run uses '{learner}'. "
-            "Leave out exp: and algo: to go on with the run's own, or start without the checkpoint."
+            "Leave out exp: and algo: to continue with the run's own, or start without the checkpoint."
         )
     if simulator is not None and meta.simulator != simulator:
         raise ConfigError(

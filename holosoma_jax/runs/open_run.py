@@ -44,7 +44,7 @@ class OpenedRun:
     """of `folder`; the main process has it"""
 
     def restore(self) -> bool:
-        """Make the folder and its ``config.yaml`` again if somebody removed them while the run goes on.
+        """Make the folder and its ``config.yaml`` again if somebody removed them while the run continues.
 
         False, and nothing is written, where the folder of that name is not the run's (`is_lost`).
 
@@ -57,7 +57,7 @@ class OpenedRun:
             return True
         moved = self.lock.place.moved_to if self.lock is not None else None
         log.warning(
-            "%s was removed while the run was going on; it is made again, without what it held%s.",
+            "%s was removed while the run was in progress; it is made again, without what it held%s.",
             self.folder.path,
             f", which is in {moved} now" if moved not in (None, self.folder.path) else "",
         )
@@ -239,7 +239,7 @@ def _has_content(path: Path) -> bool:
 
 
 def _recorded(cfg: Config) -> Config:
-    """`cfg` without the checkpoint to go on from: whoever continues with this config names another."""
+    """`cfg` without the checkpoint to resume from: whoever continues with this config names another."""
     return replace(cfg, training=replace(cfg.training, checkpoint=None))
 
 
@@ -265,7 +265,7 @@ def _local(path: str | Path, key: str) -> str | Path:
 def saved_config(path: str | Path) -> Saved:
     """The resolved config of the run or checkpoint at `path` (or ``wandb://...``, ``pretrained:NAME``), and its folder.
 
-    Without the checkpoint that its last session went on from: whoever begins with this config says where. Where
+    Without the checkpoint that its last session continued from: whoever begins with this config says where. Where
     the run was not begun in this place, also without what belongs to the person and the machine (`runs.origin`).
 
     Raises:

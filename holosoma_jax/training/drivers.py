@@ -25,8 +25,8 @@ def make(setup: Setup) -> Driver:
     """
     algo, kind = setup.cfg.algo.config, setup.learner.kind
     rollout_fns = {"on_policy": on_policy.rollout_fns, "off_policy": off_policy.rollout_fns}[kind]
-    # A control step is traced for its shapes and for its program, and an update that depends on a condition twice each
-    # time: as a jitted function it is traced once, which takes seconds. Inlined, it leaves no trace in the program.
+    # A control step is traced for its shapes and to be compiled, and an update that depends on a condition twice each
+    # time: as a jitted function it is traced once, which takes seconds. Inlining leaves what is compiled as it was.
     learner = replace(setup.learner, update=jax.jit(setup.learner.update, static_argnums=3, inline=True))
     fns, devices = rollout_fns(learner, algo, setup.devices.total), setup.devices
     if setup.cfg.training.driver == "overlapped":
@@ -38,10 +38,10 @@ def make(setup: Setup) -> Driver:
 
 
 def fused(setup: Setup) -> bool:
-    """Whether iterations are one program: `training.driver`, by default wherever the simulator allows it.
+    """Whether an iteration is one jitted function: `training.driver`, by default wherever the simulator allows it.
 
     Raises:
-      ConfigError: it was asked for, and the simulator cannot be part of a program, or there is a viewer.
+      ConfigError: it was asked for, and the simulator cannot be called in a jitted function, or there is a viewer.
     """
     spec, driver = setup.bridge.spec, setup.cfg.training.driver
     if driver == "fused" and not spec.traceable:

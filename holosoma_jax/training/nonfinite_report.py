@@ -1,4 +1,4 @@
-"""Reports on NaN and infinity: what was going on is written to a file, and only what must stop stops."""
+"""Reports on NaN and infinity: the states before are written to a file, and a learner that has them stops the run."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def create_or_restore(
     log.info(f"Compiling for {cfg.training.num_envs} environments ...")
     devices = setup.devices
     driver, keys = drivers.make(setup), seeding.keys(cfg.training.seed, devices)
-    # In one program; its operations one by one would each be compiled first.
+    # In one jitted function; its operations one by one would each be compiled first.
     init = jax.jit(lambda key: learner.init(key, setup.learner_spec, algo))
     fresh = devices.replicate(init(seeding.stream(seeding.shared(cfg.training.seed), "learner")))
     replay = _init_replay(setup, resumed=saved is not None or warm is not None, allocate=not replay_saved)

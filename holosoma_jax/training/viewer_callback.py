@@ -46,5 +46,5 @@ class ViewerCallback(Callback):
         show()
         if self._viewer.paused != self._paused:
             self._paused = self._viewer.paused
-            log.info("Paused in the viewer." if self._paused else "The viewer's user lets it go on.")
+            log.info("Paused in the viewer." if self._paused else "The viewer's user lets it continue.")
         self._pacer.wait(show, lambda: self._viewer.closed or self._stop.requested)

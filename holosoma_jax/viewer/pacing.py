@@ -73,7 +73,7 @@ def next_frame(index: int, num_frames: int, *, paused: bool, steps: int, seek: i
       index: of the frame that is shown.
       num_frames: of the recording, which is played over and over.
       paused: whether the clock is stopped.
-      steps: frames that the user went on (back, if negative).
+      steps: frames that the user stepped forward (back, if negative).
       seek: the frame that the user chose; None: none.
     """
     if seek is not None:

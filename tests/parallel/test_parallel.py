@@ -37,7 +37,7 @@ def test_pooled_learners_stay_equal_and_learn_from_every_shard():
     steps = FOUR.split(batch._replace(last_value=batch.last_value[None]), axis=1)
     steps = steps._replace(last_value=steps.last_value[:, 0])
     keys = FOUR.split(jax.random.split(jax.random.key(1), 4).reshape(4))
-    update = FOUR.program(partial(ppo.update, axis_name=FOUR.axis_name), (0,))
+    update = FOUR.jit(partial(ppo.update, axis_name=FOUR.axis_name), (0,))
     together, _ = update(FOUR.replicate(learner), steps, keys.reshape(4))
     first = FOUR.first(together.params)
     for other in FOUR.each(together.params):
@@ -50,7 +50,7 @@ def test_pooled_learners_stay_equal_and_learn_from_every_shard():
 def test_a_single_device_has_no_device_axis():
     one, x = Devices(), jnp.arange(6.0).reshape(3, 2)
     assert one.axis_name is None
-    for found in (one.replicate(x), one.split(x), one.gather(x), one.first(x), one.program(lambda x: x)(x)):
+    for found in (one.replicate(x), one.split(x), one.gather(x), one.first(x), one.jit(lambda x: x)(x)):
         np.testing.assert_array_equal(found, x)
 
 
@@ -65,14 +65,14 @@ def test_what_is_split_lies_on_its_device_and_is_gathered_in_order(axis):
     np.testing.assert_array_equal(FOUR.first(parts), jnp.split(x, 4, axis)[0])
     np.testing.assert_array_equal(np.stack(FOUR.each(parts)), parts)
     assert FOUR.one(parts).shape == parts.shape[1:]
-    with pytest.raises(ValueError, match=r"axis 1 of shape \(2, 6, 2\) does not divide into 4"):
+    with pytest.raises(ValueError, match=r"axis 1 .*\(2, 6, 2\).*\b4\b"):
         FOUR.split(x.reshape(-1)[:24].reshape(2, 6, 2), 1)
 
 
 def test_collectives_reach_every_device():
-    numbers = FOUR.program(lambda x: jax.lax.psum(x, FOUR.axis_name))(FOUR.split(jnp.arange(4.0)))
+    numbers = FOUR.jit(lambda x: jax.lax.psum(x, FOUR.axis_name))(FOUR.split(jnp.arange(4.0)))
     np.testing.assert_array_equal(numbers, np.full((4, 1), 6.0))
-    drawn = FOUR.program(lambda key: jax.random.uniform(key))(seeding.keys(5, FOUR).own)
+    drawn = FOUR.jit(lambda key: jax.random.uniform(key))(seeding.keys(5, FOUR).own)
     assert len(set(map(float, drawn))) == 4
     np.testing.assert_array_equal(drawn, [jax.random.uniform(seeding.root(5, device)) for device in range(4)])
     np.testing.assert_array_equal(FOUR.create(lambda: jnp.ones(3)), np.ones((4, 3)))
@@ -80,19 +80,17 @@ def test_collectives_reach_every_device():
 
 def test_more_devices_than_there_are():
     with pytest.raises(ConfigError, match=r"training.devices: got 64, .* 4 cpu .*--training.devices 4"):
-        Devices(64).program(lambda x: x)
+        Devices(64).jit(lambda x: x)
 
 
 def test_environments_are_shared_evenly(monkeypatch):
     assert processes.local_share(4096) == 4096
-    with pytest.raises(ConfigError, match=r"num_envs is 4097, which .* 4 .* Pass --training.num-envs 4096"):
+    with pytest.raises(ConfigError, match=r"num_envs is 4097\b.*\b4\b.*--training.num-envs 4096"):
         processes.local_share(4097, 4)
     monkeypatch.setattr(jax, "process_count", lambda: 3)
     assert processes.local_share(12) == 4
     assert processes.local_share(12, 2) == 4
-    with pytest.raises(
-        ConfigError, match=r"num_envs is 4096, which 3 processes .* Pass --training.num-envs 4095"
-    ):
+    with pytest.raises(ConfigError, match=r"num_envs is 4096\b.*\b3 processes.*--training.num-envs 4095"):
         processes.local_share(4096)
 
 
@@ -162,7 +160,7 @@ def test_a_run_on_two_devices_resumes_bit_for_bit(tmp_path, caplog):
     once = toy.setup(toy.config())
     fresh = once.learner.init(jax.random.key(0), once.learner_spec, once.cfg.algo.config)
     assert meta.arrays["learner"] == checkpoint.describe(fresh)
-    with pytest.raises(ConfigError, match=r"2 device\(s\), this run has 1\. .*--training\.devices 2"):
+    with pytest.raises(ConfigError, match=r"\b2 device.*\b1\b.*--training\.devices 2"):
         run_state.create_or_restore(once, tmp_path / "parts" / "checkpoints" / "4")
     warm = toy.setup(toy.config(num_learning_iterations=1))
     _, state = run_state.create_or_restore(warm, warm=tmp_path / "parts" / "checkpoints" / "4")

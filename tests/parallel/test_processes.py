@@ -65,7 +65,7 @@ def test_processes_learn_what_devices_of_one_process_learn(pair):
     devices = Devices(2)
     halves = devices.split(batch._replace(last_value=batch.last_value[None]), axis=1)
     halves = halves._replace(last_value=halves.last_value[:, 0])
-    update = devices.program(partial(ppo.update, axis_name=devices.axis_name))
+    update = devices.jit(partial(ppo.update, axis_name=devices.axis_name))
     together, _ = update(devices.replicate(state), halves, *devices.replicate((jax.random.key(3),)))
     moved = 0.0
     for i, expected in enumerate(jax.tree.leaves(devices.first(together.params))):

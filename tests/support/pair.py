@@ -46,7 +46,7 @@ def talking(rank: int) -> dict[str, Any]:
         "numpy": np.arange(2) * (rank + 1),
     }
     tree = DEVICES.commit(jax.tree.map(lambda x: x[None], tree))
-    program = DEVICES.program(function, donate_argnums=(0,))
+    program = DEVICES.jit(function, donate_argnums=(0,))
     out = program(tree)
     assert out["empty"].shape == (1, 0, 4)
     assert out["one"].shape == (1, 1)
@@ -65,7 +65,7 @@ def learned(rank: int) -> list[Any]:
     """A learner after an update from both halves of a rollout, this process' being its own."""
     state = small.learner(empirical_normalization=True)
     batch = jax.tree.map(lambda x: jnp.split(x, 2, axis=min(x.ndim - 1, 1))[rank], small.rollout(state))
-    update = DEVICES.program(partial(ppo.update, axis_name=DEVICES.axis_name))
+    update = DEVICES.jit(partial(ppo.update, axis_name=DEVICES.axis_name))
     learner, key = DEVICES.replicate((state, jax.random.key(3)))
     return jax.tree.leaves(DEVICES.first(update(learner, DEVICES.replicate(batch), key)[0].params))
 

@@ -48,7 +48,7 @@ class FastSacConfig:
     resume_learning_starts: NonNegativeInt = 64
     """Fresh control steps before the first update of a resumed run whose replay buffer was not saved."""
     save_buffer: bool = False
-    """Keep the replay buffer in checkpoints, so that a resumed run goes on exactly."""
+    """Keep the replay buffer in checkpoints, so that a resumed run continues exactly."""
     buffer_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the observations in the replay buffer."""
     actor_learning_rate: PositiveFraction = 3e-4

@@ -43,11 +43,11 @@ class TrainingConfig:
     headless: bool = True
     """False opens the viewer."""
     checkpoint: PathText | None = None
-    """Go on from here: a run directory is continued in place, one of its checkpoints/<step> folders starts
+    """Resume from here: a run directory is continued in place, one of its checkpoints/<step> folders starts
     a new run."""
     warm_start: PathText | None = None
     """Begin a new run with what the learner of this run or checkpoint has learned, or with the policy pretrained:NAME;
-    environments, simulator and task may be others. Not read where there is a checkpoint to go on from."""
+    environments, simulator and task may be others. Not read where there is a checkpoint to resume from."""
     keep_checkpoints: PositiveInt | None = 10
     """Newest checkpoints to keep; older ones are removed when a new one has been saved. null: all."""
     keep_every: PositiveInt | None = 10
@@ -73,9 +73,9 @@ class TrainingConfig:
     output_dir: PathText = "logs"
     """Folder that receives all runs."""
     driver: Literal["auto", "fused", "stepped", "overlapped"] = "auto"
-    """fused: whole iterations as one program, where the simulator can be part of one (mjwarp); stepped: Python
-    between control steps, with any simulator; overlapped: as stepped, and each iteration is learned from during the
-    next one; auto: fused where possible, else stepped."""
+    """fused: a whole iteration in one jitted function, if the simulator can be called in one (mjwarp); stepped:
+    Python between control steps, with any simulator; overlapped: as stepped, and each iteration is learned from
+    during the next one; auto: fused where possible, else stepped."""
     check_finite: bool = True
     """Isolate and report environments with non-finite values; stop the run if the learner has them."""
 

@@ -120,7 +120,7 @@ class Command(Record):
     jump: Callable[[State], jax.Array] | None = None
     """state after `update` -> [E] bool: of the robots that `place` puts elsewhere within their episode, those that
     carry nothing over. Their actions and histories are cleared, what other terms remember of the way there is
-    reset, and learners do not look across. The episode, its clock and its sums go on"""
+    reset, and learners do not look across. The episode, its clock and its sums continue"""
     ghost: Callable[[Any, State], Any] | None = None
     """view, state -> `Pose` [E, ...] in which the robot is to be, for people to see; ``view.sim`` is at rest"""
     ranges: Mapping[str, Range] | None = None

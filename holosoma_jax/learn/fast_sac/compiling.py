@@ -38,7 +38,7 @@ def compiler_options(bf16: bool | None = None) -> dict[str, str]:
 
 @cache
 def _known(name: str, value: str) -> bool:
-    """An option that XLA does not know is an error, so a program of nothing tries it first."""
+    """An option that XLA does not know is an error, so an empty function tries it first."""
     try:
         jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
     except jax.errors.JaxRuntimeError:

@@ -86,7 +86,7 @@ class MotionConfig:
     clip_end: Literal["resample", "timeout", "soft"] = "resample"
     """resample: the robot is placed at another frame within its episode, as in holosoma. timeout: the
     episode ends and its last state's value is bootstrapped. soft: the robot is placed as with resample and the
-    episode goes on, but actions and histories are cleared, and the value of the last state before it is
+    episode continues, but actions and histories are cleared, and the value of the last state before it is
     bootstrapped, not that of the place it is put"""
     use_adaptive_timesteps_sampler: bool = False
     """start where earlier episodes failed; False: anywhere"""
