@@ -56,8 +56,8 @@ def guarded(
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             result = function(*args, **kwargs)
-        except ConfigError:
-            raise
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from error
         except Exception as error:
             raise ConfigError(failure(function, where, called, error)) from error
         if check is not None and (problem := check(result, *args)):
@@ -76,7 +76,7 @@ def failure(function: Callable[..., Any], where: str, called: str, error: Except
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    hint = HINTS.get(type(error).__name__, "")
+    hint = HINTS.get("TracerBoolConversionError" if "truth value" in first else type(error).__name__, "")
     if isinstance(error, AttributeError) and error.name and error.obj is not None:
         hint = nearest(error.name, dir(error.obj)).strip()
     if not frames and isinstance(error, TypeError) and called:  # it was not even entered
@@ -93,4 +93,5 @@ def kind_of(value: Any) -> str:
         return f"{value.dtype}{list(value.shape)}"
     if type(value) is tuple:
         return f"a tuple of {len(value)}"
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "AEIOUaeiou" else f"a {name}"

@@ -161,7 +161,8 @@ def _width(name: str, term: Term, example: View) -> int:
     shape, num_envs = jax.eval_shape(value, jax.random.key(0)).shape, example.scene.num_envs
     if len(shape) != 2 or shape[0] != num_envs:
         raise ConfigError(
-            f"observation term '{name}' returned shape {shape}, wanted ({num_envs}, dim): one row per environment."
+            f"observation term '{name}' returned shape {shape} for {num_envs} environments, wanted ({num_envs}, dim): "
+            "one row per environment."
         )
     return shape[1]
 

@@ -116,12 +116,23 @@ class View:
     @property
     def command(self) -> jax.Array:
         """[E, 3] m/s, m/s, rad/s: forward, left, yaw rate, base frame: the command named `VELOCITY`."""
-        return self.commands[VELOCITY]
+        value = self.commands[VELOCITY]
+        if jnp.shape(value)[1:] != (3,):  # JAX reads an entry that is not there as the last one
+            raise ConfigError(
+                f"commands term '{VELOCITY}': its value has the shape {jnp.shape(value)}, wanted [E, 3]: forward, left "
+                "and yaw rate."
+            )
+        return value
 
     @property
     def phase(self) -> jax.Array:
         """[E, 2] rad in [-pi, pi], gait phase of the left and right foot: the command named `GAIT`."""
-        return self.commands[GAIT].phase
+        clock = self.commands[GAIT]
+        if not hasattr(clock, "phase"):
+            raise ConfigError(
+                f"commands term '{GAIT}': its value is a {type(clock).__name__}, and has no `phase`."
+            )
+        return clock.phase
 
     @property
     def soft_limits(self) -> tuple[jax.Array, jax.Array]:

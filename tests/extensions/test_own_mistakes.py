@@ -29,7 +29,6 @@ N = 4
 KEY = jax.random.key(0)
 SCENE = SimpleNamespace(num_envs=N)
 VIEW = SimpleNamespace(height=jnp.ones(N), speed=jnp.ones((N, 3)), episode_step=jnp.zeros(N, jnp.int32))
-KEPT: list[Any] = []
 
 
 def branches(view):
@@ -54,11 +53,6 @@ def wrong_shapes(view):
 
 def unfinished(view):
     raise RuntimeError("not done yet\nand more")
-
-
-def leaking(view):
-    KEPT.append(view.height)
-    return KEPT[0]
 
 
 def nothing(view):
@@ -95,20 +89,16 @@ def test_a_function_that_cannot_be_traced(function: Callable[..., Any], named: t
 VIEW_ARRAYS = (VIEW.height, VIEW.speed)
 
 
-def test_an_array_that_is_kept_outside_of_the_function() -> None:
-    term = registry.make("rewards", "mine", f"{HERE}:leaking", {})
-    step = jax.jit(lambda height: term(SimpleNamespace(height=height)))
-    step(jnp.ones(N))
-    with pytest.raises(ConfigError, match=r"'mine'.*UnexpectedTracerError.*state"):
-        step(jnp.ones(N + 1))  # traced anew, while an array of the first time is still there
-
-
 def with_gain(view, gain):
     return gain * view.height
 
 
 def with_default(view, gain=1.0):
     return gain * view.height
+
+
+def other_params(view, *, height: float = 1.0):
+    return view.height - height
 
 
 def no_view():
@@ -127,8 +117,12 @@ def unknown_field() -> Term:
     return Term(apply=keep, rest=keep)  # type: ignore[call-arg]
 
 
-def hidden_type(view: Hidden):
-    return view
+def hidden_parameter(view, *, like: Hidden):
+    return view.height
+
+
+def hidden_type(view: Hidden) -> jax.Array:
+    return view.height
 
 
 def per_body(key):
@@ -149,12 +143,14 @@ INSTANCE = Callme()
     ("kind", "function", "params", "named"),
     [
         ("rewards", "with_gain", {}, ("view -> [E]", "'gain'", "`*, `")),
+        ("rewards", "other_params", {"swing": 2.0}, ("rewards.mine.params.swing", "height", "null")),
+        ("rewards", "other_params", {"heigt": None}, ("rewards.mine.params.heigt", "'height'")),
         ("rewards", "with_default", {"gain": 2.0}, ("rewards.mine.params.gain", "`*, `")),
         ("rewards", "no_view", {}, ("view -> [E]", "Term", "no annotation")),
         ("rewards", "of_nothing", {}, ("of_nothing", "NoneType", "Term")),
         ("rewards", "raising", {}, (f"{FILE}:", "gain must be positive")),
         ("rewards", "unknown_field", {}, (f"{FILE}:", "'rest'")),
-        ("rewards", "hidden_type", {}, ("hidden_type", "'Hidden'", "TYPE_CHECKING")),
+        ("rewards", "hidden_parameter", {}, ("hidden_parameter", "'Hidden'", "TYPE_CHECKING")),
         ("randomization", "per_body", {}, ("per_body", "key, robot, num_envs")),
         ("commands", "with_default", {}, ("Command", "positional")),
         ("rewards", "INSTANCE", {}, ("INSTANCE", "Callme")),
@@ -224,6 +220,14 @@ def masses() -> Randomization:
     return Randomization(startup=lambda key, scene: {"mass_ratio": 1.0})
 
 
+def short_bias() -> Randomization:
+    return Randomization(joint_bias=lambda s: jnp.zeros(29))
+
+
+def mass_per_robot(key, robot, num_envs):
+    return PhysicsParams(mass_ratio=jnp.ones(num_envs))
+
+
 ZEROS = jnp.zeros(N)
 
 
@@ -241,6 +245,7 @@ ZEROS = jnp.zeros(N)
         ("commands", "no_mask", "jump", (ZEROS,), ("float32[4]", "bool")),
         ("randomization", "only_a_push", "push", (VIEW, ()), ("RootVelocity", "push and the state")),
         ("randomization", "push_of_arrays", "push", (VIEW, ()), ("float32[4, 3]", "RootVelocity")),
+        ("randomization", "short_bias", "joint_bias", ((),), ("float32[29]", "[E, J]")),
         ("randomization", "masses", "startup", (KEY, SCENE), ("dict", "PhysicsParams")),
     ],
 )
@@ -259,10 +264,23 @@ def good(*, gain: float = 2.0) -> Term:
     return Term(init=init, apply=lambda view, s: (gain * view.height, s + 1.0), reset=keep)
 
 
+def test_masses_are_one_a_body() -> None:
+    draw = registry.make("randomization", "mine", f"{HERE}:mass_per_robot", {})
+    with pytest.raises(ConfigError, match=r"'mine' \(mass_per_robot\).*'mass_ratio'.*\[E, B\]"):
+        draw(KEY, None, N)
+
+
+def test_a_parameter_of_another_function_is_taken_out_by_null() -> None:
+    term = registry.make("rewards", "mine", f"{HERE}:other_params", {"swing": None, "height": 0.5})
+    assert lifted(term).apply(VIEW, ())[0].tolist() == 4 * [0.5]
+
+
 def test_what_is_right_is_left_as_it_is() -> None:
     term = registry.make("rewards", "mine", f"{HERE}:good", {"gain": 3.0})
     value, state = lifted(term).apply(VIEW, ZEROS)
     assert value.tolist() == 4 * [3.0] and state.tolist() == 4 * [1.0]
+    typed = registry.make("rewards", "mine", f"{HERE}:hidden_type", {})
+    assert lifted(typed).apply(VIEW, ())[0].tolist() == 4 * [1.0]
     built_in = registry.make("rewards", "alive", "", {})
     assert not hasattr(built_in, "__wrapped__")  # a defect of the package keeps its stack trace
 

@@ -341,6 +341,15 @@ def test_an_observation_remembers_the_step_before_and_forgets_with_the_episode(k
     np.testing.assert_array_equal(np.stack(seen)[:, 0], [0.0, 1.0, 0.0, 3.0])  # it fell in the third step
 
 
+def test_a_velocity_command_has_three_entries(walk: Env) -> None:
+    """JAX would read the second one in place of the third."""
+    view = view_of(walk, standing())
+    with pytest.raises(ConfigError, match=r"'locomotion_command'.*\(4, 2\).*\[E, 3\]"):
+        _ = replace(view, commands={**view.commands, "locomotion_command": jnp.zeros((N, 2))}).command
+    with pytest.raises(ConfigError, match=r"'locomotion_gait'.*phase"):
+        _ = replace(view, commands={**view.commands, "locomotion_gait": jnp.zeros((N, 2))}).phase
+
+
 def test_a_value_that_nobody_publishes_is_named(key: jax.Array) -> None:
     env = build("exp:g1-29dof", *SMALL, f"--reward.terms.alive.func={HERE}:reads")
     state, _ = env.init(key)

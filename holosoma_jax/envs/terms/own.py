@@ -16,6 +16,15 @@ from holosoma_jax.config.own_code import Check, guarded, is_own, kind_of
 from holosoma_jax.envs.terms.term import Actuation, Record, RootVelocity
 
 R = TypeVar("R", bound=Record)
+DIMENSIONS = {
+    "mass_ratio": "[E, B]",
+    "com_offset": "[E, B, 3]",
+    "friction": "[E]",
+    "object_mass_ratio": "[E]",
+    "object_inertia_ratio": "[E, 3]",
+    "object_friction": "[E]",
+}
+"""of the fields of `PhysicsParams` that are not one number a joint"""
 POSITIONAL = frozenset({inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD})
 
 
@@ -44,6 +53,21 @@ def _one(kind: type) -> Check:
         return None if isinstance(result, kind) else f"{kind_of(result)}, wanted a {kind.__name__}."
 
     return check
+
+
+def _bias(result: Any, *_: Any) -> str | None:
+    return None if getattr(result, "ndim", None) == 2 else f"{kind_of(result)}, wanted angles [E, J] rad."
+
+
+def _params(result: Any, *_: Any) -> str | None:
+    """Only what the shapes say without a robot: the bridge checks the rest."""
+    if not isinstance(result, PhysicsParams):
+        return f"{kind_of(result)}, wanted a PhysicsParams."
+    for name, value in result._asdict().items():
+        wanted = DIMENSIONS.get(name, "[E, J]")
+        if value is not None and jnp.ndim(value) != wanted.count(",") + 1:
+            return f"{kind_of(value)} for '{name}', wanted {wanted}."
+    return None
 
 
 def _numbers(result: Any, *_: Any) -> str | None:
@@ -78,9 +102,10 @@ def _mask(result: Any, *_: Any) -> str | None:
 
 
 def _ranges(result: Any, *_: Any) -> str | None:
-    if isinstance(result, Mapping) and all(isinstance(x, tuple) and len(x) == 2 for x in result.values()):
-        return None
-    return f"{kind_of(result)}, wanted a dict of axis -> (low, high)."
+    if not isinstance(result, Mapping):
+        return f"{kind_of(result)}, wanted a dict of axis -> (low, high)."
+    odd = next((axis for axis, pair in result.items() if not isinstance(pair, tuple) or len(pair) != 2), None)
+    return odd and f"{kind_of(result[odd])} for '{odd}', wanted (low, high)."
 
 
 FUNCTIONS: Mapping[str, tuple[str, Check | None]] = {
@@ -99,10 +124,10 @@ FUNCTIONS: Mapping[str, tuple[str, Check | None]] = {
     "reward_scale": ("state, tags -> factor or None", _factor),
     "command_ranges": ("state -> dict", _ranges),
     "spawn_row": ("state -> rows", _rows),
-    "startup": ("key, scene -> PhysicsParams", _one(PhysicsParams)),
-    "physics": ("view, state[, draws] -> PhysicsParams", _one(PhysicsParams)),
+    "startup": ("key, scene -> PhysicsParams", _params),
+    "physics": ("view, state[, draws] -> PhysicsParams", _params),
     "pose": ("view, pose, state[, draws] -> Pose", _one(Pose)),
-    "joint_bias": ("state -> angles [E, J]", _array),
+    "joint_bias": ("state -> angles [E, J]", _bias),
     "actuate": ("scene, actuation, state[, draws] -> Actuation, state", _pair("actuation", Actuation)),
     "push": ("view, state[, draws] -> RootVelocity, state", _pair("push", RootVelocity)),
 }
@@ -111,7 +136,7 @@ PLAIN: Mapping[str, tuple[str, Check]] = {
     "observations": ("view -> [E, dim]", _array),
     "rewards": ("view -> [E]", _array),
     "terminations": ("view -> [E] bool", _array),
-    "randomization": ("key, robot, num_envs -> PhysicsParams", _one(PhysicsParams)),
+    "randomization": ("key, robot, num_envs -> PhysicsParams", _params),
 }
 """Kind -> signature of a plain function that is a term without memory; what it returns."""
 
@@ -127,9 +152,7 @@ def require_arguments(function: Callable[..., Any], kind: str, where: str) -> No
             f"{where}: {function.__name__} is called as {called}, and has '{extra[0]}' beside that. Put `*, ` before "
             "it to make it a parameter that a config sets."
         )
-    if len(given) < len(wanted) and not any(
-        p.kind is inspect.Parameter.VARPOSITIONAL for p in inspect.signature(function).parameters.values()
-    ):
+    if len(given) < len(wanted):
         raise ConfigError(
             f"{where}: {function.__name__} has {len(given)} positional parameters, wanted {called}."
         )

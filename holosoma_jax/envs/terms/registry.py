@@ -13,7 +13,8 @@ import functools
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
 from typing import Any, cast, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -116,7 +117,7 @@ def make(kind: str, name: str, func: str, params: Mapping[str, Any]) -> Record |
             raise ConfigError(f"{where}: {_wanted(kind)}, got a function with positional parameters.")
         require_arguments(function, kind, where)
         return functools.partial(guarded_function(function, kind, f"{where} ({function.__name__})"), **values)
-    returned = _hints(function, where).get("return")
+    returned = _hints(function, ("return",), where).get("return")
     if not (inspect.isclass(returned) and issubclass(returned, RECORDS[kind])):
         says = f"one of {getattr(returned, '__name__', returned)}" if returned else "no annotation"
         raise ConfigError(f"{where}: {_wanted(kind)}; got {says}.")
@@ -138,14 +139,18 @@ def make(kind: str, name: str, func: str, params: Mapping[str, Any]) -> Record |
     return guarded_record(record, where)
 
 
-def _hints(function: Callable[..., Any], where: str) -> dict[str, Any]:
-    """The annotations of `function`, evaluated.
+def _hints(function: Callable[..., Any], names: Iterable[str], where: str) -> dict[str, Any]:
+    """The annotations of these parameters of `function`, evaluated; others may be for type checkers alone.
 
     Raises:
       ConfigError: one names something that is not there when the module is imported.
     """
+    plain = inspect.unwrap(function)
+    wanted = {name: hint for name, hint in plain.__annotations__.items() if name in set(names)}
     try:
-        return get_type_hints(function, include_extras=True)
+        return get_type_hints(
+            SimpleNamespace(__annotations__=wanted), globalns=plain.__globals__, include_extras=True
+        )
     except NameError as error:
         raise ConfigError(
             f"{where}: an annotation of {function.__name__} cannot be evaluated ({error}). Import it outside of "
@@ -189,7 +194,7 @@ def _settable(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def _checked(where: str, function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """`params` validated against the keyword-only parameters of `function`."""
     signature = _settable(function)
-    hints = _hints(function, where)
+    hints = _hints(function, signature, where)
     given = {key.replace("-", "_"): value for key, value in params.items()}
     for key in given:
         if key not in signature:
@@ -199,8 +204,13 @@ def _checked(where: str, function: Callable[..., Any], params: Mapping[str, Any]
                     f"{where}.{key}: '{key}' is a positional parameter of {function.__name__}. Put `*, ` before it, so "
                     f"that a config can set it. Allowed: {allowed}."
                 )
+            hint = nearest(key, signature)
+            if is_own(function) and not hint:
+                if given[key] is None:
+                    continue
+                hint = " A preset may have it for another function: null takes it out."
             raise ConfigError(
-                f"{where}.{key}: unknown parameter.{nearest(key, signature)} Allowed: {allowed}."
+                f"{where}.{key}: unknown parameter of {function.__name__}.{hint} Allowed: {allowed}."
             )
     values: dict[str, Any] = {}
     for key, parameter in signature.items():

@@ -14,6 +14,7 @@ import numpy as np
 
 from holosoma_jax.config import extensions
 from holosoma_jax.config.errors import ConfigError, nearest
+from holosoma_jax.config.own_code import guarded, is_own
 from holosoma_jax.config.schema import TerrainTermConfig
 
 DIFFICULTIES = (0.5, 0.75, 0.9)
@@ -136,6 +137,9 @@ def resolve(name: str) -> Tile:
         found = Tile(found)
     if not isinstance(found, Tile):
         raise ConfigError(f"{key}: '{name}' is a {type(found).__name__}; wanted an envs.terrain.tiles.Tile.")
+    if is_own(found.heights):
+        called = "rng, shape, difficulty, cfg -> heights [rows, columns]"
+        found = found._replace(heights=guarded(found.heights, key, called))
     return found
 
 
