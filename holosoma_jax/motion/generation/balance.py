@@ -27,9 +27,3 @@ def center_of_mass(zmp: np.ndarray, height: float, fps: float) -> np.ndarray:
     normal = model.T @ model + ACCELERATION_WEIGHT * jerk.T @ jerk + hold.T @ hold
     ends = np.stack([zmp[0], zmp[0], zmp[-1], zmp[-1]])
     return np.linalg.solve(normal, model.T @ zmp + hold.T @ (1e3 * ends))
-
-
-def zero_moment_point(center: np.ndarray, height: float, fps: float) -> np.ndarray:
-    """The point [T, 2] m that the cart-table model gives for a track [T, 2]; for checks."""
-    acceleration = np.gradient(np.gradient(center, 1.0 / fps, axis=0), 1.0 / fps, axis=0)
-    return center - height / GRAVITY * acceleration
