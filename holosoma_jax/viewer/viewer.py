@@ -60,19 +60,14 @@ class Viewer:
         self._paused, self._speed, self._steps = False, job.playback.speeds[-1], 0
         self._seek: int | None = None
         self._rope: float | None = None
+        python = _python(job.kind)
         self._folder = tempfile.TemporaryDirectory(prefix="holosoma-viewer-", ignore_cleanup_errors=True)
-        folder = Path(self._folder.name)
-        write_job(folder / "job.npz", job)
-        self._log = folder / "log"
-        with open(self._log, "wb") as log:
-            self.process = subprocess.Popen(
-                [_python(job.kind), "-m", "holosoma_jax.viewer.process", folder / "job.npz"],
-                env=machine.child_environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C stops the run, which then closes its viewer
-            )
+        self._log = Path(self._folder.name) / "log"
+        try:
+            self.process = self._start(python, job)
+        except BaseException:
+            self._folder.cleanup()
+            raise
         self._newest: bytes | None = None
         self._news, self._open, self._over = threading.Condition(), threading.Event(), threading.Event()
         self._error, self.url = "", ""
@@ -86,6 +81,19 @@ class Viewer:
         if self._over.is_set() or not self._open.is_set():
             self.close()
             raise ViewerUnavailable(self._error or "its process ended")
+
+    def _start(self, python: str, job: ViewerJob) -> subprocess.Popen[bytes]:
+        file = self._log.with_name("job.npz")
+        write_job(file, job)
+        with open(self._log, "wb") as log:
+            return subprocess.Popen(
+                [python, "-m", "holosoma_jax.viewer.process", file],
+                env=machine.child_environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C stops the run, which then closes its viewer
+            )
 
     @property
     def closed(self) -> bool:

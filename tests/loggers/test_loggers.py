@@ -254,5 +254,5 @@ def test_missing_extra_is_named(tmp_path: Path, monkeypatch, name):
 
 def test_unwritable_run_folder_is_one_line(tmp_path: Path):
     (tmp_path / sinks.METRICS_FILE).mkdir()
-    with pytest.raises(ConfigError, match=r"metrics\.jsonl.*folder"):
+    with pytest.raises(ConfigError, match=r"Is a directory.*folder"):
         make_sinks(LoggerConfig(type="console"), tmp_path)

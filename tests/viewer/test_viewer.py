@@ -196,7 +196,9 @@ def puppet(tmp_path, monkeypatch) -> Callable[[dict], None]:
     """Viewers are a process that shows nothing; returned is what makes it say that its user did something."""
     said, script = tmp_path / "said", tmp_path / "python"
     os.mkfifo(said)
-    script.write_text(f'#!/bin/sh\necho \'{{"ready": "http://here"}}\'\ncat {said} &\nexec cat >/dev/null\n')
+    script.write_text(
+        f'#!/bin/sh\necho \'{{"ready": "http://here"}}\'\nexec 3>&1\ncat {said} &\nexec cat >/dev/null\n'
+    )
     script.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(script))
 
