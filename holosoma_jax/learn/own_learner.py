@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.own_code import Check, guarded, is_own, kind_of
 from holosoma_jax.learn.learner import Learner
 
@@ -76,11 +78,19 @@ FUNCTIONS: Mapping[str, tuple[str, Check | None]] = {
 
 
 def guarded_learner(learner: Learner, where: str) -> Learner:
-    """`learner`, its functions guarded, except those that are the package's."""
+    """`learner`, its functions guarded, except those that are the package's.
+
+    Raises:
+      ConfigError: one cannot be called as it will be.
+    """
     own: dict[str, Callable[..., Any]] = {}
     for name, (called, check) in FUNCTIONS.items():
         function = getattr(learner, name)
         if function is not None and is_own(function):
+            try:
+                inspect.signature(function).bind(*called.partition(" ->")[0].split(", "))
+            except TypeError as error:
+                raise ConfigError(f"{where}: {name}: {error}. It is called as {called}.") from None
             own[name] = guarded(function, f"{where}: {name}", called, check)
     return replace(learner, **own) if own else learner
 
@@ -88,5 +98,8 @@ def guarded_learner(learner: Learner, where: str) -> Learner:
 def guarded_loss(loss: Any, where: str) -> Any:
     """`loss`, a function or a NamedTuple of functions, guarded where it is a user's own."""
     if isinstance(loss, tuple) and hasattr(loss, "_fields"):
-        return type(loss)(*(guarded_loss(part, f"{where}: {n}") for n, part in loss._asdict().items()))  # type: ignore[attr-defined]
-    return guarded(loss, where, check=_loss) if is_own(loss) and not isinstance(loss, type) else loss
+        parts: dict[str, Any] = loss._asdict()  # type: ignore[attr-defined]
+        return type(loss)(*(guarded_loss(part, f"{where}: {name}") for name, part in parts.items()))
+    if isinstance(loss, type | tuple) or not is_own(loss):
+        return loss
+    return guarded(loss, where, check=_loss)

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from bridges.protocol import Bridge, Physics, SimState
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import ActuatorCommand, Env, EnvState, Reset, StepResult
 from holosoma_jax.learn import pooling
 from holosoma_jax.parallel.devices import Devices
@@ -60,6 +61,11 @@ def act(
     learner, replay, pending, action, measured = policy(
         learner, replay, pending, obs, carry.step, keys, axis_name
     )
+    wanted = (env.spec.num_envs, env.spec.action_dim)
+    if jnp.shape(action) != wanted:
+        raise ConfigError(
+            f"algo.name: the learner's action has the shape {jnp.shape(action)}, wanted {wanted}."
+        )
     state, command = env.pre_step(state, action)
     carry = carry.replace(env=state, metrics_buffer=metrics.pool(carry.metrics_buffer, measured))
     return learner, replay, pending, carry, command

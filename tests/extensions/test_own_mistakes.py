@@ -294,7 +294,6 @@ def learner_with(**functions: Any) -> Any:
     [
         ({"act": lambda state, obs, key: ZEROS}, ({}, {}, KEY), ("act", "float32[4]", "extras")),
         ({"act": lambda state, obs, key: (ZEROS, {})}, ({}, {}, KEY), ("act", "dict", "NamedTuple")),
-        ({"act": lambda state, obs: ZEROS}, ({}, {}, KEY), ("act", "state, obs, key")),
         ({"update": lambda state, batch, key, axis_name=None: state}, ({}, (), KEY), ("update", "metrics")),
         (
             {"update": lambda state, batch, key, axis_name=None: ({"w": state["w"] > 0}, {})},
@@ -323,6 +322,18 @@ def test_a_learner_whose_function_is_not_as_called(
     for part in ("'mine'", *named):
         assert part in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("functions", "named"),
+    [
+        ({"update": lambda state, batch, key: (state, {})}, "update: .*axis_name"),
+        ({"act": lambda state, obs: (ZEROS, ())}, "act: .*state, obs, key"),
+    ],
+)
+def test_a_learner_that_cannot_be_called(functions: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=f"'mine': {named}"):
+        learner_with(**functions)
 
 
 def test_the_learners_of_the_package_are_not_guarded() -> None:
