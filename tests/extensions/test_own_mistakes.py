@@ -44,7 +44,7 @@ def as_float(view):
 
 
 def misspelt(view):
-    return view.hieght
+    return view.heighd
 
 
 def wrong_shapes(view):
@@ -144,7 +144,7 @@ INSTANCE = Callme()
     [
         ("rewards", "with_gain", {}, ("view -> [E]", "'gain'", "`*, `")),
         ("rewards", "other_params", {"swing": 2.0}, ("rewards.mine.params.swing", "height", "null")),
-        ("rewards", "other_params", {"heigt": None}, ("rewards.mine.params.heigt", "'height'")),
+        ("rewards", "other_params", {"heighd": None}, ("rewards.mine.params.heighd", "'height'")),
         ("rewards", "with_default", {"gain": 2.0}, ("rewards.mine.params.gain", "`*, `")),
         ("rewards", "no_view", {}, ("view -> [E]", "Term", "no annotation")),
         ("rewards", "of_nothing", {}, ("of_nothing", "NoneType", "Term")),
