@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+import typing
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.yaml12 import show, spell
+from holosoma_jax.files import expanded
 
 Path = tuple[str, ...]
 
@@ -110,10 +112,10 @@ def is_saved_config(mapping: Mapping[str, Any]) -> bool:
 
 
 def preset(mapping: Mapping[str, Any], source: str) -> str:
-    """The experiment that a `holosoma_config.yaml` is laid over: that of its robot and learner.
+    """The experiment that a `holosoma_config.yaml` is laid over: that of its task, robot and learner.
 
     Raises:
-      ConfigError: whole-body tracking, or another robot or learner.
+      ConfigError: another robot or learner.
     """
     robot = _at(mapping, ("robot", "asset", "robot_type")) or ""
     target = str(_at(mapping, ("algo", "_target_")) or "")
@@ -124,56 +126,107 @@ def preset(mapping: Mapping[str, Any], source: str) -> str:
         raise ConfigError(
             f"{source}: got holosoma's {got}; wanted one of {', '.join(known)}, with PPO or FastSAC."
         )
-    if "wbt" in str(mapping["env_class"]).lower() or "motion_command" in (
-        _at(mapping, ("command", "setup_terms")) or {}
-    ):
-        raise ConfigError(f"{source}: is a whole-body tracking config of holosoma's; those are not read.")
-    return known[robot] + learner
+    if _at(mapping, ("command", "setup_terms", "motion_command")) is None:
+        return known[robot] + learner
+    has_object = bool(_at(mapping, ("robot", "object", "object_urdf_path")))
+    return f"{known[robot]}-wbt{learner}{'-w-object' if has_object else ''}"
 
 
 def translate(
-    mapping: Mapping[str, Any], base: Mapping[str, Any], known: Container[Path]
+    mapping: Mapping[str, Any], base: Mapping[str, Any], known: Mapping[Path, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """What a `holosoma_config.yaml` changes of its preset, and the keys that have no place here.
+
+    Of a section without a key that has one, the section's name alone is listed.
 
     Args:
       mapping: the file.
       base: the composed preset.
-      known: every key that takes a value, the parameters of the preset's terms included.
+      known: every key that takes a value, with its type, the parameters of the preset's terms included.
     """
     layer: dict[str, Any] = {}
-    left: list[str] = []
+    left: list[Path] = []
+    taken: list[Path] = []
     for path, value in _leaves(mapping):
         key = ours(path)
         if key[-1] == "func" and _at(base, key[:-1]) is not None:
-            continue  # the term of that name is this project's
-        if key[-1] == "activation" or key not in known:
-            left.append(".".join(path))
+            taken.append(path)  # the term of that name is this project's
+        elif value in ({}, [], "") or path in _USED or path[-1] in _OF_HYDRA:
             continue
-        if key == ("simulator", "name") and _at(mapping, ("simulator", "config", "mujoco_backend")) == "warp":
-            value = "mjwarp"
-        node = layer
-        for name in key[:-1]:
-            node = node.setdefault(name, {})
-        node[key[-1]] = value
-    for terms in (("reward", "terms"), ("termination", "terms"), *_observed(base)):
+        elif value is None and not (key in known and _takes_null(known[key])):
+            continue  # holosoma finds it by itself, or does without
+        elif not _has_place(key, value, known):
+            left.append(path)
+        else:
+            taken.append(path)
+            if key == ("simulator", "name") and _at(mapping, (*_SIMULATOR, "mujoco_backend")) == "warp":
+                value = "mjwarp"
+            _set(layer, key, value)
+    for terms in _removed_where_absent(base):
+        if _at(mapping, terms[:1]) is None and terms[0] not in mapping:
+            continue
         for name in _at(base, terms) or {}:
-            if _at(mapping, terms) is not None and name not in _at(mapping, terms):
-                node = layer
-                for part in terms:
-                    node = node.setdefault(part, {})
-                node[name] = None
-    return layer, left
+            if name not in (_at(mapping, terms) or {}):
+                _set(layer, (*terms, name), None)
+    return layer, [".".join(path) for path in dict.fromkeys(_shortest(path, taken) for path in left)]
 
 
-def _observed(base: Mapping[str, Any]) -> Iterator[Path]:
+_SIMULATOR = ("simulator", "config")
+_USED = frozenset({("env_class",), ("robot", "asset", "robot_type"), (*_SIMULATOR, "mujoco_backend")})
+"""What `preset` and `translate` have asked already"""
+_OF_HYDRA = ("_target_", "_recursive_", "func")
+_PATHS = {"motion_file": "command", "obj_file_path": "terrain"}
+"""Keys whose value is a file, often of holosoma's own folder, and their sections."""
+
+
+def _has_place(key: Path, value: Any, known: Mapping[Path, Any]) -> bool:
+    """Whether a value of holosoma's means something here, under the key of the same meaning."""
+    if key not in known or key[-1] == "activation":
+        return False
+    if key == ("training", "checkpoint"):
+        return not str(value).endswith(".pt")  # of PyTorch
+    return key[-1] not in _PATHS or not value or expanded(str(value)).exists()
+
+
+def _removed_where_absent(base: Mapping[str, Any]) -> Iterator[Path]:
+    """The terms that this project has because holosoma's preset has them: without them in the file, they go."""
+    yield from (("reward", "terms"), ("termination", "terms"))
+    yield from (("randomization", "setup_terms"), ("curriculum", "setup_terms"))
     yield from (
         ("observation", "groups", name, "terms") for name in _at(base, ("observation", "groups")) or {}
     )
 
 
+def _shortest(path: Path, taken: Iterable[Path]) -> Path:
+    """The first part of `path` that `DIFFERENT` tells of, or below which nothing was taken."""
+    begun = {t[:n] for t in taken for n in range(1, len(t))}
+    parts = (path[:n] for n in range(1, len(path)))
+    return next((part for part in parts if part in DIFFERENT or part not in begun), path)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Dotted keys by their sections: 'robot.asset, logger.video: camera, save_dir'."""
+    sections: dict[str, list[str]] = {}
+    for name in names:
+        section, _, key = name.rpartition(".")
+        sections.setdefault(section, []).append(key)
+    return "; ".join(f"{section}: {', '.join(keys)}".removeprefix(": ") for section, keys in sections.items())
+
+
+def _takes_null(tp: Any) -> bool:
+    if typing.get_origin(tp) is typing.Annotated:
+        tp = typing.get_args(tp)[0]
+    return tp is Any or type(None) in typing.get_args(tp)
+
+
+def _set(node: dict[str, Any], path: Path, value: Any) -> None:
+    for name in path[:-1]:
+        node = node.setdefault(name, {})
+    node[path[-1]] = value
+
+
 def _leaves(node: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    if not isinstance(node, Mapping):
+    if not isinstance(node, Mapping) or not node:
         yield path, node
         return
     for name, value in node.items():

@@ -113,11 +113,13 @@ def _experiment(exp: Choice, groups: Mapping[str, Choice]) -> Layer:
 def _of_holosoma(mapping: Mapping[str, Any], name: str, groups: Mapping[str, Choice]) -> Layer:
     """The preset of a `holosoma_config.yaml` with the file's values; what has no place here is listed."""
     preset = holosoma.preset(mapping, name)
-    data, sources = _experiment(Choice("exp", preset, (f"exp:{preset}",)), groups)
+    data, sources = _experiment(Choice("exp", preset, (f"exp:{preset}",)), {})
     layer, left = holosoma.translate(mapping, data, dict(keys.walk(Config, data)))
     if left:
-        _LOG.warning("%s: %d of holosoma's keys have no place here: %s", name, len(left), ", ".join(left))
-    return keys.overlay(data, layer), sources | validate.labels(layer, name)
+        _LOG.warning(
+            "%s: %d of holosoma's keys have no place here: %s", name, len(left), holosoma.listed(left)
+        )
+    return _with_groups(keys.overlay(data, layer), sources | validate.labels(layer, name), groups)
 
 
 def _keep_choices(base: Mapping[str, Any], asked: Callable[[keys.Path], Any], source: str) -> None:
@@ -161,7 +163,14 @@ def _group(choice: Choice, beside: Path | None) -> tuple[dict[str, Any], str]:
 def _resolved(mapping: Mapping[str, Any], source: str, groups: Mapping[str, Choice]) -> Layer:
     """A whole config, with chosen groups laid over it."""
     data = keys.conform(Config, mapping, source)
-    sources = {(): Source(source), **validate.labels(data, source)}
+    return _with_groups(data, {(): Source(source), **validate.labels(data, source)}, groups)
+
+
+def _with_groups(
+    data: dict[str, Any], sources: Mapping[keys.Path, Source], groups: Mapping[str, Choice]
+) -> Layer:
+    """`data` with chosen groups laid over it."""
+    sources = dict(sources)
     for group, choice in groups.items():
         section, name = _group(choice, None)
         before = data.get(group, {})
