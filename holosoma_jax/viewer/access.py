@@ -1,18 +1,24 @@
-"""Who may use the viewer's page: pages of the viewer itself, and nobody else's.
+"""Who may use the viewer's page: pages of the viewer itself, and nobody else's; and who its second port.
 
 A browser lets every web page send requests to ``127.0.0.1``. Two headers, which a page's script cannot set,
 tell them apart: ``Host`` is the address that the user typed (a foreign name that resolves to this machine is
 DNS rebinding), and ``Origin`` is the page that a script runs in. They are checked on every HTTP request and
 every WebSocket handshake. MuJoCo Studio's server checks neither, and it takes uploaded models, which are
 switched off here.
+
+Its process also talks to itself through a port of 127.0.0.1, by which the panel is drawn; there, it would take anybody
+for itself. `OwnSocket` accepts no other process.
 """
 
 from __future__ import annotations
 
 import http.client
 import ipaddress
+import os
 import socket
+import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -156,3 +162,41 @@ def guard(serve: Callable[..., Any], rule: Rule) -> Callable[..., Any]:
         return serve(handler, process_request=request_checked, process_response=response_closed, **settings)
 
     return guarded
+
+
+class OwnSocket(socket.socket):
+    """A listening socket that accepts connections of this process alone."""
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """See `socket.socket.accept`.
+
+        Raises:
+          ConnectionAbortedError: another process has connected; it is cut off. asyncio goes on listening.
+        """
+        connection, peer = super().accept()
+        if _is_own(connection):
+            return connection, peer
+        connection.close()
+        raise ConnectionAbortedError(f"{peer} is a port of another process")
+
+
+def own_socket(port: int = 0) -> OwnSocket:
+    """A socket that listens at `port` of 127.0.0.1, 0: any, for this process."""
+    listening = OwnSocket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.bind(("127.0.0.1", port))
+    listening.listen()
+    return listening
+
+
+def _is_own(connection: socket.socket) -> bool:
+    """Whether this process has the other end of `connection` open, too: no two sockets have the same two addresses."""
+    with suppress(OSError):
+        wanted = connection.getpeername(), connection.getsockname()
+        for name in os.listdir("/dev/fd"):
+            with suppress(OSError):
+                if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                    continue
+                with socket.socket(fileno=os.dup(int(name))) as other:
+                    if (other.getsockname(), other.getpeername()) == wanted:
+                        return True
+    return False

@@ -69,8 +69,9 @@ def run(
     config = viewer_protocol.ViewerConfig(title=job.title, gfx="web", http_port=job.port)
 
     # Studio has no setting for where it listens and whom it answers. What it sets `_host` to (all
-    # interfaces) is ignored, and the function with which it opens its server is replaced by a guarded one.
+    # interfaces) is ignored, and the functions with which it opens its server and ports are replaced by guarded ones.
     web_server.bind_public_socket = listening_socket
+    web_server.bind_loopback_socket = access.own_socket
 
     class Page(web_viewer.WebViewer):
         _host = property(lambda self: job.host, lambda self, value: None)  # type: ignore[assignment]
@@ -89,9 +90,12 @@ def run(
         viewer.close()
         raise RuntimeError(f"MuJoCo Studio listens at {address}, not at {job.host}: not served, for safety")
     _wait_until_served(address, port)
-    if not access.is_guarded(_reachable(address), port):
+    inner = isinstance(getattr(viewer, "_tcp_sock", None), access.OwnSocket)
+    if not (inner and access.is_guarded(_reachable(address), port)):
         viewer.close()
-        raise RuntimeError("this version of MuJoCo Studio answers every web page: not served, for safety")
+        raise RuntimeError(
+            "this version of MuJoCo Studio answers every web page or program: not served, for safety"
+        )
     send(ready=f"http://{_written(job.host)}:{port}/")
     feeding = (scene, frames, viewer.camera, outside, None if job.stays else pages)
     threading.Thread(target=_feed, args=feeding, daemon=True).start()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -288,6 +290,23 @@ def test_a_model_cannot_be_uploaded(port: int):
     with pytest.raises(InvalidStatus) as error:
         connect(f"ws://127.0.0.1:{port}/drop", origin=f"http://127.0.0.1:{port}", open_timeout=20)  # type: ignore[arg-type]
     assert error.value.response.status_code == 403
+
+
+def test_the_panels_port_is_for_the_viewers_own_process():
+    with access.own_socket() as listening, socket.create_server(("127.0.0.1", 0)) as another:
+        listening.settimeout(20)
+        address = listening.getsockname()
+        with socket.create_connection(address) as own:
+            connection, peer = listening.accept()
+            assert peer == own.getsockname()
+            connection.close()
+        program = f"import socket; s = socket.create_connection({address}); assert not s.recv(1)"
+        stranger = subprocess.Popen([sys.executable, "-IS", "-c", program])
+        with socket.create_connection(another.getsockname()):  # to another port of this process
+            pass
+        with pytest.raises(ConnectionAbortedError):
+            listening.accept()
+        assert stranger.wait(20) == 0  # cut off
 
 
 def test_a_server_without_the_guard_is_noticed():
