@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import io
+import pathlib
+import pickle
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -48,21 +53,119 @@ def test_a_pickle_never_reaches_pytorch(tmp_path: Path, monkeypatch: pytest.Monk
     assert "no such file" in refusal(tmp_path / "absent.pt")
 
 
-@pytest.mark.parametrize("call", ["ops.aten.save(x, '/tmp/a')", "torch.from_file('/tmp/a', True, 4)"])
-def test_code_that_reaches_files_is_not_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+@pytest.fixture
+def never_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch is there, and must not see the file."""
     monkeypatch.setattr(torchscript, "is_installed", lambda module: True)
-    path = tmp_path / "p.pt"
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+
+def scripted(path: Path, forward: str = "return x", name: str = "p/code/__torch__.py", **more: bytes) -> Path:
+    """An archive of one function; `more` are its other files, by names with '__' for '/'."""
     with zipfile.ZipFile(path, "w") as file:
-        file.writestr("p/code/__torch__.py", f"def forward(self, x):\n  y = {call}\n  return x\n")
-        file.writestr("p/constants.pkl", b"")
-    assert "reaches files" in refusal(path)
+        file.writestr(name, f"def forward(self, x):\n  {forward}\n")
+        for inner in ("constants.pkl", "data.pkl"):
+            file.writestr(f"p/{inner}", more.pop(inner.replace(".", "_"), pickle.dumps((), protocol=2)))
+        for inner, content in more.items():
+            file.writestr(inner.replace("__", "/").replace("_", "."), content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("forward", "says"),
+    [
+        ("y = ops.aten.save(x, '/tmp/a')", "reaches files"),
+        ("y = torch.from_file('/tmp/a', True, 4)", "reaches files"),
+        ("while True:\n    x = x + 1", "may run for ever"),
+        ("for i in range(9223372036854775807):\n    x = x + 1", "may run for ever"),
+        ("print(x)", "writes to the terminal"),
+        ("y : __torch__.torch.classes.a.B = x", "not TorchScript"),
+    ],
+)
+def test_code_that_no_policy_needs_is_not_loaded(tmp_path: Path, never_loaded, forward: str, says: str):
+    assert says in refusal(scripted(tmp_path / "p.pt", forward))
+    # PyTorch's reader of ZIP files takes names in any case
+    assert says in refusal(scripted(tmp_path / "q.pt", forward, "p/CODE/__torch__.PY", p__code__a_py=b""))
+
+
+def test_what_pytorch_would_read_otherwise_is_not_loaded(tmp_path: Path, never_loaded) -> None:
+    assert "damaged" in refusal(scripted(tmp_path / "a.pt", p__CODE____torch___PY=b"", p__model_json=b"{}"))
+    assert "damaged" in refusal(scripted(tmp_path / "b.pt", q__data_pkl=b""))
+    with zipfile.ZipFile(scripted(tmp_path / "c.pt"), "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("p/data/0", bytes(1_000_000))
+    assert "100 times" in refusal(tmp_path / "c.pt")
+    # in front of an archive, another one: Python reads the last, PyTorch may read the first
+    loops, plain = (scripted(tmp_path / f"{n}.pt", body) for n, body in (("l", "while True: x"), ("p", "x")))
+    plain.write_bytes(loops.read_bytes() + plain.read_bytes())
+    with zipfile.ZipFile(io.BytesIO(torchscript.checked(plain))) as copy:
+        assert b"while" not in b"".join(map(copy.read, copy.namelist()))
+
+
+class Tensor:
+    """Pickles as PyTorch writes a tensor."""
+
+    def __init__(self, numel: int = 6, offset: int = 0, size=(2, 3), stride=(3, 1)):
+        self.storage, self.rest = numel, (offset, size, stride, False)
+
+
+class _Torch(pickle._Pickler):  # type: ignore[name-defined]  # writes names of modules that are not there
+    def save(self, obj: Any, *rest: Any) -> None:
+        if isinstance(obj, Tensor):
+            self.write(b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n")
+            for value in ("0", "cpu", obj.storage):
+                super().save(value)
+            self.write(b"tQ")
+            for value in obj.rest:
+                super().save(value)
+            self.write(b"tR")
+        else:
+            super().save(obj, *rest)
+
+
+def pickled(value: Any) -> bytes:
+    out = io.BytesIO()
+    _Torch(out, protocol=2).dump(value)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "size", "says"),
+    [
+        (Tensor(), 0, "claims 6"),
+        (Tensor(), 23, "claims 6"),
+        (Tensor(), 28, "claims 6"),
+        (Tensor(-6), 24, "claims -6"),
+        (Tensor(1 << 62), 24, "claims"),
+        (Tensor(offset=1), 24, "reaches beyond"),
+        (Tensor(offset=-1), 24, "negative"),
+        (Tensor(size=(3, 3)), 24, "reaches beyond"),
+        (Tensor(size=(2, -3)), 24, "negative"),
+        (Tensor(stride=(1 << 40, 1)), 24, "reaches beyond"),
+        (Tensor(stride=(1,)), 24, "no shape"),
+        (print, 24, "no policy needs"),
+        (pathlib.PurePosixPath("a"), 24, "no policy needs"),
+    ],
+)
+def test_tensors_beyond_the_bytes_of_the_archive_are_refused(
+    tmp_path: Path, never_loaded, tensor: Any, size: int, says: str
+) -> None:
+    """PyTorch 2.13 reads what lies behind them in memory, or ends the process."""
+    path = scripted(tmp_path / "p.pt", data_pkl=pickled([tensor]), p__data__0=bytes(size))
+    assert says in refusal(path)
+    path = scripted(tmp_path / "q.pt", constants_pkl=pickled((tensor,)), p__constants__0=bytes(size))
+    assert says in refusal(path)
+
+
+def test_tensors_within_the_bytes_of_the_archive_are_taken(tmp_path: Path) -> None:
+    held = [Tensor(), Tensor(offset=5, size=(), stride=()), Tensor(size=(0, 9), stride=(9, 1))]
+    path = scripted(tmp_path / "p.pt", data_pkl=pickled(held), p__data__0=bytes(24))
+    with zipfile.ZipFile(path) as given, zipfile.ZipFile(io.BytesIO(torchscript.checked(path))) as copy:
+        assert {n: given.read(n) for n in given.namelist()} == {n: copy.read(n) for n in copy.namelist()}
 
 
 def test_without_pytorch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torchscript, "is_installed", lambda module: False)
-    path = archive(tmp_path / "p.JIT", "p/code/__torch__.py", "p/constants.pkl", "p/data.pkl")
+    path = scripted(tmp_path / "p.JIT")
     assert extras.pip_install("isaac") in refusal(path)
 
 
@@ -77,6 +180,34 @@ def test_a_scripted_policy_computes_what_its_module_does(tmp_path: Path) -> None
     with torch.no_grad():
         expected = layers(torch.from_numpy(rows)).numpy()
     np.testing.assert_allclose(policy(rows), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("self.calls += 1\n        return y * self.calls", "something else every time"),
+        ("return y + torch.rand(29)", "something else every time"),
+        ("return y - y.mean(0, keepdim=True)", "depends on the others"),
+        ("return y, y", "fails"),
+        ("return y[0]", "wanted finite float32"),
+        ("return y.double()", "wanted finite float32"),
+        ("return y * float('nan')", "wanted finite float32"),
+        ("return y + torch.zeros([200000, 200000]).sum()", "fails"),
+    ],
+)
+def test_what_is_no_policy_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, says: str):
+    torch = pytest.importorskip("torch")
+    (tmp_path / "net_of_test.py").write_text(
+        "import torch\n\n\nclass Net(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.actor, self.calls = torch.nn.Linear(4, 29), 0\n\n    def forward(self, x):\n"
+        f"        y = self.actor(x)\n        {body}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "net_of_test", raising=False)
+    net = importlib.import_module("net_of_test").Net()
+    path = tmp_path / "p.pt"
+    torch.jit.script(net).save(str(path))
+    assert says in refusal(path)
 
 
 def test_a_policy_with_a_memory_is_refused(tmp_path: Path) -> None:
