@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from bridges.protocol import Array
+from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import PolicyArgs
 from holosoma_jax.config.trust import Saved
@@ -123,7 +124,8 @@ def _from_checkpoint(where: str, shown: str | None = None) -> PolicySource:
 
     def policy(setup: Setup) -> Policy:
         checkpoint.require(path, meta, robot=setup.robot.name)
-        if difference := record.first_difference(meta.robot_record, setup.robot):
+        changed = record.reconfigured(meta.config["robot"], compose.to_mapping(setup.cfg)["robot"])
+        if difference := record.first_difference(meta.robot_record, setup.robot, but=changed):
             log.warning(
                 "%s: robot '%s' is not the one that was trained: %s.", path, setup.robot.name, difference
             )

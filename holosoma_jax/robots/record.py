@@ -12,32 +12,67 @@ import numpy as np
 from holosoma_jax.robots.robot import Robot
 
 PER_JOINT = ("default_joint_pos", "kp", "kd", "torque_limit", "armature", "joint_lower", "joint_upper")
-"""What a run depends on, beside the masses; initial pose and action scale are the config's."""
+"""What a run depends on, beside the masses"""
+NAMED = (
+    "root_body", "torso_body", "feet_bodies", "foot_height_bodies", "termination_bodies",
+    "randomized_mass_bodies", "hand_bodies", "tracked_bodies",
+)  # fmt: skip
+CONFIGURED = {"action_scale": ("control",), "init_pos": ("init_state",)}
+"""What the config may say instead of the record -> where in its section of the robot"""
 
-
-MODEL = "model"
-"""key of the numbers of the compiled model, which records of earlier versions do not have"""
+ROBOT, MODEL = "robot", "model"
+"""keys of the rest of the robot, and of the numbers of the compiled model, which earlier versions did not keep"""
 RELATIVE, ABSOLUTE = 1e-5, 1e-7
 """by how much two numbers that mean the same differ between machines and versions of MuJoCo"""
 
 
 def record(robot: Robot) -> dict[str, Any]:
-    """Names and numbers of `robot`, ready for JSON: joint or body -> name -> float, and `Robot.model`."""
+    """Names and numbers of `robot`, ready for JSON: joint or body -> name -> float, the rest, and `Robot.model`."""
     joints = {
         name: {key: _plain(getattr(robot, key)[j]) for key in PER_JOINT}
         for j, name in enumerate(robot.joint_names)
     }
     bodies = {name: {"mass": _plain(robot.body_mass[b])} for b, name in enumerate(robot.body_names)}
-    return {"joints": joints, "bodies": bodies} | ({MODEL: robot.model} if robot.model else {})
+    mirrored = [robot.joint_names[j] for j in robot.mirror_index]
+    rest = {
+        **{
+            name: list(value) if isinstance(value := getattr(robot, name), tuple) else value for name in NAMED
+        },
+        "init_pos": [*map(_plain, robot.init_pos)],
+        "init_quat": [*map(_plain, robot.init_quat)],
+        "soft_limit_factor": _plain(robot.soft_limit_factor),
+        "action_scale": dict(zip(robot.joint_names, map(_plain, robot.action_scale), strict=True)),
+        "velocity_limit": dict(zip(robot.joint_names, map(_plain, robot.velocity_limit), strict=True)),
+        "mirror": dict(zip(robot.joint_names, mirrored, strict=True)),
+        "mirror_sign": dict(zip(robot.joint_names, map(_plain, robot.mirror_sign), strict=True)),
+    }
+    return {"joints": joints, "bodies": bodies, ROBOT: rest} | ({MODEL: robot.model} if robot.model else {})
 
 
-def first_difference(saved: Mapping[str, Any], robot: Robot) -> str | None:
+def reconfigured(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys of `ROBOT` that two sections `robot` of configs state differently: not the robot has changed there."""
+    return tuple(
+        key
+        for key, (section,) in CONFIGURED.items()
+        if (before.get(section) or {}) != (now.get(section) or {})
+    )
+
+
+def first_difference(saved: Mapping[str, Any], robot: Robot, *, but: tuple[str, ...] = ()) -> str | None:
     """The first number of `robot` that is not as `saved` by `record`, in words; None where all are.
 
-    What an older checkpoint does not hold (all of it, or the model) differs in nothing.
+    What an older checkpoint does not hold (all of it, the rest of the robot, the model) differs in nothing.
+
+    Args:
+      saved: from `record`.
+      robot: to be compared.
+      but: keys of `ROBOT` that may differ (`reconfigured`).
     """
     ours = {section: values for section, values in record(robot).items() if section in saved}
     theirs = {section: values for section, values in saved.items() if section in ours}
+    for section in (ours, theirs):
+        if isinstance(rest := section.get(ROBOT), Mapping):
+            section[ROBOT] = {key: value for key, value in rest.items() if key not in but}
     here, there = dict(_flat(ours)), dict(_flat(theirs))
     for name in [*here, *there]:
         if not _same(here.get(name), there.get(name)):

@@ -189,7 +189,8 @@ def require(path: Path, setup: Setup) -> checkpoint.Meta:
         num_envs=setup.cfg.training.num_envs,
         num_devices=setup.devices.total,
     )
-    if difference := record.first_difference(meta.robot_record, setup.robot):
+    changed = record.reconfigured(meta.config["robot"], compose.to_mapping(setup.cfg)["robot"])
+    if difference := record.first_difference(meta.robot_record, setup.robot, but=changed):
         raise ConfigError(
             f"checkpoint {path}: robot '{setup.robot.name}' is not the one that was trained: {difference}. Undo that, "
             "or begin a new run with this policy by --training.warm-start."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -20,8 +21,10 @@ from holosoma_jax.learn import ppo
 from holosoma_jax.parallel import launch
 from holosoma_jax.parallel.devices import Devices
 from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs.lock import locked
 from tests.support import small, toy
 from tests.support.child import ROOT, arguments, fast_sac_arguments, quickly, toy_training
+from tests.support.opened_runs import replace_folder
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks processes up in /proc")
 
@@ -122,6 +125,50 @@ def test_losing_one_process_ends_all_of_them(tmp_path, program_cache):
     assert process.returncode not in (0, 130), said
     assert "error: process " in said
     assert not alive(tmp_path)
+
+
+@pytest.mark.slow
+@needs_proc
+@pytest.mark.parametrize("kind", ["link", "removed", "locked", "file"])
+def test_all_of_them_end_and_are_saved_elsewhere_when_their_folder_is_replaced(tmp_path, program_cache, kind):
+    mine = run(arguments(tmp_path / "mine"), program_cache)
+    process = started(tmp_path / "logs", program_cache)
+    (path,) = (tmp_path / "logs" / "toy").glob("[!.]*")
+    main = member(process.pid, 0)
+    os.kill(main, signal.SIGSTOP)  # it would make the folder again while it is replaced
+    own = replace_folder(path, mine, kind)
+    with locked(path) if kind == "locked" else contextlib.nullcontext():
+        os.kill(main, signal.SIGCONT)
+        said = process.communicate(timeout=120)[0]
+    assert process.returncode == 1 and said.count("error: ") == 1 and f"error: {path} was taken" in said, said
+    found = own or next(other for other in (tmp_path / "logs" / "toy").glob("[!.]*") if other != path)
+    step = checkpoint.latest(found / "checkpoints")
+    assert step is not None and checkpoint.read_meta(step).processes == 2
+    checkpoint.verify(step)
+    assert not alive(tmp_path)
+    again = [
+        "--training.checkpoint",
+        str(found),
+        f"--algo.config.num-learning-iterations={int(step.name) + 1}",
+    ]
+    with toy_training(again, program_cache) as resumed:
+        said = resumed.communicate(timeout=120)[0]
+    assert resumed.returncode == 0 and f"{step.name} of {int(step.name) + 1} iterations are done" in said
+
+
+@pytest.mark.slow
+@needs_proc
+def test_a_run_of_two_processes_is_locked(tmp_path, program_cache):
+    process = started(tmp_path, program_cache)
+    (path,) = (tmp_path / "toy").glob("[!.]*")
+    for more in ([], [f"--{key.replace('_', '-')}={value}" for key, value in TWO.items()]):
+        with toy_training(["--training.checkpoint", str(path), *more], program_cache) as second:
+            said = second.communicate(timeout=120)[0]
+        assert second.returncode == 2 and "is being written by process" in said, said
+        assert said.count("error: ") == 1
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert latest(tmp_path) > 0
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.policy import policies
-from holosoma_jax.robots.record import first_difference, record
+from holosoma_jax.robots.record import first_difference, reconfigured, record
 from holosoma_jax.runs import checkpoint, robot_files, terrain_file
 from holosoma_jax.runs.open_run import open_run, saved_config
 from holosoma_jax.training import run_state
@@ -108,6 +109,41 @@ def test_the_first_number_that_differs_is_named() -> None:
     )
     lighter = replace(g1, body_mass=np.where(np.arange(g1.num_bodies) == 2, 0.5, g1.body_mass))
     assert f"bodies.{g1.body_names[2]}.mass is 0.5" in (first_difference(saved, lighter) or "")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"action_scale": np.full(29, 0.3, np.float32)}, "action_scale.left_hip_pitch_joint is 0.3"),
+        ({"init_pos": (0.0, 0.0, 0.9)}, "init_pos[2] is 0.9"),
+        ({"init_quat": (0.0, 0.0, 0.0, 1.0)}, "init_quat[0] is 0"),
+        ({"soft_limit_factor": 0.9}, "soft_limit_factor is 0.9"),
+        ({"velocity_limit": np.full(29, 3.0, np.float32)}, "velocity_limit.left_hip_pitch_joint is 3"),
+        ({"mirror_sign": np.full(29, 1.0, np.float32)}, "mirror_sign."),
+        ({"mirror_index": np.arange(29, dtype=np.int32)}, "mirror.left_hip_pitch_joint is 'left_hip_pitch"),
+        ({"torso_body": "pelvis"}, "torso_body is 'pelvis'"),
+        ({"feet_bodies": ("right_ankle_roll_link", "left_ankle_roll_link")}, "feet_bodies[0] is"),
+        ({"termination_bodies": ("pelvis",)}, "termination_bodies[1] is absent"),
+        ({"randomized_mass_bodies": ()}, "randomized_mass_bodies[0] is absent"),
+        ({"tracked_bodies": ("torso_link",)}, "tracked_bodies[0] is"),
+    ],
+)
+def test_the_rest_of_a_robots_record_is_compared_too(change: dict[str, Any], named: str) -> None:
+    g1 = robots.load("g1")
+    saved = json.loads(json.dumps(record(g1)))
+    key = next(iter(change))
+    found = first_difference(saved, replace(g1, **change)) or ""
+    assert found.startswith(f"robot.{named}")
+    older = {section: values for section, values in saved.items() if section != "robot"}
+    assert first_difference(older, replace(g1, **change)) is None  # it does not hold that
+    assert first_difference(saved, replace(g1, **change), but=(key,)) is None or "mirror" in key
+
+
+def test_what_the_person_sets_otherwise_is_no_change_of_the_robot() -> None:
+    before = {"control": {"action_scale": None}, "init_state": {"pos": None}}
+    assert reconfigured(before, before) == ()
+    assert reconfigured(before, before | {"control": {"action_scale": 0.5}}) == ("action_scale",)
+    assert reconfigured(before, before | {"init_state": {"pos": [0, 0, 1.0]}}) == ("init_pos",)
 
 
 @pytest.mark.parametrize(

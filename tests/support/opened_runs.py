@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,3 +32,29 @@ def opened(cfg: Config) -> OpenedRun:
 
 def snapshot(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def replace_folder(run: Path, other: Path, kind: str) -> Path | None:
+    """Let `run`'s path lead to another run, as `kind` says; returns where the run's own folder is then."""
+    aside = run.parent.parent / "aside"
+    if kind == "removed":
+        shutil.rmtree(run)
+        shutil.copytree(other, run)
+        return None
+    if kind == "locked":
+        (run / ".lock").unlink()
+        shutil.rmtree(run / "checkpoints")
+        shutil.copytree(other / "checkpoints", run / "checkpoints")
+        return None
+    run.rename(aside)
+    if kind == "link":
+        run.symlink_to(other)
+    elif kind == "dangling":
+        run.symlink_to(run.parent / "nothing")
+    elif kind == "file":
+        run.write_text("mine")
+    elif kind == "empty":
+        run.mkdir()
+    else:
+        shutil.copytree(other, run)
+    return aside

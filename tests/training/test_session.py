@@ -11,7 +11,10 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import jax
+import numpy as np
 import pytest
 
 from bridges.protocol import SimulatorError
@@ -19,10 +22,11 @@ from holosoma_jax import train
 from holosoma_jax.config import compose
 from holosoma_jax.runs import checkpoint
 from holosoma_jax.runs.lock import Lock
-from holosoma_jax.training import session
+from holosoma_jax.training import run_state, session
 from tests.extensions.outside import losses
 from tests.support import toy
 from tests.support.child import arguments, fast_sac_arguments, toy_training
+from tests.support.opened_runs import replace_folder
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,26 @@ def command(monkeypatch, capsys):
 def only_run(output: Path) -> Path:
     (run,) = (output / "toy").iterdir()
     return run
+
+
+def everything(run: Path) -> Any:
+    """All that the newest checkpoint of `run` holds, as a session would begin with it."""
+    step = checkpoint.latest(run / "checkpoints")
+    assert step is not None
+    setup = toy.setup(compose.from_mapping(checkpoint.read_meta(step).config))
+    return toy.everything(setup, run_state.create_or_restore(setup, step)[1])
+
+
+def logged(run: Path) -> list[dict[str, float]]:
+    """What a run has logged, without what the clock says."""
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith("Perf/")} for line in lines]
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    """Logs and newest checkpoints are the same, bit for bit."""
+    assert logged(run) == logged(other)
+    jax.tree.map(np.testing.assert_array_equal, everything(run), everything(other))
 
 
 def test_run_leaves_its_files_and_says_what_to_type_next(command, tmp_path):
@@ -197,7 +221,7 @@ def test_bad_input_is_one_line_and_harms_nothing(command, finished, tmp_path, ex
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
-def test_a_damaged_checkpoint_is_refused_by_name_and_passed_over_by_its_run(command, finished):
+def test_a_damaged_checkpoint_is_refused_by_name_and_passed_over_by_its_run(command, finished, trained):
     newest = finished / "checkpoints" / "4"
     victim = max((newest / "learner").rglob("*"), key=lambda p: p.stat().st_size)
     victim.write_bytes(victim.read_bytes()[:-100])
@@ -209,6 +233,23 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_passed_over_by_its_run(comm
     assert code == 0
     assert "WARNING: " in out and f"Continuing from {finished / 'checkpoints' / '2'}: 2 of 4" in out
     assert checkpoint.newest_sound(finished / "checkpoints") == (newest, [])
+    assert_same_run(finished, trained)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", ["learner", "last_transition", "replay", "meta.json"])
+def test_an_off_policy_run_repeats_what_a_damaged_checkpoint_held(command, tmp_path, harm):
+    """From the older checkpoint on, replay buffer and random draws included, bit for bit."""
+    assert command(*fast_sac_arguments(tmp_path / "logs"))[0] == 0
+    run = only_run(tmp_path / "logs")
+    undisturbed = Path(shutil.copytree(run, tmp_path / "undisturbed"))
+    part = run / "checkpoints" / "24" / harm
+    files = [part] if part.is_file() else [path for path in part.rglob("*") if path.is_file()]
+    victim = max(files, key=lambda path: path.stat().st_size)
+    victim.write_bytes(victim.read_bytes()[:-10])
+    code, out, _ = command("--training.checkpoint", run)
+    assert code == 0 and f"Continuing from {run / 'checkpoints' / '12'}: 12 of 24" in out
+    assert_same_run(run, undisturbed)
 
 
 def test_missing_extra_is_one_line(command, tmp_path, monkeypatch):
@@ -259,32 +300,6 @@ def test_a_failed_simulator_is_one_line_and_the_run_resumes(command, tmp_path, m
     again = re.search(r"Resume: +python -m holosoma_jax\.train (.+)", out)[1]
     code, out, err = command(*shlex.split(again))
     assert (code, err) == (0, "") and "2 of 4 iterations are done" in out
-
-
-def replace_folder(run: Path, other: Path, kind: str) -> Path | None:
-    """Let `run`'s path lead to another run, as `kind` says; returns where the run's own folder is then."""
-    aside = run.parent.parent / "aside"
-    if kind == "removed":
-        shutil.rmtree(run)
-        shutil.copytree(other, run)
-        return None
-    if kind == "locked":
-        (run / ".lock").unlink()
-        shutil.rmtree(run / "checkpoints")
-        shutil.copytree(other / "checkpoints", run / "checkpoints")
-        return None
-    run.rename(aside)
-    if kind == "link":
-        run.symlink_to(other)
-    elif kind == "dangling":
-        run.symlink_to(run.parent / "nothing")
-    elif kind == "file":
-        run.write_text("mine")
-    elif kind == "empty":
-        run.mkdir()
-    else:
-        shutil.copytree(other, run)
-    return aside
 
 
 @pytest.mark.parametrize(
