@@ -101,12 +101,15 @@ def _run(run: OpenedRun, setup: Setup, viewer: Viewer | None, film: Film | None)
     else:
         _print(console.summary())
     _print(_next_steps(cfg, result.folder, finished=not (stop.requested or lost)))
+    if not (lost or result.unsaved):
+        return stop.exit_code
+    if not processes.is_main():
+        return 0  # all know; a second failure would cut the main process short while it closes its files
     if lost:
         print(f"error: {folder.path} was taken from the run; see the warning above", file=sys.stderr)
     if result.unsaved:
         print("error: the last iterations could not be saved; see the warnings above", file=sys.stderr)
-        return 1
-    return 1 if lost else stop.exit_code
+    return 1
 
 
 def _level() -> int:

@@ -140,7 +140,8 @@ def test_all_of_them_end_and_are_saved_elsewhere_when_their_folder_is_replaced(t
     with locked(path) if kind == "locked" else contextlib.nullcontext():
         os.kill(main, signal.SIGCONT)
         said = process.communicate(timeout=120)[0]
-    assert process.returncode == 1 and said.count("error: ") == 1 and f"error: {path} was taken" in said, said
+    assert process.returncode == 1 and f"error: {path} was taken" in said, said
+    assert said.count("\nerror: ") == 2, said  # that one, and that process 0 has failed
     found = own or next(other for other in (tmp_path / "logs" / "toy").glob("[!.]*") if other != path)
     step = checkpoint.latest(found / "checkpoints")
     assert step is not None and checkpoint.read_meta(step).processes == 2
