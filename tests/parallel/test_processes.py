@@ -168,7 +168,8 @@ def test_a_run_of_two_processes_is_locked(tmp_path, program_cache):
         assert second.returncode == 2 and "is being written by process" in said, said
         assert said.count("error: ") == 1
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 128 + signal.SIGTERM
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
     assert latest(tmp_path) > 0
 
 

@@ -43,7 +43,7 @@ def replace_folder(run: Path, other: Path, kind: str) -> Path | None:
         return None
     if kind == "locked":
         (run / ".lock").unlink()
-        shutil.rmtree(run / "checkpoints")
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
         shutil.copytree(other / "checkpoints", run / "checkpoints")
         return None
     run.rename(aside)
