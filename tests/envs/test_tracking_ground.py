@@ -73,6 +73,21 @@ def test_a_plane_under_a_clip_of_another_ground_is_said(
     assert [record.args for record in caplog.records] == [(CLIP, "slope")]
 
 
+def test_a_clip_that_is_not_on_the_plane_is_said(
+    skeleton: Skeleton, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Policies of BeyondMimic are shipped with clips whose feet are 0.17 m in the ground."""
+    squat = read("g1_squat", skeleton)
+    plane = ground(preset="terrain-plane")
+    tracking_ground.require_fit([squat], skeleton, plane)
+    assert not caplog.records
+    lowered = dataclasses.replace(squat, body_pos=squat.body_pos - [0.0, 0.0, 0.17])
+    tracking_ground.require_fit([squat, lowered], skeleton, plane)
+    (record,) = caplog.records
+    assert isinstance(record.args, tuple)
+    assert record.args[0] == "g1_squat" and record.args[1] == pytest.approx(-0.17, abs=0.01)
+
+
 def _gap(slope: Terrain, clip: Clip, row: int, point: np.ndarray, radius: float) -> np.ndarray:
     """[T] m from a sphere of a body to the ground, along its normal."""
     from holosoma_jax.motion import rotations

@@ -259,6 +259,12 @@ def phuma(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
     return path
 
 
+def mimickit(path: Path, clip: Clip, skeleton: Skeleton) -> Path:
+    rows = np.concatenate([clip.root_pos, rotations.to_rotvec(clip.root_quat), clip.joint_pos], 1)
+    path.write_bytes(pickle.dumps({"loop_mode": 1, "fps": clip.fps, "frames": rows.tolist()}))
+    return path
+
+
 def phc_clip(clip: Clip) -> dict[str, object]:
     pose = np.zeros((clip.num_frames, 1 + 23 + 3, 3))
     pose[:, 0] = rotations.to_rotvec(clip.root_quat)
@@ -351,6 +357,7 @@ FORMATS: dict[str, Written] = {
     "gmr.pkl": Written(gmr, "GMR pickle", "robot", "xyzw"),
     "twist.pkl": Written(twist, "GMR pickle", "robot", "xyzw"),
     "phuma.npy": Written(phuma, "PHUMA npy", "robot", "xyzw"),
+    "mimickit.pkl": Written(mimickit, "MimicKit pickle", "robot", "wxyz"),
     "phc.pkl": Written(phc, "PHC pickle", "robot", "xyzw"),
     "omni.npz": Written(omni_retarget, "OmniRetarget npz", "robot", "wxyz"),
     "retargeting.npz": Written(retargeting, "holosoma_retargeting npz", "robot", "wxyz"),

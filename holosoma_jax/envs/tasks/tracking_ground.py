@@ -28,7 +28,8 @@ FRAMES, TILES = 200, 50
 def require_fit(clips: Sequence[Clip], skeleton: Skeleton, terrain: Terrain) -> None:
     """See that the robot of every clip is on the ground, wherever environments start.
 
-    A plane is taken for any clip, as most files do not say what they were made on; one that does is logged.
+    A plane is taken for any clip, as most files do not say what they were made on; a clip that does, or that is not
+    on the plane, is logged.
 
     Raises:
       ConfigError: one is above or below it, or leaves it; names the clip, by how much, and the frame.
@@ -41,6 +42,8 @@ def require_fit(clips: Sequence[Clip], skeleton: Skeleton, terrain: Terrain) -> 
                 made.name,
                 made.terrain,
             )
+        for clip in clips:
+            _log_height(clip, skeleton)
         return
     origins = (
         terrain.tile_origins.reshape(-1, 3) if terrain.spawn.randomize_tiles else terrain.tile_origins[0, :1]
@@ -61,6 +64,21 @@ def require_fit(clips: Sequence[Clip], skeleton: Skeleton, terrain: Terrain) -> 
         if deep.min() < -DEEP:
             at = int(frames[lowest[int(deep.argmin())].argmin()])
             _refuse(clip, terrain, f"{-lowest.min():.2f} m below it in frame {at}, wanted at most {DEEP:g}")
+
+
+def _log_height(clip: Clip, skeleton: Skeleton) -> None:
+    """Log a clip whose robot is more than `TOLERANCE` from the plane in the median of its frames."""
+    if clip.terrain is not None:
+        return
+    frames = np.linspace(0, clip.num_frames - 1, min(clip.num_frames, FRAMES)).astype(int)
+    middle = float(np.median(lowest_points(clip, skeleton, frames)[..., 2].min(-1)))
+    if abs(middle) > TOLERANCE:
+        log.warning(
+            "clip '%s': the robot's lowest point is %+.2f m from the plane in the median, and episodes start there. "
+            "python -m holosoma_jax.motion convert FILE --ground --output NEW.npz puts the feet on it.",
+            clip.name,
+            middle,
+        )
 
 
 def lowest_points(clip: Clip, skeleton: Skeleton, frames: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Pickled clips: GMR and TWIST; PHC, ASAP, PBHC and SONIC's motion library; PHUMA's and ami-iit's npy of a dict."""
+"""Pickled clips: GMR, TWIST; PHC, ASAP, PBHC, SONIC's motion library; MimicKit; PHUMA's and ami-iit's npy of a dict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from holosoma_jax.motion.formats.raw import Fields, Raw, StoredBodies, unit
 
 KNOWN = (
     "GMR or TWIST (root_pos, root_rot, dof_pos), PHUMA (root_trans, root_ori, dof_pos), PHC, ASAP or PBHC "
-    "(root_trans_offset), ami-iit (joints_list)"
+    "(root_trans_offset), MimicKit (frames, loop_mode), ami-iit (joints_list)"
 )
 
 
@@ -49,6 +49,8 @@ def _reader(value: Any) -> Callable[[Fields, str], Raw] | None:
         return _gmr
     if "root_trans" in value and "root_ori" in value:
         return _phuma
+    if "frames" in value and "loop_mode" in value:
+        return _mimickit
     return _ami if "joints_list" in value else None
 
 
@@ -85,6 +87,25 @@ def _phuma(fields: Fields, name: str) -> Raw:
         root_pos=root_pos,
         root_rot=root_rot,
         joint_pos=fields.array("dof_pos", len(root_pos), None),
+    )
+
+
+def _mimickit(fields: Fields, name: str) -> Raw:
+    """Rows of the root's position, its rotation vector, and joints."""
+    rows = fields.array("frames", None, None)
+    if rows.shape[1] < 7:
+        raise ConfigError(
+            f"{fields.file}: frames has {rows.shape[1]} columns; expected 6 and one for each joint."
+        )
+    return Raw(
+        file=fields.file,
+        format="MimicKit pickle",
+        name=name,
+        fps=fields.fps(),
+        root_pos=rows[:, :3],
+        root_rot=rotations.from_rotvec(rows[:, 3:6]),
+        joint_pos=rows[:, 6:],
+        quaternion=("wxyz",),
     )
 
 
