@@ -30,8 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import describe, interleave, limit_cores, report, times_as_quick
-from benchmarks.ppo_update import Clock
+from benchmarks.machine import Clock, describe, interleave, limit_cores, report, times_as_quick
 from holosoma_jax.config.schema import FastSacConfig
 from holosoma_jax.learn import fast_sac
 from holosoma_jax.learn.fast_sac.compiling import compiler_options, quick_bf16

@@ -7,8 +7,25 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+
+class Clock:
+    """Wall-clock seconds of a block, and the processor seconds of all threads, kept in `cpu`."""
+
+    def __init__(self) -> None:
+        self.cpu: list[float] = []
+        self.wall = 0.0
+
+    def __enter__(self) -> Clock:
+        self.began = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wall = time.perf_counter() - self.began[0]
+        self.cpu.append(time.process_time() - self.began[1])
 
 
 def describe() -> dict[str, object]:

@@ -2,7 +2,8 @@
 
 One measurement is what follows a rollout: returns, advantages, and all epochs of optimiser steps. Both
 have the same networks, mini-batches, losses, KL rule, norm clip and AdamW, and no symmetry; rsl_rl runs
-eagerly, as its users run it. Compilation is reported apart. On a machine that does other things too, use
+eagerly, as its users run it. Beside them the matrix products of that update alone, by XLA and by torch: no update with
+float32 products can be quicker. Compilation is reported apart. On a machine that does other things too, use
 `--threads 1` and read the processor seconds: threads that wait for each other inflate everything else.
 
 The peer is not a dependency of this project; beside it, install::
@@ -20,48 +21,18 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import describe, interleave, limit_cores, report, times_as_quick
+from benchmarks.machine import Clock, describe, interleave, limit_cores, report, times_as_quick
+from benchmarks.ppo_products import Sizes, flops, products, products_of_torch
 from holosoma_jax.config.schema import OptimizerConfig, PpoConfig
 from holosoma_jax.learn import ppo
 
 PEER = ("rsl-rl-lib", "torch", "tensordict")
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What both learners are given."""
-
-    num_envs: int
-    horizon: int = 24
-    actor_obs: int = 100
-    critic_obs: int = 103
-    actions: int = 29
-    hidden: tuple[int, ...] = (512, 256, 128)
-    epochs: int = 5
-    mini_batches: int = 4
-    threads: int = 1
-
-
-class Clock:
-    """Wall-clock seconds of a block, and the processor seconds of all threads, kept in `cpu`."""
-
-    def __init__(self) -> None:
-        self.cpu: list[float] = []
-        self.wall = 0.0
-
-    def __enter__(self) -> Clock:
-        self.began = time.perf_counter(), time.process_time()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.wall = time.perf_counter() - self.began[0]
-        self.cpu.append(time.process_time() - self.began[1])
 
 
 def ours(sizes: Sizes, clock: Clock) -> tuple[Callable[[], float], float]:
@@ -202,10 +173,14 @@ def main() -> None:
     sizes = Sizes(args.num_envs, hidden=tuple(args.hidden), threads=args.threads)
     limit_cores(args.threads)
 
-    clocks = {"ours": Clock(), "rsl_rl": Clock()}
+    names = ("ours", "rsl_rl", "products, XLA", "products, torch")
+    clocks = {name: Clock() for name in names}
     peer = theirs(sizes, clocks["rsl_rl"])
     own, compilation = ours(sizes, clocks["ours"])
-    wall = interleave({"ours": own, "rsl_rl": peer}, args.rounds)
+    tasks = {"ours": own, "rsl_rl": peer}
+    tasks["products, XLA"] = products(sizes, clocks["products, XLA"])
+    tasks["products, torch"] = products_of_torch(sizes, clocks["products, torch"])
+    wall = interleave(tasks, args.rounds)
     cpu = {name: clock.cpu for name, clock in clocks.items()}
     result = {
         "benchmark": "ppo_update",
@@ -217,6 +192,7 @@ def main() -> None:
             "rsl_rl, wall": times_as_quick(wall["ours"], wall["rsl_rl"]),
             "rsl_rl, processor": times_as_quick(cpu["ours"], cpu["rsl_rl"]),
         },
+        "gflop_of_products": flops(sizes) / 1e9,
         "compile_seconds": compilation,
         "peer_versions": {name: importlib.metadata.version(name) for name in PEER},
         **describe(),
