@@ -25,8 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.machine import Clock, describe, interleave, limit_cores, report
+from holosoma_jax.learn.compiling import compiler_options, quick_bf16
 from holosoma_jax.learn.fast_sac import categorical, networks
-from holosoma_jax.learn.fast_sac.compiling import compiler_options, quick_bf16
 from holosoma_jax.learn.products import transposed
 
 INPUTS, HIDDEN, ATOMS = 132, 768, 101

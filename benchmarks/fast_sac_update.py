@@ -33,7 +33,7 @@ import numpy as np
 from benchmarks.machine import Clock, describe, interleave, limit_cores, report, times_as_quick
 from holosoma_jax.config.schema import FastSacConfig
 from holosoma_jax.learn import fast_sac
-from holosoma_jax.learn.fast_sac.compiling import compiler_options, quick_bf16
+from holosoma_jax.learn.compiling import compiler_options, quick_bf16
 
 
 @dataclass(frozen=True)

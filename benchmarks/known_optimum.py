@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.machine import describe, report
 from holosoma_jax.config.schema import FastSacConfig, OptimizerConfig, PpoConfig
 from holosoma_jax.learn import fast_sac, ppo, replay
-from holosoma_jax.learn.fast_sac.compiling import quick_bf16
+from holosoma_jax.learn.compiling import quick_bf16
 
 A = np.array([[1.0, 0.1], [0.0, 1.0]], np.float32)
 """position and speed; 0.1 s a step"""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ def products(sizes: Sizes, clock: Clock) -> Callable[[], float]:
         for a, b, _ in shapes
     ]
 
-    def mini_batch(total: jax.Array, _: None) -> tuple[jax.Array, None]:
+    def mini_batch(total: jax.Array, _: Any) -> tuple[jax.Array, None]:
         for (x, kernel, slope), (*_, first) in zip(factors, shapes, strict=True):
             x = x + total  # so that no product is the same in every mini-batch
             made = [x @ kernel, x.T @ slope] + ([] if first else [slope @ kernel.T])

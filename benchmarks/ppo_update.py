@@ -31,6 +31,7 @@ from benchmarks.machine import Clock, describe, interleave, limit_cores, report,
 from benchmarks.ppo_products import Sizes, flops, products, products_of_torch
 from holosoma_jax.config.schema import OptimizerConfig, PpoConfig
 from holosoma_jax.learn import ppo
+from holosoma_jax.learn.ppo.record import LEARNER
 
 PEER = ("rsl-rl-lib", "torch", "tensordict")
 
@@ -52,7 +53,11 @@ def ours(sizes: Sizes, clock: Clock) -> tuple[Callable[[], float], float]:
     state = ppo.init(jax.random.key(0), ppo.PpoSpec(sizes.actor_obs, sizes.critic_obs, sizes.actions), cfg)
     batch = _rollout(state, sizes)
     began = time.perf_counter()
-    update = jax.jit(ppo.update).lower(state, batch, jax.random.key(0)).compile()
+    update = (
+        jax.jit(ppo.update, compiler_options=LEARNER.compiler_options())
+        .lower(state, batch, jax.random.key(0))
+        .compile()
+    )
     compilation = time.perf_counter() - began
 
     def measure() -> float:

@@ -15,13 +15,20 @@ Params: TypeAlias = Mapping[str, Any]
 Activation: TypeAlias = Literal["elu", "relu", "silu", "tanh"]
 
 
+@jax.custom_jvp
 def elu(x: jax.Array) -> jax.Array:
     """The exponential linear unit: x above 0, exp(x) - 1 below.
 
     `jax.nn.elu` calls expm1, which costs about twice as much on a CPU; the difference is below one
-    rounding step of 1.
+    rounding step of 1. The derivative is computed from the value, so that nothing else is kept for it.
     """
     return jnp.where(x > 0, x, jnp.exp(jnp.where(x > 0, 0.0, x)) - 1.0)
+
+
+@elu.defjvp
+def _elu_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    y = elu(*primals)
+    return y, tangents[0] * jnp.where(y > 0, 1.0, y + 1.0)
 
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from holosoma_jax import machine
-from holosoma_jax.learn.fast_sac import compiling, networks
+from holosoma_jax.learn import compiling
+from holosoma_jax.learn.fast_sac import networks
 from holosoma_jax.learn.products import bf16_dot_general
 
 DENSE = (((1,), (0,)), ((), ()))

@@ -9,8 +9,8 @@ from typing import Any
 from holosoma_jax.config.schema import FastSacConfig
 from holosoma_jax.learn import fast_sac, replay
 from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS
+from holosoma_jax.learn.compiling import compiler_options
 from holosoma_jax.learn.fast_sac import FastSacSpec, FastSacState, Losses
-from holosoma_jax.learn.fast_sac.compiling import compiler_options
 from holosoma_jax.learn.learner import ConsoleMetric, Learner, LearnerSpec, ReplayFns
 
 

@@ -13,10 +13,10 @@ from flax import struct
 
 from holosoma_jax import machine
 from holosoma_jax.config.schema import FastSacConfig
-from holosoma_jax.learn import normalizer, optim
+from holosoma_jax.learn import compiling, normalizer, optim
 from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS, f32
 from holosoma_jax.learn.checks import check_dims
-from holosoma_jax.learn.fast_sac import compiling, networks
+from holosoma_jax.learn.fast_sac import networks
 from holosoma_jax.learn.fast_sac.categorical import Support
 from holosoma_jax.learn.fast_sac.networks import Actor, Critic, CriticParams
 from holosoma_jax.learn.fast_sac.squashed import LogDet

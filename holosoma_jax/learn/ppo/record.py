@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from holosoma_jax.config.schema import PpoConfig
 from holosoma_jax.learn import ppo
 from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS
+from holosoma_jax.learn.compiling import compiler_options
 from holosoma_jax.learn.learner import ConsoleMetric, Learner, LearnerSpec, takes_arguments
 from holosoma_jax.learn.ppo import KL, PpoBatch, PpoSpec, PpoState
 
@@ -66,6 +67,7 @@ LEARNER = Learner(
     learned=lambda state: state.replace(hyper=None),  # a floor of -inf among the coefficients is meant
     apply_new_hyperparams=apply_new_hyperparams,
     with_loss=with_loss,
+    compiler_options=partial(compiler_options, bf16=False),
     console=(
         ConsoleMetric("KL", KL, "{:.4f}", in_line="KL"),
         ConsoleMetric("learning rate", "Loss/actor_learning_rate", "{:.1e}", in_line="lr"),

@@ -1,4 +1,4 @@
-"""How FastSAC's update is compiled: the precision of its products, and what XLA is told."""
+"""How updates are compiled: the precision of their products, and what XLA is told."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def quick_bf16() -> bool:
 
 
 def compiler_options(bf16: bool | None = None) -> dict[str, str]:
-    """For `jax.jit(..., compiler_options=...)`, by whoever compiles `fast_sac.update`; it works without too.
+    """For `jax.jit(..., compiler_options=...)`, by whoever compiles an `update`; it works without too.
 
     There are none but on a CPU, nor any that this version of XLA does not know. Figures are in
-    docs/fast_sac.md.
+    docs/fast_sac.md and docs/performance.md.
 
     Args:
       bf16: precision of the products; None: `quick_bf16`.
