@@ -59,7 +59,7 @@ def pose_shapes(e: int, joints: int) -> Shapes:
     return {name: (e, widths.get(name, 3)) for name in Pose._fields if name not in OBJECT_STATE}
 
 
-def given(spec: BridgeSpec, fields: Mapping[str, Any]) -> dict[str, Any]:
+def present_fields(spec: BridgeSpec, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a pose that are not None.
 
     Raises:

@@ -63,7 +63,7 @@ class Stateful:
         e = self.spec.num_envs
         shapes = specs.pose_shapes(e, len(self.spec.joint_names)) | specs.object_shapes(e)
         push, rows = (e, 3), {}
-        for name, value in specs.given(self.spec, fields).items():
+        for name, value in specs.present_fields(self.spec, fields).items():
             label = prefix + name
             rows[name] = checks.finite(label, checks.array(label, value, shapes.get(name, push))[ids], ids)
             if name in ("root_quat", "object_quat"):

@@ -52,11 +52,11 @@ class IsaacGymBridge(CoordinateBridge):
         model = mujoco_model.build(robot, Ground(), cfg)
         pd_stability.warn(spec, robot, model, implicit_damping=False)
 
-        def told(folder: Path) -> Program:
+        def write_robot(folder: Path) -> Program:
             (folder / "robot.urdf").write_text(robot_urdf(robot))
             return program(cfg, robot, ground, spec, model, str(folder), python, self_collisions)
 
-        super().__init__(spec, robot, model, told)
+        super().__init__(spec, robot, model, write_robot)
 
     def _apply_params(self, values: Mapping[str, np.ndarray], mask: np.ndarray) -> None:
         """As the base does; what the GPU pipeline refuses, another worker gets with the present state."""

@@ -50,12 +50,12 @@ class IsaacSimBridge(CoordinateBridge):
         model = mujoco_model.build(robot, Ground(), cfg)
         pd_stability.warn(spec, robot, model, implicit_damping=self._settings.physics == "newton")
 
-        def told(folder: Path) -> Program:
+        def write_robot(folder: Path) -> Program:
             path = folder / "robot.usda"
             path.write_text(usda(robot, self_collisions=self_collisions))
             return program(cfg, robot, ground, spec, model, str(path), python)
 
-        super().__init__(spec, robot, model, told)
+        super().__init__(spec, robot, model, write_robot)
 
 
 class NewtonBridge(IsaacSimBridge):

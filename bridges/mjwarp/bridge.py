@@ -83,7 +83,7 @@ class MjwarpBridge:
         where = start.devices(devices)
         device = where[0]
         graph, loops, graphs = start.graph_mode(device, settings.cuda_graph)
-        start.say(start.describe(device, graphs, deterministic=settings.deterministic))
+        start.print_line(start.describe(device, graphs, deterministic=settings.deterministic))
         with start.room(num_envs):
             each = [
                 model.build(
@@ -289,7 +289,7 @@ class MjwarpBridge:
         """The fields, checked; in environments outside of `mask` any value will do."""
         e = self.spec.num_envs
         shapes = specs.pose_shapes(e, len(self.spec.joint_names)) | specs.object_shapes(e)
-        present = specs.given(self.spec, fields)
+        present = specs.present_fields(self.spec, fields)
         return {n: self._array(prefix + n, x, shapes.get(n, (e, 3)), mask) for n, x in present.items()}
 
     def _array(

@@ -34,7 +34,7 @@ def hang(
 
 
 @wp.kernel(enable_backward=False)
-def settle(
+def park_diverged(
     parked: wp.array(dtype=wp.float32, ndim=1),  # type: ignore[valid-type]
     nefc: wp.array(dtype=wp.int32, ndim=1),  # type: ignore[valid-type]
     nacon: wp.array(dtype=wp.int32, ndim=1),  # type: ignore[valid-type]

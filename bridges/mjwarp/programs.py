@@ -100,7 +100,7 @@ class Programs:
             rows, contacts = wp.zeros(built.num_envs, dtype=wp.int32), wp.zeros(1, dtype=wp.int32)
             for model in (built.quiet, built.full):
                 mjw.step(model, data)
-            _settle(built, data, wp.zeros(built.num_envs, dtype=wp.int32), rows, contacts)
+            _park_diverged(built, data, wp.zeros(built.num_envs, dtype=wp.int32), rows, contacts)
             if self._gantry is not None:
                 anchor, length = (wp.zeros(built.num_envs, dtype=kind) for kind in (wp.vec3, wp.float32))
                 _hang(built, data, self._gantry, anchor, length)
@@ -142,7 +142,7 @@ class Programs:
             if self._gantry is not None:
                 _hang(built, data, self._gantry, a.anchor, a.length)
             mjw.step(full if k == self._decimation - 1 else quiet, data)
-            _settle(built, data, a.diverged, a.rows, a.contacts)
+            _park_diverged(built, data, a.diverged, a.rows, a.contacts)
         wp.copy(a.sensordata, data.sensordata)
 
     def _run_constants(self, a: SimpleNamespace) -> None:
@@ -197,10 +197,12 @@ def _hang(built: Built, data: mjw.Data, gantry: Gantry, anchor: wp.array, length
     wp.launch(kernels.hang, dim=built.num_envs, inputs=inputs, outputs=[data.xfrc_applied])
 
 
-def _settle(built: Built, data: mjw.Data, diverged: wp.array, rows: wp.array, contacts: wp.array) -> None:
+def _park_diverged(
+    built: Built, data: mjw.Data, diverged: wp.array, rows: wp.array, contacts: wp.array
+) -> None:
     state = [data.qpos, data.qvel, data.qacc_warmstart, diverged, rows, contacts]
     needs = [built.parked, data.nefc, data.nacon, data.ncollision]
-    wp.launch(kernels.settle, dim=built.num_envs, inputs=needs, outputs=state)
+    wp.launch(kernels.park_diverged, dim=built.num_envs, inputs=needs, outputs=state)
 
 
 def _constants(model: mjw.Model, data: mjw.Data) -> None:

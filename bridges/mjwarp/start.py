@@ -25,7 +25,7 @@ _MODES = {
 in its graph, and a graph with either cannot become part of another."""
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """One line of the main process; on standard error, as a command's output may be read by a program."""
     if jax.process_index() == 0:
         print(line, file=sys.stderr, flush=True)
@@ -114,12 +114,12 @@ def room(num_envs: int) -> Iterator[None]:
 @contextmanager
 def kernels_being_loaded() -> Iterator[None]:
     """Say that kernels are loaded, and how long it took; a silent minute reads as a hang."""
-    say("Loading physics kernels (building them, the first time, takes a minute or two) ...")
+    print_line("Loading physics kernels (building them, the first time, takes a minute or two) ...")
     began, before = time.perf_counter(), _kept()
     yield
     seconds, built = time.perf_counter() - began, len(_kept() - before)
     where = f"{built} modules built and kept in {wp.config.kernel_cache_dir}" if built else "from the cache"
-    say(f"Physics kernels are ready after {seconds:.1f} s ({where}).")
+    print_line(f"Physics kernels are ready after {seconds:.1f} s ({where}).")
 
 
 def _kept() -> set[str]:

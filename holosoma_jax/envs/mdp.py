@@ -53,7 +53,7 @@ class Mdp:
 
     def init(self, key: jax.Array) -> dict[str, dict[str, Any]]:
         """States of all terms that have one."""
-        return stored(
+        return nonempty(
             {
                 kind: {name: term.init(term_key(key, kind, name), self.scene) for name, term in terms.items()}
                 for kind, terms in self.records.items()
@@ -161,7 +161,7 @@ def of(tree: TermStates, kind: str, name: str) -> Any:
     return tree.get(kind, {}).get(name, ())
 
 
-def stored(states: TermStates) -> dict[str, dict[str, Any]]:
+def nonempty(states: TermStates) -> dict[str, dict[str, Any]]:
     """The states that hold something: what is kept and checkpointed."""
     full = {kind: {n: s for n, s in own.items() if jax.tree.leaves(s)} for kind, own in states.items()}
     return {kind: own for kind, own in full.items() if own}

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from bridges.protocol import Pose, SimState
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.envs.mdp import Mdp, of, stored, upright
+from holosoma_jax.envs.mdp import Mdp, nonempty, of, upright
 from holosoma_jax.envs.scene import Scene
 from holosoma_jax.envs.state import Draws, TaskState
 from holosoma_jax.envs.terms.term import Record, Term, where
@@ -24,7 +24,7 @@ def with_states(state: TaskState, kind: str, states: Mapping[str, Any]) -> TaskS
     Raises:
       ConfigError: one has other shapes or types than it was made with.
     """
-    own = stored({kind: states}).get(kind, {})
+    own = nonempty({kind: states}).get(kind, {})
     for name, new in own.items():
         was, now = (_shapes(s) for s in (of(state.terms, kind, name), new))
         if was != now:

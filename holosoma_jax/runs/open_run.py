@@ -284,9 +284,9 @@ def saved_config(path: str | Path) -> Saved:
     if not origin.is_here(run.path):
         config = origin.without_personal(config, Path(path))
     changes: dict[str, Any] = {"training": {"checkpoint": None}}
-    if robot := robot_files.kept(run.path):
+    if robot := robot_files.path_in(run.path):
         changes["robot"] = {"asset": robot}
-    if mesh := terrain_file.kept(run.path):
+    if mesh := terrain_file.path_in(run.path):
         changes["terrain"] = {"terrain_term": {"obj_file_path": mesh}}
     return Saved(keys.overlay(config, changes), run.path)
 

@@ -58,7 +58,7 @@ def _leading_out(inner: Path, folder: str, names: list[str]) -> list[str]:
     ]
 
 
-def kept(run: Path) -> str | None:
+def path_in(run: Path) -> str | None:
     """The robot's folder in `run`, as an asset; None where there is none."""
     folder = run / FOLDER
     return str(folder) if (folder / "robot.yaml").is_file() else None

@@ -38,6 +38,6 @@ def keep(cfg: TerrainConfig, run: Path) -> None:
         log.warning("%s is not copied into the run (%s); keep it in its place.", source, error)
 
 
-def kept(run: Path) -> str | None:
+def path_in(run: Path) -> str | None:
     """The mesh file in `run`; None where there is none."""
     return next((str(path) for path in sorted((run / FOLDER).glob("*")) if path.is_file()), None)

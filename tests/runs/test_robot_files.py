@@ -59,12 +59,12 @@ def test_a_mesh_is_kept_with_the_run_that_walks_on_it(tmp_path: Path) -> None:
     kept = Path(saved_config(moved).config["terrain"]["terrain_term"]["obj_file_path"])
     assert kept.is_relative_to(moved) and kept.read_text() == text
     with open_run(toy.config(output_dir=str(tmp_path / "logs"))) as other:
-        assert terrain_file.kept(other.folder.path) is None
+        assert terrain_file.path_in(other.folder.path) is None
 
 
 def test_robots_of_the_package_are_not_copied(tmp_path: Path) -> None:
     robot_files.keep("g1", tmp_path)
-    assert robot_files.kept(tmp_path) is None
+    assert robot_files.path_in(tmp_path) is None
 
 
 def test_links_that_lead_out_of_a_robots_folder_are_not_followed(folder: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_copy_that_does_not_load_is_not_kept(folder: Path, tmp_path: Path, cap
     target = tmp_path / "deep" / "run"
     target.mkdir(parents=True)
     robot_files.keep(str(folder), target)
-    assert robot_files.kept(target) is None and "is not copied into the run" in caplog.text
+    assert robot_files.path_in(target) is None and "is not copied into the run" in caplog.text
 
 
 def test_a_run_inside_of_the_robots_folder(folder: Path, caplog) -> None:
