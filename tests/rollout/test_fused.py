@@ -53,7 +53,7 @@ FAST_SAC = pytest.param(toy.fast_sac, id="fast-sac", marks=pytest.mark.slow)
 def test_both_drivers_give_the_same_numbers(make, settings, tmp_path, optimized):
     """Learner, environments, physics, what is logged, and what a callback sees.
 
-    Compiled in haste the two updates round differently, and within three iterations contacts make it visible.
+    Compiled with few optimisations the updates round differently, and within three iterations contacts show it.
     """
     found = {}
     for driver in ("stepped", "fused"):

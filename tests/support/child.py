@@ -68,7 +68,7 @@ def sharing(program_cache: str) -> dict[str, str]:
 
 
 def quickly(program_cache: str) -> dict[str, str]:
-    """Likewise, and they are compiled in haste."""
+    """Likewise, and they are compiled with few optimisations."""
     return sharing(program_cache) | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
