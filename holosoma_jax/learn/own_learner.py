@@ -16,7 +16,7 @@ from holosoma_jax.learn.learner import Learner
 
 
 def _pair(result: Any, first: str, second: str) -> str | None:
-    if type(result) is tuple and len(result) == 2:
+    if isinstance(result, tuple | list) and len(result) == 2:
         return None
     return f"{kind_of(result)}, wanted {first} and {second}."
 

@@ -260,6 +260,10 @@ def test_a_record_whose_function_is_not_as_called(
     assert "\n" not in str(error.value)
 
 
+def constant() -> Term:
+    return Term(apply=lambda view, s: [np.ones(N, np.float32), s])  # type: ignore[arg-type]
+
+
 def good(*, gain: float = 2.0) -> Term:
     return Term(init=init, apply=lambda view, s: (gain * view.height, s + 1.0), reset=keep)
 
@@ -279,6 +283,8 @@ def test_what_is_right_is_left_as_it_is() -> None:
     term = registry.make("rewards", "mine", f"{HERE}:good", {"gain": 3.0})
     value, state = lifted(term).apply(VIEW, ZEROS)
     assert value.tolist() == 4 * [3.0] and state.tolist() == 4 * [1.0]
+    value, _ = lifted(registry.make("rewards", "mine", f"{HERE}:constant", {})).apply(VIEW, ())
+    assert value.tolist() == 4 * [1.0]  # a list and NumPy's arrays do as well
     typed = registry.make("rewards", "mine", f"{HERE}:hidden_type", {})
     assert lifted(typed).apply(VIEW, ())[0].tolist() == 4 * [1.0]
     built_in = registry.make("rewards", "alive", "", {})

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-import jax
 import jax.numpy as jnp
 
 from bridges.protocol import PhysicsParams, Pose
@@ -39,8 +38,10 @@ def _array(result: Any, *_: Any) -> str | None:
 
 def _pair(first: str, kind: type | None = None) -> Check:
     def check(result: Any, *_: Any) -> str | None:
-        if type(result) is not tuple or len(result) != 2:
+        if not isinstance(result, tuple | list) or len(result) != 2:
             return f"{kind_of(result)}, wanted {first} and the state."
+        if kind is None and not hasattr(result[0], "shape"):
+            return f"{kind_of(result[0])} for its {first}, wanted an array."
         if kind is not None and not isinstance(result[0], kind):
             return f"{kind_of(result[0])} for its {first}, wanted a {kind.__name__}."
         return None
@@ -114,10 +115,10 @@ FUNCTIONS: Mapping[str, tuple[str, Check | None]] = {
     "draw": ("key, scene -> draws", None),
     "value": ("state -> value", None),
     "metrics": ("view, state -> dict", _numbers),
-    "apply": ("view, state[, draws] -> value, state", _pair("value", jax.Array)),
+    "apply": ("view, state[, draws] -> value, state", _pair("value")),
     "update": ("view, state[, draws] -> state", None),
     "refresh": ("view, state -> state", None),
-    "place": ("view, mask, pose, state[, draws] -> mask, pose", _pair("mask", jax.Array)),
+    "place": ("view, mask, pose, state[, draws] -> mask, pose", _pair("mask")),
     "jump": ("state -> mask", _mask),
     "ghost": ("view, state -> Pose", _one(Pose)),
     "steer": ("state, velocity -> state", None),
