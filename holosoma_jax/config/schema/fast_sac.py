@@ -103,7 +103,7 @@ class FastSacConfig:
     """With use_symmetry, in place of mirrored transitions: policy and critics average a network's answers to a state
     and to its mirror image, so they are symmetric whatever was learnt."""
     anneal_share: Fraction = 0.0
-    """Share of the run, at its end, over which all learning rates fall linearly, to 2 %."""
+    """Share of the run, at its end, over which the learning rates of actor and critics fall linearly, to 2 %."""
     bf16: bool | None = None
     """Multiply matrices in bfloat16, accumulate in float32; null: on accelerators and on processors
     with AVX512-BF16 or AMX."""

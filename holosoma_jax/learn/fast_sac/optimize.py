@@ -207,7 +207,7 @@ def critic_step(
       static: structure.
       axis_name: devices to pool, or None.
       loss: of the critics.
-      share: of a step of the critics and of the temperature, []; None: a whole one.
+      share: of a step of the critics, []; None: a whole one.
     """
     log_alpha = learner.log_alpha
     actor, target, critics = learner.actor.params, learner.target, learner.critics.params
@@ -230,8 +230,7 @@ def critic_step(
     gradient = jax.value_and_grad(losses.alpha_loss)
     dual, slope = gradient(log_alpha.params, log_prob, hyper.target_entropy)
     if static.autotune:
-        # a temperature that is quicker than the actor overshoots its target entropy: docs/off_policy.md
-        log_alpha = log_alpha.apply_gradients(slope, share)
+        log_alpha = log_alpha.apply_gradients(slope)
     return learner._replace(critics=moved, log_alpha=log_alpha), {
         **metrics,
         "Loss/qf_max": high,
