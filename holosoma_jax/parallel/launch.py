@@ -109,7 +109,7 @@ def wait_for_children(children: Sequence[subprocess.Popen[bytes]]) -> int | None
     """Until all have ended, or `GRACE` seconds after the first failed; returns whose failure it was.
 
     That is the first one that failed, except that those which noticed the loss of another (`LOST`, or JAX's
-    abort) come last: they may be seen before it.
+    abort) come last: they may be seen before it. Of a wrong config it is the main process: all of them say the same.
     """
     failed, deadline = list[int](), float("inf")
     saved = {0, *(128 + number for number in NAMES)}  # and ended, as asked
@@ -124,6 +124,8 @@ def wait_for_children(children: Sequence[subprocess.Popen[bytes]]) -> int | None
         if not running or time.monotonic() > deadline:
             break
         time.sleep(0.1)
+    if children[0].returncode == 2:
+        return 0
     noticed = {LOST, -signal.SIGABRT}
     return min(failed, key=lambda index: children[index].returncode in noticed, default=None)
 

@@ -123,6 +123,17 @@ def test_the_process_to_blame_is_not_one_that_lost_another(codes, culprit):
     assert launch.wait_for_children(cast(Any, [Ended(code) for code in codes])) == culprit
 
 
+def test_of_a_config_that_all_refuse_the_main_process_is_to_blame():
+    """It is one line then, which everybody has seen; another process may have ended first."""
+
+    class Later(Ended):
+        def poll(self) -> int | None:
+            return getattr(self, "seen", None) or setattr(self, "seen", self.returncode)
+
+    assert launch.wait_for_children(cast(Any, [Later(2), Ended(2)])) == 0
+    assert launch.wait_for_children(cast(Any, [Later(distributed.LOST), Ended(2)])) == 1
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
