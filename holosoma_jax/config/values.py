@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import yaml
@@ -101,6 +101,19 @@ def describe(tp: Any) -> str:
     """What a type takes, in words: 'an integer >= 1', 'one of egl, glfw', 'a list of 3 numbers'."""
     plain, optional = _without_none(tp)
     return _words(plain, "a ") + (", or null" if optional else "")
+
+
+def text_as_number(given: Any, made: Any, path: str) -> Iterator[tuple[str, str, type]]:
+    """(key, text, type) of what pydantic made a number of, such as 'nan', 'inf' and '0.5' in quotes."""
+    if isinstance(given, str) and isinstance(made, (int, float)):
+        yield path, given, type(made)
+    elif isinstance(given, Mapping):
+        for key, value in given.items():
+            inner = made.get(key) if isinstance(made, Mapping) else getattr(made, str(key), None)
+            yield from text_as_number(value, inner, f"{path}.{key}")
+    elif isinstance(given, (tuple, list)) and isinstance(made, (tuple, list)):
+        for place, (one, other) in enumerate(zip(given, made, strict=False)):
+            yield from text_as_number(one, other, f"{path}.{place}")
 
 
 @functools.cache

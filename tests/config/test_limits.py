@@ -62,6 +62,13 @@ CURRICULUM = "--curriculum.setup-terms.penalty-curriculum.params."
         # senseless
         (PPO, f"{REWARD}tracking-sigma", "0"),
         (PPO, f"{REWARD}tracking-sigma", "-0.25"),
+        # text that reads as a number: pydantic took it for one
+        (PPO, f"{REWARD}tracking-sigma", "inf"),
+        (PPO, f"{REWARD}tracking-sigma", "'0.5'"),
+        (PPO, "--command.setup-terms.locomotion-command.params.command-ranges.lin-vel-x", "[nan,nan]"),
+        (PPO, "--randomization.setup-terms.actuator-randomizer-state.params.kp-range", "[0.9,inf]"),
+        (PPO, "--randomization.setup-terms.push-randomizer-state.params.enabled", "yes"),
+        (WBT, f"{MOTION}noise-to-initial-pose.dof-pos", "inf"),
         (PPO, f"{CURRICULUM}min-scale", "2"),
         (PPO, f"{CURRICULUM}level-down-threshold", "800"),
         (SAC, "--algo.config.v-min", "30"),

@@ -22,6 +22,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from holosoma_jax.config import extensions
 from holosoma_jax.config.errors import ConfigError, nearest
 from holosoma_jax.config.own_code import failure, is_own
+from holosoma_jax.config.values import text_as_number
 from holosoma_jax.config.values import wanted as value_wanted
 from holosoma_jax.config.yaml12 import show
 from holosoma_jax.envs.terms.own import PLAIN, POSITIONAL, guarded_function, guarded_record, require_arguments
@@ -231,6 +232,8 @@ def _checked(where: str, function: Callable[..., Any], params: Mapping[str, Any]
             if inner == key:
                 wanted = value_wanted(first["input"], hints.get(key, Any))
             raise ConfigError(f"{where}.{inner}: got {show(first['input'])}; {wanted}") from error
+        for inner, text, of in text_as_number(given[key], values[key], key):
+            raise ConfigError(f"{where}.{inner}: got the text {show(text)}; {value_wanted(text, of)}")
     return values
 
 
