@@ -75,8 +75,9 @@ class Overlapped(Stepped):
         def learn(learner, replay, full, led_to, keys):
             return lagged.learn(learner, replay, full, *led_to, keys, axis_name)
 
-        self._act = devices.jit(act, (1, 2))
-        self._learn = devices.jit(learn, (1, 2), fns.compiler_options())
+        options = fns.compiler_options()
+        self._act = devices.jit(act, (1, 2), options)
+        self._learn = devices.jit(learn, (1, 2), options)
         self._pool = devices.jit(metrics.pool)
 
     def start(

@@ -63,13 +63,13 @@ class Stepped:
             )
             return *ended, jax.tree.map(jnp.copy, sim), measured, losses, finite
 
-        options = fns.compiler_options()
+        options = fns.compiler_options()  # of both, so that every product has the bits of the fused driver's
         donated = (0, 1, 2, 3) if fns.learns_in_act else (1, 2, 3)
         self.halves = Halves(
-            devices.jit(act, donated, options if fns.learns_in_act else None),
+            devices.jit(act, donated, options),
             process_half(env, fns.process, devices),
         )
-        self.end_rollout = devices.jit(end_rollout, (0, 1, 2), None if fns.learns_in_act else options)
+        self.end_rollout = devices.jit(end_rollout, (0, 1, 2), options)
         self._observe = devices.jit(
             lambda state, sim: env.observe(nonfinite.without_bad_action(state), sim)[1]
         )
