@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -25,6 +26,14 @@ ITEM_BYTES = {
     "BoolStorage": 1,
 }
 """PyTorch's name of a kind of storage -> bytes of one number"""
+MAX_PICKLE = 1_000_000
+"""bytes; a policy's is a few thousand, its weights lie in files beside"""
+
+
+class _Kind(NamedTuple):
+    """A kind of storage. PyTorch takes a plain number for one, too, by a list of its own; here that is none."""
+
+    item_bytes: int
 
 
 class _Storage(NamedTuple):
@@ -42,24 +51,35 @@ class _Inert:
 
 
 def check(files: Mapping[str, bytes]) -> None:
-    """Check the tensors in ``data.pkl`` and ``constants.pkl``.
+    """Check the tensors in ``data.pkl`` and ``constants.pkl``, in any case, as PyTorch finds them so.
 
     Args:
       files: name in the archive, its first folder included -> content.
 
     Raises:
-      ValueError: a tensor reaches beyond its storage or a storage beyond its file; or a pickle is damaged.
+      ValueError: a tensor reaches beyond its storage or a storage beyond its file; or a pickle is large or damaged.
     """
+    sizes = {name.lower(): len(content) for name, content in files.items()}
     for name, content in files.items():
-        folder, _, last = name.partition("/")
+        folder, _, last = name.lower().partition("/")
         if last in ("data.pkl", "constants.pkl"):
             where = f"{folder}/{last.removesuffix('.pkl')}/"
+            if len(content) > MAX_PICKLE:
+                raise ValueError(f"{last} has {len(content)} bytes; no policy needs them")
             try:
-                _Reader(content, {n: len(c) for n, c in files.items()}, where).load()
+                _check_memo(content)
+                _Reader(content, sizes, where).load()
             except ValueError:
                 raise
             except Exception as error:  # whatever damaged bytes lead to
                 raise ValueError(f"{last} is damaged ({type(error).__name__})") from None
+
+
+def _check_memo(content: bytes) -> None:
+    """Raise ValueError if a place in the pickle's memo is beyond its length: readers make room up to that place."""
+    for opcode, place, _ in pickletools.genops(content):
+        if opcode.name.endswith("PUT") and isinstance(place, int) and place > len(content):
+            raise ValueError(f"a pickle in it wants a memo of {place} entries")
 
 
 class _Reader(pickle.Unpickler):
@@ -71,7 +91,7 @@ class _Reader(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and name in ITEM_BYTES:
-            return ITEM_BYTES[name]
+            return _Kind(ITEM_BYTES[name])
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _tensor
         if (module, name) == ("collections", "OrderedDict"):
@@ -83,12 +103,11 @@ class _Reader(pickle.Unpickler):
         raise ValueError(f"it names {module}.{name}, which no policy needs")
 
     def persistent_load(self, pid: Any) -> _Storage:
-        kind, item, key, _, numel = pid
-        here = self._sizes.get(f"{self._folder}{key}", -1)
-        if kind != "storage" or type(item) is not int or type(numel) is not int or numel * item != here:
-            raise ValueError(
-                f"storage {key!r:.20} claims {numel!r:.20} numbers, its file has {max(here, 0)} bytes"
-            )
+        tag, kind, key, _, numel = pid
+        held = self._sizes.get(f"{self._folder}{key}".lower(), 0)
+        known = tag == "storage" and isinstance(kind, _Kind) and type(numel) is int
+        if not known or numel < 0 or numel * kind.item_bytes != held:
+            raise ValueError(f"storage {key!r:.20} claims {numel!r:.20} numbers, its file has {held} bytes")
         return _Storage(numel)
 
 
