@@ -17,8 +17,11 @@ NAMED = (
     "root_body", "torso_body", "feet_bodies", "foot_height_bodies", "termination_bodies",
     "randomized_mass_bodies", "hand_bodies", "tracked_bodies",
 )  # fmt: skip
-CONFIGURED = {"action_scale": ("control",), "init_pos": ("init_state",)}
-"""What the config may say instead of the record -> where in its section of the robot"""
+CONFIGURED = {
+    "action_scale": ("control", ("action_scale", "action_scales_by_effort_limit_over_p_gain")),
+    "init_pos": ("init_state", ("pos",)),
+}
+"""Key of `ROBOT` that the config may set instead of the robot's files -> section of the config's robot, its keys"""
 
 ROBOT, MODEL = "robot", "model"
 """keys of the rest of the robot, and of the numbers of the compiled model, which earlier versions did not keep"""
@@ -50,11 +53,13 @@ def record(robot: Robot) -> dict[str, Any]:
 
 
 def reconfigured(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
-    """Keys of `ROBOT` that two sections `robot` of configs state differently: not the robot has changed there."""
+    """Keys of `ROBOT` that two sections `robot` of configs set differently: there, the robot itself has not changed."""
+
+    def settings(robot: Mapping[str, Any], section: str, names: tuple[str, ...]) -> list[Any]:
+        return [(robot.get(section) or {}).get(name) or None for name in names]
+
     return tuple(
-        key
-        for key, (section,) in CONFIGURED.items()
-        if (before.get(section) or {}) != (now.get(section) or {})
+        key for key, place in CONFIGURED.items() if settings(before, *place) != settings(now, *place)
     )
 
 

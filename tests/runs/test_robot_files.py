@@ -144,6 +144,11 @@ def test_what_the_person_sets_otherwise_is_no_change_of_the_robot() -> None:
     assert reconfigured(before, before) == ()
     assert reconfigured(before, before | {"control": {"action_scale": 0.5}}) == ("action_scale",)
     assert reconfigured(before, before | {"init_state": {"pos": [0, 0, 1.0]}}) == ("init_pos",)
+    by_effort = {"action_scale": None, "action_scales_by_effort_limit_over_p_gain": True}
+    assert reconfigured(before, before | {"control": by_effort}) == ("action_scale",)
+    # a key beside them says nothing of the scale; one that an older version did not have is as it was
+    clipped = {"action_clip_value": 5.0, "action_scales_by_effort_limit_over_p_gain": False}
+    assert reconfigured(before, before | {"control": clipped}) == ()
 
 
 @pytest.mark.parametrize(
