@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
 from holosoma_jax.config.errors import ConfigError, nearest
 
 Check: TypeAlias = Callable[..., str | None]
 """result, *arguments -> what is wrong with the result, None if nothing is"""
+R = TypeVar("R")
+"""a dataclass with functions among its fields"""
 
 PACKAGES = ("holosoma_jax", "bridges")
 """whose functions are not guarded: what fails there is a defect, and deserves a stack trace"""
@@ -69,6 +72,22 @@ def guarded(
     return call
 
 
+def guarded_fields(record: R, where: str, functions: Mapping[str, tuple[str, Check | None]]) -> R:
+    """`record`, its functions guarded, except those that are the package's.
+
+    Args:
+      record: a dataclass.
+      where: which one it is, for the message.
+      functions: field -> how its function is called, check of the result; as for `guarded`.
+    """
+    own: dict[str, Any] = {}
+    for name, (called, check) in functions.items():
+        function = getattr(record, name)
+        if function is not None and is_own(function):
+            own[name] = guarded(function, f"{where}: {name}", called, check)
+    return cast("R", replace(cast("Any", record), **own)) if own else record
+
+
 def failure(function: Callable[..., Any], where: str, called: str, error: Exception) -> str:
     """One line: what failed, where in the user's file, with which error, and the usual fix if there is one."""
     plain = _plain(function)
@@ -83,6 +102,11 @@ def failure(function: Callable[..., Any], where: str, called: str, error: Except
         hint = f"It is called as {called}."
     text = f"{where} failed{place} ({type(error).__name__}: {first.rstrip('.')})."
     return f"{text} {hint}" if hint else text
+
+
+def no_array(result: Any, *_: Any) -> str | None:
+    """The `Check` of a function that returns one array."""
+    return None if hasattr(result, "shape") else f"{kind_of(result)}, wanted an array."
 
 
 def kind_of(value: Any) -> str:

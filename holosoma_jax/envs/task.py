@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from bridges.protocol import Array, BridgeSpec, Pose, SimState
-from holosoma_jax.config.own_code import guarded, is_own, kind_of
+from holosoma_jax.config.own_code import guarded_fields, kind_of
 from holosoma_jax.config.schema import Config
 from holosoma_jax.envs.env import Env, EnvState
 from holosoma_jax.envs.perturbations import Perturbations, apply_perturbations
@@ -119,11 +119,8 @@ def guarded_task(task: Task, where: str) -> Task:
             None if isinstance(result, Env) else f"{kind_of(result)}, wanted an Env, as `compose` makes it."
         )
 
-    own: dict[str, Any] = {}
-    if is_own(task.build):
-        called = "cfg, robot, terrain, bridge, evaluation=False -> Env"
-        own["build"] = guarded(task.build, f"{where}: build", called, built)
-    if is_own(task.measure):
-        called = "env, state, sim, targets -> dict"
-        own["measure"] = guarded(task.measure, f"{where}: measure", called, measured)
-    return replace(task, **own) if own else task
+    functions = {
+        "build": ("cfg, robot, terrain, bridge, evaluation=False -> Env", built),
+        "measure": ("env, state, sim, targets -> dict", measured),
+    }
+    return guarded_fields(task, where, functions)

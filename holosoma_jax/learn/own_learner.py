@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.own_code import Check, guarded, is_own, kind_of
+from holosoma_jax.config.own_code import Check, guarded, guarded_fields, is_own, kind_of, no_array
 from holosoma_jax.learn.learner import Learner
 
 
@@ -53,10 +52,6 @@ def _same(result: Any, state: Any, *_: Any) -> str | None:
     return None
 
 
-def _array(result: Any, *_: Any) -> str | None:
-    return None if hasattr(result, "shape") else f"{kind_of(result)}, wanted an array."
-
-
 def _loss(result: Any, *_: Any) -> str | None:
     if problem := _pair(result, "the loss []", "metrics"):
         return problem
@@ -69,9 +64,9 @@ FUNCTIONS: Mapping[str, tuple[str, Check | None]] = {
     "init": ("key, spec, cfg -> state", None),
     "act": ("state, obs, key -> action, extras", _act),
     "update": ("state, batch, key, axis_name -> state, metrics", _update),
-    "mode": ("state, obs -> action", _array),
+    "mode": ("state, obs -> action", no_array),
     "observe": ("state, obs, axis_name -> state", _same),
-    "value": ("state, obs -> value [N]", _array),
+    "value": ("state, obs -> value [N]", no_array),
     "learned": ("state -> part of it", None),
 }
 """Function of the record -> how it is called, and what it returns."""
@@ -83,16 +78,14 @@ def guarded_learner(learner: Learner, where: str) -> Learner:
     Raises:
       ConfigError: one cannot be called as it will be.
     """
-    own: dict[str, Callable[..., Any]] = {}
-    for name, (called, check) in FUNCTIONS.items():
+    for name, (called, _) in FUNCTIONS.items():
         function = getattr(learner, name)
         if function is not None and is_own(function):
             try:
                 inspect.signature(function).bind(*called.partition(" ->")[0].split(", "))
             except TypeError as error:
                 raise ConfigError(f"{where}: {name}: {error}. It is called as {called}.") from None
-            own[name] = guarded(function, f"{where}: {name}", called, check)
-    return replace(learner, **own) if own else learner
+    return guarded_fields(learner, where, FUNCTIONS)
 
 
 def guarded_loss(loss: Any, where: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import pytest
 from bridges.protocol import PhysicsParams
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.task import Measure, Measurement, Task, guarded_task
-from holosoma_jax.envs.terms import registry
+from holosoma_jax.envs.terms import own, registry
 from holosoma_jax.envs.terms.term import Command, Curriculum, Randomization, RootVelocity, Term, keep, lifted
 from holosoma_jax.learn.own_learner import guarded_learner, guarded_loss
 from holosoma_jax.learn.ppo.record import LEARNER as PPO
@@ -260,6 +260,20 @@ def test_a_record_whose_function_is_not_as_called(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("record", [Term, Command, Curriculum, Randomization])
+def test_no_function_of_a_record_is_left_out(record: type[Any]) -> None:
+    functions = {field.name for field in fields(record) if str(field.type).startswith("Callable")}
+    assert functions and functions <= set(own.FUNCTIONS)
+
+
+def limits_as_lists() -> Curriculum:
+    return Curriculum(
+        init=init,
+        update=lambda view, s: s,
+        command_ranges=lambda s: {"lin_vel_x": [-1.0, 1.0]},  # type: ignore
+    )
+
+
 def constant() -> Term:
     return Term(apply=lambda view, s: [np.ones(N, np.float32), s])  # type: ignore[arg-type]
 
@@ -285,6 +299,8 @@ def test_what_is_right_is_left_as_it_is() -> None:
     assert value.tolist() == 4 * [3.0] and state.tolist() == 4 * [1.0]
     value, _ = lifted(registry.make("rewards", "mine", f"{HERE}:constant", {})).apply(VIEW, ())
     assert value.tolist() == 4 * [1.0]  # a list and NumPy's arrays do as well
+    limits = registry.make("curriculum", "mine", f"{HERE}:limits_as_lists", {})
+    assert limits.command_ranges(ZEROS) == {"lin_vel_x": [-1.0, 1.0]}
     typed = registry.make("rewards", "mine", f"{HERE}:hidden_type", {})
     assert lifted(typed).apply(VIEW, ())[0].tolist() == 4 * [1.0]
     built_in = registry.make("rewards", "alive", "", {})

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import jax.numpy as jnp
 
 from bridges.protocol import PhysicsParams, Pose
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.config.own_code import Check, guarded, is_own, kind_of
+from holosoma_jax.config.own_code import Check, guarded, guarded_fields, is_own, kind_of, no_array
 from holosoma_jax.envs.terms.term import Actuation, Record, RootVelocity
 
 R = TypeVar("R", bound=Record)
@@ -33,7 +32,7 @@ def _array(result: Any, *_: Any) -> str | None:
             "a tuple, wanted one array. A term with memory is a function without positional parameters that returns a "
             "Term."
         )
-    return None if hasattr(result, "shape") else f"{kind_of(result)}, wanted an array."
+    return no_array(result)
 
 
 def _pair(first: str, kind: type | None = None) -> Check:
@@ -105,7 +104,9 @@ def _mask(result: Any, *_: Any) -> str | None:
 def _ranges(result: Any, *_: Any) -> str | None:
     if not isinstance(result, Mapping):
         return f"{kind_of(result)}, wanted a dict of axis -> (low, high)."
-    odd = next((axis for axis, pair in result.items() if not isinstance(pair, tuple) or len(pair) != 2), None)
+    odd = next(
+        (axis for axis, pair in result.items() if not isinstance(pair, tuple | list) or len(pair) != 2), None
+    )
     return odd and f"{kind_of(result[odd])} for '{odd}', wanted (low, high)."
 
 
@@ -161,14 +162,13 @@ def require_arguments(function: Callable[..., Any], kind: str, where: str) -> No
 
 def guarded_record(record: R, where: str) -> R:
     """`record`, its functions guarded, except those that are the package's."""
-    own: dict[str, Callable[..., Any]] = {}
-    for field in fields(record):
-        function = getattr(record, field.name)
-        if field.name in FUNCTIONS and function is not None and is_own(function):
-            called, check = FUNCTIONS[field.name]
-            called = called.replace("[, draws]", ", draws" if record.draw is not None else "")
-            own[field.name] = guarded(function, f"{where}: {field.name}", called, check)
-    return replace(record, **own) if own else record
+    drawn = ", draws" if record.draw is not None else ""
+    functions = {
+        name: (called.replace("[, draws]", drawn), check)
+        for name, (called, check) in FUNCTIONS.items()
+        if hasattr(record, name)
+    }
+    return guarded_fields(record, where, functions)
 
 
 def guarded_function(function: Callable[..., Any], kind: str, where: str) -> Callable[..., Any]:
