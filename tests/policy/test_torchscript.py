@@ -79,6 +79,7 @@ def scripted(path: Path, forward: str = "return x", name: str = "p/code/__torch_
         ("while True:\n    x = x + 1", "may run for ever"),
         ("for i in range(9223372036854775807):\n    x = x + 1", "may run for ever"),
         ("print(x)", "writes to the terminal"),
+        ("print  (x)", "writes to the terminal"),
         ("y : __torch__.torch.classes.a.B = x", "not TorchScript"),
     ],
 )

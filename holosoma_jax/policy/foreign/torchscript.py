@@ -30,7 +30,7 @@ SUFFIXES = (".pt", ".pth", ".jit")
 _NEEDLESS = {
     "reaches files": re.compile(rb"\b(save|from_file)\b"),
     "may run for ever": re.compile(rb"^[ \t]*(while|for)\b", re.MULTILINE),
-    "writes to the terminal": re.compile(rb"\bprint\("),
+    "writes to the terminal": re.compile(rb"\bprint\s*\("),
     "is not TorchScript": re.compile(rb"\btorch\.classes\b"),
 }
 """What no policy's code does -> how it is told"""
@@ -78,13 +78,17 @@ def load(path: Path, stated: Mapping[str, Any] | None = None) -> LoadedPolicy:
         with torch.no_grad():
             return module(torch.from_numpy(rows)).numpy()
 
-    _require_policy(path, run, obs_dim)
-    action_dim = run(np.zeros((1, obs_dim), np.float32)).shape[1]
-    return loaded.describe(path, {}, stated or {}, obs_dim, action_dim, run, batched=True)
+    return loaded.describe(
+        path, {}, stated or {}, obs_dim, _action_dim(path, run, obs_dim), run, batched=True
+    )
 
 
-def _require_policy(path: Path, run: Callable[[np.ndarray], np.ndarray], obs_dim: int) -> None:
-    """Raise PolicyFileError unless `run` maps [N, obs_dim] to finite float32 [N, J], each row by itself, every time."""
+def _action_dim(path: Path, run: Callable[[np.ndarray], np.ndarray], obs_dim: int) -> int:
+    """J of a policy `run`: [N, obs_dim] -> finite float32 [N, J], each row by itself, the same every time.
+
+    Raises:
+      PolicyFileError: it is none.
+    """
     rows = np.random.default_rng(0).standard_normal((3, obs_dim)).astype(np.float32)
     try:
         action, again, first = run(rows), run(rows), run(rows[:1])
@@ -100,6 +104,7 @@ def _require_policy(path: Path, run: Callable[[np.ndarray], np.ndarray], obs_dim
         )
     if first.shape != action[:1].shape or not np.allclose(action[:1], first, rtol=1e-3, atol=1e-4):
         raise PolicyFileError(f"{path}: what it returns for one row depends on the others; wanted a policy.")
+    return action.shape[1]
 
 
 def checked(path: Path) -> bytes:
