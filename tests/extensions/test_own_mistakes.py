@@ -121,6 +121,10 @@ def hidden_parameter(view, *, like: Hidden):
     return view.height
 
 
+def misspelt_parameter(view, *, like: jnp.ndarry):  # type: ignore[name-defined]
+    return view.height
+
+
 def hidden_type(view: Hidden) -> jax.Array:
     return view.height
 
@@ -151,6 +155,7 @@ INSTANCE = Callme()
         ("rewards", "raising", {}, (f"{FILE}:", "gain must be positive")),
         ("rewards", "unknown_field", {}, (f"{FILE}:", "'rest'")),
         ("rewards", "hidden_parameter", {}, ("hidden_parameter", "'Hidden'", "TYPE_CHECKING")),
+        ("rewards", "misspelt_parameter", {}, ("misspelt_parameter", "'ndarry'")),
         ("randomization", "per_body", {}, ("per_body", "key, robot, num_envs")),
         ("commands", "with_default", {}, ("Command", "positional")),
         ("rewards", "INSTANCE", {}, ("INSTANCE", "Callme")),

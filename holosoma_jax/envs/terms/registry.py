@@ -144,7 +144,7 @@ def _hints(function: Callable[..., Any], names: Iterable[str], where: str) -> di
     """The annotations of these parameters of `function`, evaluated; others may be for type checkers alone.
 
     Raises:
-      ConfigError: one names something that is not there when the module is imported.
+      ConfigError: one cannot be evaluated; it names something that is there for type checkers alone, say.
     """
     plain = inspect.unwrap(function)
     wanted = {name: hint for name, hint in plain.__annotations__.items() if name in set(names)}
@@ -152,10 +152,10 @@ def _hints(function: Callable[..., Any], names: Iterable[str], where: str) -> di
         return get_type_hints(
             SimpleNamespace(__annotations__=wanted), globalns=plain.__globals__, include_extras=True
         )
-    except NameError as error:
+    except Exception as error:
+        hint = " Import it outside of `if TYPE_CHECKING`." if isinstance(error, NameError) else ""
         raise ConfigError(
-            f"{where}: an annotation of {function.__name__} cannot be evaluated ({error}). Import it outside of "
-            "`if TYPE_CHECKING`."
+            f"{where}: an annotation of {function.__name__} cannot be evaluated ({error}).{hint}"
         ) from error
 
 
