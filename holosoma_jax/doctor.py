@@ -23,7 +23,7 @@ PROG = "python -m holosoma_jax.doctor"
 ABOUT = "Says what this machine has for training and what is missing, and trains for a moment."
 PRESET = "exp:g1-29dof"
 """whose robot and rates --conformance takes, unless another is chosen"""
-USED = ("exp", "robot", "simulator", *tokens.IMPORT_FILE, *tokens.ALLOW_CODE)
+GROUPS = ("exp", "robot", "simulator")
 """Groups and sections of the config that --conformance reads."""
 
 
@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parsed(argv: Sequence[str]) -> tuple[DoctorArgs, Config | None]:
-    """The flags, and the config that is checked with --conformance; that flag alone lets choices and options of a
-    config in. Prints `--help` and exits.
+    """The flags, and the config whose bridge `--conformance` checks; without that flag None, and options of a config
+    are refused. Prints `--help` and exits.
 
     Raises:
       ConfigError: the arguments are wrong.
@@ -60,9 +60,9 @@ def parsed(argv: Sequence[str]) -> tuple[DoctorArgs, Config | None]:
                 (o.path[0], o.flag) for o in given.overrides
             ]
             for section, argument in named:
-                if section not in USED:
+                if section not in (*GROUPS, *tokens.IMPORT_FILE, *tokens.ALLOW_CODE):
                     raise ConfigError(
-                        f"{argument}: --conformance looks at {', '.join(USED[:3])} alone. Leave it out."
+                        f"{argument}: --conformance reads {', '.join(GROUPS)} alone. Leave it out."
                     )
             preset = [] if given.chosen("exp") else [PRESET]
             simulator = f"simulator:{args.conformance.removeprefix('simulator:')}"
