@@ -72,7 +72,7 @@ def warn(
         advice += f", or {option}"
     _LOG.warning(
         "simulator:%s: PD control of joint '%s' is unstable at %d Hz, as its torque is held over a physics step "
-        "(kd dt / I + kp dt^2 / 2 I is %.2f, wanted below %g): %s.",
+        "(kd dt / I + kp dt^2 / (2 I) is %.2f, wanted below %g): %s.",
         spec.simulator,
         robot.joint_names[worst.joint],
         fps,

@@ -17,6 +17,7 @@ NAMED = (
     "root_body", "torso_body", "feet_bodies", "foot_height_bodies", "termination_bodies",
     "randomized_mass_bodies", "hand_bodies", "tracked_bodies",
 )  # fmt: skip
+"""Fields that name bodies"""
 CONFIGURED = {
     "action_scale": ("control", ("action_scale", "action_scales_by_effort_limit_over_p_gain")),
     "init_pos": ("init_state", ("pos",)),

@@ -68,8 +68,8 @@ class Fused:
     """Iterations of up to `longest` control steps together, with a traceable bridge.
 
     It holds a jitted function and the bridge, no state: `RunnerState` goes in, is used up, and comes out. The host
-    waits once per call, so a stop is seen at its end. The number of steps is an argument of the function: it
-    compiles once for every number.
+    waits once per call, so a stop is seen at its end. The number of steps is an argument of the function,
+    which is compiled once, whatever the number.
     """
 
     def __init__(

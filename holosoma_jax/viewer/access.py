@@ -171,7 +171,7 @@ class OwnSocket(socket.socket):
         """See `socket.socket.accept`.
 
         Raises:
-          ConnectionAbortedError: another process has connected; it is cut off. asyncio goes on listening.
+          ConnectionAbortedError: another process has connected; it is cut off. asyncio continues to listen.
         """
         connection, peer = super().accept()
         if _is_own(connection):
