@@ -108,6 +108,12 @@ def evaluation(survival: float) -> dict[str, object]:
     return {"command": "python -m holosoma_jax.eval ...", "num_envs": 64, "scores": scores}
 
 
+def test_the_page_is_that_of_the_data() -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    data = json.loads((docs / "results.json").read_text())
+    assert (docs / "results.md").read_text() == results_page.page(data)
+
+
 def test_the_page_states_commands_and_figures() -> None:
     record = {
         "commands": ["python -m holosoma_jax.train exp:walk --training.seed 5"],
