@@ -42,7 +42,7 @@ def _pair(first: str, kind: type | None = None) -> Check:
         if kind is None and not hasattr(result[0], "shape"):
             return f"{kind_of(result[0])} for its {first}, wanted an array."
         if kind is not None and not isinstance(result[0], kind):
-            return f"{kind_of(result[0])} for its {first}, wanted a {kind.__name__}."
+            return f"{kind_of(result[0])} for its {first}, wanted one {kind.__name__}."
         return None
 
     return check
@@ -50,7 +50,7 @@ def _pair(first: str, kind: type | None = None) -> Check:
 
 def _one(kind: type) -> Check:
     def check(result: Any, *_: Any) -> str | None:
-        return None if isinstance(result, kind) else f"{kind_of(result)}, wanted a {kind.__name__}."
+        return None if isinstance(result, kind) else f"{kind_of(result)}, wanted one {kind.__name__}."
 
     return check
 
