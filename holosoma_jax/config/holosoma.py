@@ -117,7 +117,7 @@ def preset(mapping: Mapping[str, Any], source: str) -> str:
     Raises:
       ConfigError: another robot or learner.
     """
-    robot = _at(mapping, ("robot", "asset", "robot_type")) or ""
+    robot = str(_at(mapping, ("robot", "asset", "robot_type")) or "")
     target = str(_at(mapping, ("algo", "_target_")) or "")
     known = {"g1_29dof": "g1-29dof", "t1_29dof": "t1-29dof"}
     learner = {"PPO": "", "FastSACAgent": "-fast-sac"}.get(target.rpartition(".")[2])
@@ -175,8 +175,8 @@ _SIMULATOR = ("simulator", "config")
 _USED = frozenset({("env_class",), ("robot", "asset", "robot_type"), (*_SIMULATOR, "mujoco_backend")})
 """What `preset` and `translate` have asked already"""
 _OF_HYDRA = ("_target_", "_recursive_", "func")
-_PATHS = {"motion_file": "command", "obj_file_path": "terrain"}
-"""Keys whose value is a file, often of holosoma's own folder, and their sections."""
+_FILES = ("motion_file", "obj_file_path")
+"""Keys whose value is a file, often of holosoma's own folder"""
 
 
 def _has_place(key: Path, value: Any, known: Mapping[Path, Any]) -> bool:
@@ -185,7 +185,14 @@ def _has_place(key: Path, value: Any, known: Mapping[Path, Any]) -> bool:
         return False
     if key == ("training", "checkpoint"):
         return not str(value).endswith(".pt")  # of PyTorch
-    return key[-1] not in _PATHS or not value or expanded(str(value)).exists()
+    return key[-1] not in _FILES or not value or _exists(str(value))
+
+
+def _exists(name: str) -> bool:
+    try:
+        return expanded(name).exists()
+    except OSError:  # the name is too long, or its folder may not be read
+        return False
 
 
 def _removed_where_absent(base: Mapping[str, Any]) -> Iterator[Path]:
@@ -205,7 +212,7 @@ def _shortest(path: Path, taken: Iterable[Path]) -> Path:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Dotted keys by their sections: 'robot.asset, logger.video: camera, save_dir'."""
+    """Dotted keys by their sections: 'robot: asset; logger.video: camera, save_dir'."""
     sections: dict[str, list[str]] = {}
     for name in names:
         section, _, key = name.rpartition(".")

@@ -131,6 +131,9 @@ def test_what_is_no_config_for_here_is_one_line(theirs: dict[str, Any], tmp_path
     other["robot"]["asset"]["robot_type"] = "h1"
     with pytest.raises(ConfigError, match="'h1'"):
         load(tmp_path, other)
+    other["robot"]["asset"]["robot_type"] = ["g1_29dof"]
+    with pytest.raises(ConfigError, match="g1_29dof"):
+        load(tmp_path, other)
 
 
 SAVED = Path(__file__).parents[1] / "data" / "holosoma"
@@ -176,6 +179,8 @@ def test_a_whole_file_of_a_tracking_run(tmp_path: Path, caplog: pytest.LogCaptur
     clip = tmp_path / "clip.npz"
     clip.touch()
     inner = mapping["command"]["setup_terms"]["motion_command"]["params"]["motion_config"]
+    inner["motion_file"] = 300 * "x"  # longer than a name can be
+    assert load(tmp_path, mapping).command == config.command
     inner["motion_file"] = str(clip)
     motion = load(tmp_path, mapping).command.setup_terms["motion_command"].params["motion_config"]
     assert motion["motion_file"] == str(clip)
