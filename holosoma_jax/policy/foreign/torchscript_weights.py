@@ -26,8 +26,8 @@ ITEM_BYTES = {
     "BoolStorage": 1,
 }
 """PyTorch's name of a kind of storage -> bytes of one number"""
-MAX_PICKLE = 1_000_000
-"""bytes; a policy's is a few thousand, its weights lie in files beside"""
+MAX_OPERATIONS = 10_000
+"""of a pickle; a policy's has some hundreds. PyTorch frees nested tuples by recursion: 200,000 end the process"""
 
 
 class _Kind(NamedTuple):
@@ -64,10 +64,8 @@ def check(files: Mapping[str, bytes]) -> None:
         folder, _, last = name.lower().partition("/")
         if last in ("data.pkl", "constants.pkl"):
             where = f"{folder}/{last.removesuffix('.pkl')}/"
-            if len(content) > MAX_PICKLE:
-                raise ValueError(f"{last} has {len(content)} bytes; no policy needs them")
             try:
-                _check_memo(content)
+                _check_size(content, last)
                 _Reader(content, sizes, where).load()
             except ValueError:
                 raise
@@ -75,11 +73,13 @@ def check(files: Mapping[str, bytes]) -> None:
                 raise ValueError(f"{last} is damaged ({type(error).__name__})") from None
 
 
-def _check_memo(content: bytes) -> None:
-    """Raise ValueError if a place in the pickle's memo is beyond its length: readers make room up to that place."""
-    for opcode, place, _ in pickletools.genops(content):
-        if opcode.name.endswith("PUT") and isinstance(place, int) and place > len(content):
-            raise ValueError(f"a pickle in it wants a memo of {place} entries")
+def _check_size(content: bytes, name: str) -> None:
+    """Raise ValueError for a long pickle, and for a place in its memo beyond that: readers make room up to there."""
+    for count, (opcode, place, _) in enumerate(pickletools.genops(content)):
+        if count > MAX_OPERATIONS:
+            raise ValueError(f"{name} has more than {MAX_OPERATIONS} operations; no policy needs them")
+        if opcode.name.endswith("PUT") and isinstance(place, int) and place > MAX_OPERATIONS:
+            raise ValueError(f"{name} wants a memo of {place} entries; no policy needs them")
 
 
 class _Reader(pickle.Unpickler):
