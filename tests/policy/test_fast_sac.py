@@ -72,6 +72,7 @@ def test_it_computes_what_the_checkpoint_does(exported: Path, g1_fast_sac_run: P
     assert (np.abs(found) > 0.5 * reach).any()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_can_be_scored(
     g1_fast_sac_run: Path,  # noqa: F811
     tmp_path: Path,

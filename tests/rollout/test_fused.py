@@ -122,6 +122,7 @@ def test_an_iteration_compiles_once_and_uses_its_arguments_up(make, traced):
     assert first.is_deleted()
 
 
+@pytest.mark.slow
 def test_any_number_of_iterations_is_one_program(make, traced):
     driver, (state, *_) = run_state.create_or_restore(make(toy.fast_sac()))
     assert isinstance(driver, Fused)

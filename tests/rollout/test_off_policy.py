@@ -47,6 +47,7 @@ def halves(setup, fns):
     return first, jax.jit(partial(control_step.process_env_step, setup.env, fns.process))
 
 
+@pytest.mark.slow
 def test_compiled_halves_agree_with_the_plain_loop(cfg, learner):
     """The driver against the control step without donation or flags."""
     _, driver, state = begin(cfg, learner)
@@ -160,6 +161,7 @@ def test_a_non_finite_environment_leaves_no_trace(cfg, learner):
     assert stats.valid == pytest.approx(1 - 1 / (12 * 16))
 
 
+@pytest.mark.slow
 def test_iterations_add_up(cfg, learner):
     """Ten control steps are four and six, bit for bit; a callback can end them early."""
     _, driver, state = begin(cfg, learner)

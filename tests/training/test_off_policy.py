@@ -70,7 +70,7 @@ def g1_run(steps: int, k: int) -> Config:
     ("make", "cfg", "k"),
     [
         pytest.param(toy.setup, toy_run, 8, id="toy-before-the-buffer-is-full", marks=pytest.mark.slow),
-        pytest.param(toy.setup, toy_run, 12, id="toy-while-it-wraps"),
+        pytest.param(toy.setup, toy_run, 12, id="toy-while-it-wraps", marks=pytest.mark.slow),
         pytest.param(toy.setup, overlapped_run, 12, id="overlapped", marks=pytest.mark.slow),
         pytest.param(toy.setup, overlapped_ppo, 2, id="overlapped-ppo"),
         pytest.param(build, g1_run, 12, id="g1-mujoco", marks=pytest.mark.slow),
@@ -90,6 +90,7 @@ def test_k_and_k_steps_are_two_k_with_the_buffer_saved(make, cfg, k, tmp_path):
     assert found.checkpoint == tmp_path / "parts" / "checkpoints" / str(2 * k)
 
 
+@pytest.mark.slow
 def test_without_the_buffer_learning_waits_for_fresh_steps(tmp_path):
     cfg = toy.fast_sac(num_learning_iterations=12, resume_learning_starts=7)
     trained = go(toy.setup(cfg), tmp_path)
@@ -122,6 +123,7 @@ def test_a_run_may_go_on_with_another_driver(make, tmp_path):
         assert done.state.iteration == 2 * steps
 
 
+@pytest.mark.slow
 def test_a_wait_for_fresh_steps_is_not_cut_short_by_saving_the_buffer_meanwhile(tmp_path):
     first = go(toy.setup(toy.fast_sac(num_learning_iterations=12)), tmp_path)
     options = {"resume_learning_starts": 9, "save_buffer": True}
@@ -153,6 +155,7 @@ def test_a_changed_buffer_does_not_fit_a_saved_one(tmp_path):
         run_state.create_or_restore(toy.setup(toy.fast_sac(buffer_size=8)), saved)
 
 
+@pytest.mark.slow
 def test_half_precision_buffer_is_saved_and_restored(tmp_path):
     def cfg(steps: int) -> Config:
         return toy.fast_sac(num_learning_iterations=steps, save_buffer=True, buffer_dtype="bfloat16")
@@ -351,7 +354,8 @@ def live_arrays() -> int:
     return len(jax.live_arrays())
 
 
-@pytest.mark.parametrize("steps", [100, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [100, 10_000])
 def test_memory_does_not_grow(steps, tmp_path):
     """As many arrays live late in a run as early in it, and no more of the process' memory is used."""
     pages = Path("/proc/self/statm")  # Linux's; elsewhere only arrays are counted
