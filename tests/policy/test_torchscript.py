@@ -254,3 +254,17 @@ def test_a_policy_with_a_memory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "lstm.pt"
     torch.jit.trace(Recurrent(), torch.zeros(1, 4)).save(str(path))
     assert "recurrent" in refusal(path)
+
+
+def test_code_that_ends_pytorch_is_one_line(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    good, bad = tmp_path / "policy.pt", tmp_path / "nested.pt"
+    torch.jit.script(torch.nn.Sequential(torch.nn.Linear(4, 2))).save(str(good))
+    depth = 200_000
+    with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith(".py") and b"return" in content:
+                content = content.replace(b"return ", b"return " + b"(" * depth, 1)
+            target.writestr(name, content)
+    assert "SIGSEGV" in refusal(bad)

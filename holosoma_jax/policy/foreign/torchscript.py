@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import io
 import re
+import signal
+import subprocess
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -37,6 +40,8 @@ _NEEDLESS = {
 _MAX_CODE = 1_000_000  # bytes; a policy's is a few thousand
 _MAX_RATIO = 100
 """of the size of an archive and of what it holds; weights are stored as they are"""
+_LONGEST_S = 120.0
+"""s that PyTorch has to start and to load a policy; both take some two"""
 _NOT_CODE = ".debug_pkl"
 """what line of which source the code came from; may quote anything"""
 
@@ -58,6 +63,7 @@ def load(path: Path, stated: Mapping[str, Any] | None = None) -> LoadedPolicy:
         )
     import torch
 
+    _try_in_a_process_of_its_own(path, archive)
     try:
         with warnings.catch_warnings():  # PyTorch deprecates the format; the files exist
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -81,6 +87,27 @@ def load(path: Path, stated: Mapping[str, Any] | None = None) -> LoadedPolicy:
     return loaded.describe(
         path, {}, stated or {}, obs_dim, _action_dim(path, run, obs_dim), run, batched=True
     )
+
+
+def _try_in_a_process_of_its_own(path: Path, archive: bytes) -> None:
+    """PyTorch's parser has no limit: deeply nested code ends the process that loads it, so another one loads it first.
+
+    Raises:
+      PolicyFileError: that process was ended by a signal, or took too long.
+    """
+    code = "import io, sys, torch; torch.jit.load(io.BytesIO(sys.stdin.buffer.read()), map_location='cpu')"
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code],
+            input=archive,
+            capture_output=True,
+            timeout=_LONGEST_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise PolicyFileError(f"{path}: PyTorch was still loading it after {_LONGEST_S:.0f} s.") from None
+    if tried.returncode < 0:  # what PyTorch says of it is an exception here, too
+        name = signal.Signals(-tried.returncode).name
+        raise PolicyFileError(f"{path}: PyTorch cannot load it: it ends the process ({name}).")
 
 
 def _action_dim(path: Path, run: Callable[[np.ndarray], np.ndarray], obs_dim: int) -> int:
