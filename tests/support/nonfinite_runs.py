@@ -37,7 +37,6 @@ PPO = (
     "--algo.config.num-steps-per-env=3",
     "--algo.config.num-mini-batches=1",
     "--algo.config.num-learning-epochs=1",
-    "--algo.config.num-learning-iterations=1",
     "--algo.config.actor-hidden=[8]",
     "--algo.config.critic-hidden=[8]",
 )
@@ -58,10 +57,13 @@ PLANE = "terrain:terrain-locomotion-plane"
 
 
 @cache
-def config(preset: str, simulator: str) -> Config:
+def config(preset: str, simulator: str, driver: str) -> Config:
     sizes = FAST_SAC if "fast-sac" in preset else PPO
     plane = [] if "wbt" in preset else [PLANE]
-    return compose.load([f"exp:{preset}", f"simulator:{simulator}", *SMALL, *sizes, *plane])
+    runs = [f"exp:{preset}", f"simulator:{simulator}", f"--training.driver={driver}"]
+    if sizes is PPO:  # overlapped learns from a rollout in the next iteration
+        runs.append(f"--algo.config.num-learning-iterations={2 if driver == 'overlapped' else 1}")
+    return compose.load([*runs, *SMALL, *sizes, *plane])
 
 
 class Spoiler:
@@ -118,10 +120,15 @@ class Start(NamedTuple):
 class Run:
     """A run of a preset that can be begun again and again with the programs that it has."""
 
-    def __init__(self, preset: str, simulator: str, folder: Path):
+    def __init__(self, preset: str, simulator: str, driver: str, folder: Path):
         self.spoiler, self.folder = Spoiler(), folder
         self.is_slow = simulator == "mjwarp" or "fast-sac" in preset
-        make, build, cfg, groups = registry.make, observe.build, config(preset, simulator), list[str]()
+        make, build, cfg, groups = (
+            registry.make,
+            observe.build,
+            config(preset, simulator, driver),
+            list[str](),
+        )
 
         def spoilt(kind: str, name: str, func: str, params: Any) -> Any:
             made = make(kind, name, func, params)

@@ -1,6 +1,6 @@
 """One NaN or infinity at a time, in each term, parameter and array of the presets: it is caught and named.
 
-The loop trains two robots of the real presets, with both learners and both drivers; MuJoCo is stepped from Python,
+The loop trains two robots of the real presets, with both learners and all drivers; MuJoCo is stepped from Python,
 MuJoCo Warp inside one XLA program.
 """
 
@@ -21,12 +21,14 @@ from tests.support.nonfinite_runs import ENV, Run, copy
 pytestmark = pytest.mark.slow
 
 RUNS = (
-    ("g1-29dof", "mujoco"),
-    ("g1-29dof-wbt", "mujoco"),
-    ("g1-29dof-fast-sac", "mujoco"),
-    ("g1-29dof-wbt-fast-sac", "mujoco"),
-    ("g1-29dof", "mjwarp"),
-    ("g1-29dof-fast-sac", "mjwarp"),
+    ("g1-29dof", "mujoco", "stepped"),
+    ("g1-29dof-wbt", "mujoco", "stepped"),
+    ("g1-29dof-fast-sac", "mujoco", "stepped"),
+    ("g1-29dof-wbt-fast-sac", "mujoco", "stepped"),
+    ("g1-29dof", "mujoco", "overlapped"),
+    ("g1-29dof-fast-sac", "mujoco", "overlapped"),
+    ("g1-29dof", "mjwarp", "fused"),
+    ("g1-29dof-fast-sac", "mjwarp", "fused"),
 )
 BAD = (np.nan, np.inf, -np.inf)
 
@@ -38,11 +40,11 @@ def values(run: Run, i: int) -> tuple[float, ...]:
 
 @pytest.fixture(scope="module", params=RUNS, ids="-".join)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    preset, simulator = request.param
+    preset, simulator, driver = request.param
     if simulator == "mjwarp":
         pytest.importorskip("mujoco_warp")
     logging.getLogger("holosoma_jax").setLevel(logging.WARNING)
-    made = Run(preset, simulator, tmp_path_factory.mktemp("run"))
+    made = Run(preset, simulator, driver, tmp_path_factory.mktemp("run"))
     yield made
     made.setup.bridge.close()
 
@@ -99,6 +101,8 @@ def test_each_parameter(run: Run):
             if said is None:  # all is finite again: the KL rule put the rate back, or an update reported anew
                 rate = path.endswith("learning_rate") and value == np.inf
                 assert rate or path.startswith("actor_metrics/"), (path, value)
+            elif path.startswith("actor_metrics/"):  # what is logged of the last update of the actor
+                assert "Loss/" in said, (path, value, said)
             elif path not in said:  # an update has spread it, and the message names the first few only
                 with np.load(re.findall(r"\S+learner-\d+\.npz", said)[0]) as report:
                     assert path in report["nonfinite_parameters"], (path, value, said)
