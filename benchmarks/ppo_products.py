@@ -1,7 +1,8 @@
 """The matrix products of a PPO update and nothing else: the time below which no update with them can be.
 
 Per mini-batch, of every layer of actor and critic: outputs, gradient by the kernel, gradient by the inputs. The first
-layers lack the last: their inputs are observations.
+layers lack the last: their inputs are observations. XLA also adds a number to each layer's inputs, so that it computes
+every mini-batch.
 """
 
 from __future__ import annotations

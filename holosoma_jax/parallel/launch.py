@@ -21,6 +21,8 @@ from holosoma_jax.signals import NAMES, handled
 
 GRACE = 10.0
 """s that the other processes have to end by themselves when one has failed"""
+REFUSED = 2
+"""exit code of a command that refuses its config"""
 _SHOWN = 20
 """lines of what a failed process has printed"""
 
@@ -109,7 +111,8 @@ def wait_for_children(children: Sequence[subprocess.Popen[bytes]]) -> int | None
     """Until all have ended, or `GRACE` seconds after the first failed; returns whose failure it was.
 
     That is the first one that failed, except that those which noticed the loss of another (`LOST`, or JAX's
-    abort) come last: they may be seen before it. Of a wrong config it is the main process: all of them say the same.
+    abort) come last: they may be seen before it. If all have refused the config it is the main process: all of them
+    say the same.
     """
     failed, deadline = list[int](), float("inf")
     saved = {0, *(128 + number for number in NAMES)}  # and ended, as asked
@@ -124,15 +127,16 @@ def wait_for_children(children: Sequence[subprocess.Popen[bytes]]) -> int | None
         if not running or time.monotonic() > deadline:
             break
         time.sleep(0.1)
-    if children[0].returncode == 2:
+    if 0 in failed and {children[index].returncode for index in failed} == {REFUSED}:
         return 0
-    noticed = {LOST, -signal.SIGABRT}
-    return min(failed, key=lambda index: children[index].returncode in noticed, default=None)
+    # a process also ends with `REFUSED` when the others have not come to meet it
+    noticed = {REFUSED: 1, LOST: 2, -signal.SIGABRT: 2}
+    return min(failed, key=lambda index: noticed.get(children[index].returncode, 0), default=None)
 
 
 def _report(failed: int, child: subprocess.Popen[bytes], folder: Path) -> None:
     """Say which process failed and how; of process 0 everybody has seen it, and a wrong config says it all."""
-    if failed == 0 and child.returncode == 2:
+    if failed == 0 and child.returncode == REFUSED:
         return
     how = f"exit code {child.returncode}" if child.returncode >= 0 else signal.Signals(-child.returncode).name
     print(f"error: process {failed} of the run failed ({how}); the others were ended.", file=sys.stderr)

@@ -25,7 +25,8 @@ from tests.support.fuzzing import (
     npz_bytes,
     read_or_refused,
 )
-from tests.support.motion_files import FORMATS, joblib_bytes
+from tests.support.joblib_pickle import joblib_bytes
+from tests.support.motion_files import FORMATS
 
 pytestmark = pytest.mark.slow
 

@@ -13,6 +13,7 @@ from holosoma_jax.motion import Clip, Skeleton, read, read_all, rotations, write
 from holosoma_jax.motion.formats import parse
 from holosoma_jax.motion.readings.recognition import recognise
 from tests.support import motion_files
+from tests.support.joblib_pickle import joblib_bytes
 from tests.support.motion_files import FORMATS
 from tests.support.shared import shared_path
 
@@ -132,7 +133,7 @@ def test_missing_wrists_stay_at_the_default_pose(tmp_path: Path, walk: Clip, g1:
 def test_several_clips_in_one_file(tmp_path: Path, walk: Clip, g1: Skeleton) -> None:
     path = tmp_path / "library.pkl"
     one = motion_files.phc_clip(walk)
-    path.write_bytes(motion_files.joblib_bytes({"first": one, "second": one}))
+    path.write_bytes(joblib_bytes({"first": one, "second": one}))
     assert [clip.name for clip in read_all(path, g1)] == ["first", "second"]
     assert read(path, g1, clip="second").name == "second"
     with pytest.raises(ConfigError, match=r"first, second.*--clip"):
@@ -143,7 +144,7 @@ def test_a_phc_pose_without_a_joint_is_one_line(walk: Clip, tmp_path: Path) -> N
     clip = motion_files.phc_clip(walk)
     clip["pose_aa"] = np.zeros((walk.num_frames, 0, 3))
     path = tmp_path / "phc.pkl"
-    path.write_bytes(motion_files.joblib_bytes({"walk": clip}))
+    path.write_bytes(joblib_bytes({"walk": clip}))
     with pytest.raises(ConfigError, match=r"pose_aa has shape \[\d+, 0, 3\]"):
         read(path, "g1")
 

@@ -19,7 +19,7 @@ import pytest
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion import read
 from holosoma_jax.motion.formats import unpickle
-from tests.support.motion_files import joblib_bytes
+from tests.support.joblib_pickle import joblib_bytes
 
 CLIP = {"fps": 30, "root_pos": np.zeros((4, 3)), "root_rot": np.tile([0.0, 0, 0, 1], (4, 1))}
 

@@ -117,6 +117,7 @@ class Ended:
         ([distributed.LOST, 1, 2], 1),
         ([-signal.SIGABRT, distributed.LOST, -signal.SIGKILL], 2),
         ([distributed.LOST, 0], 0),
+        ([2, 1], 1),  # the main process waited for one that had ended before they met
     ],
 )
 def test_the_process_to_blame_is_not_one_that_lost_another(codes, culprit):

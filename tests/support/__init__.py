@@ -11,7 +11,8 @@
 | `small`, `small_sac`, `golden` | small learners; recorded updates of holosoma |
 | `traces`, `shared`, `compact` | recorded runs of holosoma: read, found, cut to ship |
 | `terms`, `tracking`, `tracking_traces` | environments of few terms; the tracking task, small, and recorded |
-| `motion_files`, `pages` | a motion file of each format; code blocks of the docs, written to files |
+| `motion_files`, `joblib_pickle` | a motion file of each format; a pickle as joblib writes it |
+| `pages` | code blocks of the docs, written to files |
 | `opened_runs`, `own_terms` | runs that are opened and left; environments with terms from elsewhere |
 | `messages` | log messages of a run |
 | `recorded` | the objects that a module makes of somebody else's class |

@@ -7,8 +7,6 @@ import json
 import re
 import shlex
 import shutil
-import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from holosoma_jax.runs.lock import Lock
 from holosoma_jax.training import run_state, session
 from tests.extensions.outside import losses
 from tests.support import toy
-from tests.support.child import arguments, fast_sac_arguments, toy_training
+from tests.support.child import arguments, fast_sac_arguments
 from tests.support.opened_runs import replace_folder
 
 
@@ -359,48 +357,3 @@ def test_a_run_whose_folder_is_replaced_ends_and_is_saved_elsewhere(
     again = shlex.split(re.search(r"Resume: +python -m holosoma_jax\.train (.+)", out)[1])
     code, out, err = command(*again, "--algo.config.num-learning-iterations=5")
     assert (code, err) == (0, "") and "4 of 5 iterations are done" in out
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("default_signals")
-def test_ctrl_c_saves_and_the_printed_command_resumes(tmp_path, program_cache):
-    """In a process of its own, interrupted from outside while it iterates."""
-    argv = arguments(
-        tmp_path, **{"algo.config.num-learning-iterations": 100_000, "algo.config.save-interval": 100_000}
-    )
-    with toy_training(argv, program_cache) as process:
-        for line in process.stdout:
-            if line.startswith("iteration 3/"):
-                process.send_signal(signal.SIGINT)
-                break
-        out = process.stdout.read()
-    assert process.returncode == 130
-    assert "Ctrl-C: stopping after this iteration, then saving." in out
-    again = shlex.split(re.search(r"Resume: +python -m holosoma_jax\.train (.+)", out)[1])
-    (step,) = (only_run(tmp_path) / "checkpoints").iterdir()
-    more = ["--algo.config.num-learning-iterations", str(int(step.name) + 1)]
-    with toy_training([*again, *more], program_cache) as resumed:
-        out = resumed.stdout.read()
-    assert resumed.returncode == 0, out
-    assert f"{step.name} of {int(step.name) + 1} iterations are done" in out
-    assert (step.parent / str(int(step.name) + 1)).is_dir()
-
-
-@pytest.mark.usefixtures("default_signals")
-def test_a_terminal_that_is_lost_costs_nothing(tmp_path, program_cache):
-    """Nobody reads what is printed any more, as after `| head -1` or a broken ssh connection; then SIGHUP comes."""
-    argv = arguments(
-        tmp_path, **{"algo.config.num-learning-iterations": 100_000, "algo.config.save-interval": 100_000}
-    )
-    with toy_training(argv, program_cache) as process:
-        for line in process.stdout:
-            if line.startswith("iteration 1/"):
-                break
-        process.stdout.close()
-        metrics = only_run(tmp_path) / "metrics.jsonl"
-        while process.poll() is None and metrics.read_text().count("\n") < 20:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGHUP)
-    assert process.returncode == 128 + signal.SIGHUP
-    (step,) = checkpoint.steps(only_run(tmp_path) / "checkpoints")
-    assert int(step.name) >= 20

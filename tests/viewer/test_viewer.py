@@ -141,8 +141,8 @@ def test_only_the_newest_finite_frame_counts():
     frames = FrameReader(source, 4)
     assert frames.take(0.01) is None
     packed = [messages.pack(frame(seed)) for seed in range(3)]
-    os.write(sink, b"".join(packed[:2]) + packed[2][:10])  # the third has only begun
-    time.sleep(0.2)  # more than enough to have read both
+    # one write, small enough to arrive as one; the third has only begun
+    os.write(sink, b"".join(packed[:2]) + packed[2][:10])
     taken = frames.take(5.0)
     assert taken is not None and taken.env == 1
     os.write(sink, packed[2][10:])

@@ -98,7 +98,7 @@ def _try_in_a_process_of_its_own(path: Path, archive: bytes) -> None:
     code = "import io, sys, torch; torch.jit.load(io.BytesIO(sys.stdin.buffer.read()), map_location='cpu')"
     try:
         tried = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code],
+            [sys.executable, "-P", "-W", "ignore", "-c", code],  # -P: no module of the folder it runs in
             input=archive,
             capture_output=True,
             timeout=_LONGEST_S,
