@@ -42,7 +42,7 @@ SIMULATORS = ("mujoco", "mjwarp", "isaacsim")
 LABELS = {"isaacsim": "Isaac Lab (Newton)"}
 """Rows of the page that are not called as the simulator is."""
 OPTIONS = {"isaacsim": ("--simulator.config.sim.fps=200", "--simulator.config.sim.control-decimation=4")}
-"""Policies of CPU presets are from 100 Hz, where PD control is unstable there (`bridges.pd_stability`)."""
+"""`pretrained:g1-29dof` is from 100 Hz, where its PD control is unstable there (`bridges.pd_stability`)."""
 WALK = ("0.6", "0", "0")
 """m/s, m/s, rad/s of the film"""
 FILM_S = 8
