@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from holosoma_jax import robots, train
 from holosoma_jax.config.errors import ConfigError
-
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "new_robot.md"
+from tests.support.pages import write_robot
 
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the page's files, and the working directory in it."""
-    found = re.findall(r"```(?:xml|yaml) (\S+)\n(.*?)```", PAGE.read_text(), re.S)
-    assert len(found) == 3
-    for name, text in found:
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+    written = write_robot(tmp_path)
+    assert len([*written.iterdir(), *tmp_path.glob("*.yaml")]) == 3
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

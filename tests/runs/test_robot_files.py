@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,17 +20,13 @@ from holosoma_jax.runs import checkpoint, robot_files, terrain_file
 from holosoma_jax.runs.open_run import open_run, saved_config
 from holosoma_jax.training import run_state
 from tests.support import toy
-
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "new_robot.md"
+from tests.support.pages import write_robot
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The robot of docs/new_robot.md."""
-    for name, text in re.findall(r"```(?:xml|yaml) (mybot/\S+)\n(.*?)```", PAGE.read_text(), re.S):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    return tmp_path / "mybot"
+    return write_robot(tmp_path)
 
 
 def test_a_run_works_without_the_folder_it_was_begun_with(folder: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+_FENCE = re.compile(r"^```(?:xml|yaml) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```(?:python|yaml)\n# (\S+\.(?:py|yaml))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -15,6 +16,14 @@ def write_files(page: str, folder: Path) -> list[Path]:
     for name, text in blocks:
         (folder / name).write_text(text)
     return [folder / name for name, _ in blocks]
+
+
+def write_robot(folder: Path) -> Path:
+    """Write the files of docs/new_robot.md, which its code fences name, below `folder`; returns the robot's folder."""
+    for name, text in _FENCE.findall((ROOT / "docs" / "new_robot.md").read_text()):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return folder / "mybot"
 
 
 def edit(folder: Path, *changes: tuple[str, str], file: str = "mybot.xml") -> None:
