@@ -11,6 +11,7 @@ from pathlib import Path
 from signal import Signals
 
 from bridges.protocol import Physics
+from holosoma_jax import memory
 from holosoma_jax.experiment import Setup
 from holosoma_jax.loggers.sinks import Sink
 from holosoma_jax.parallel import processes
@@ -222,6 +223,7 @@ class _Events:
             self._compiled = True
             seconds = time.perf_counter() - self._created
             log.info(f"Compiled, and the first {self._unit} done, in {seconds:.1f} s.")
+            memory.give_back()
 
 
 class _SimulatorBuffers:
