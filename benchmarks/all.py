@@ -21,6 +21,7 @@ from typing import NamedTuple
 from benchmarks.machine import describe
 
 PLANE = "terrain:terrain-locomotion-plane"
+WALK = "pretrained:g1-29dof"
 
 
 class Run(NamedTuple):
@@ -32,6 +33,8 @@ class Run(NamedTuple):
 
 
 RUNS = {
+    "physics step on the plane": Run(("physics", WALK)),
+    "physics step on mixed terrain": Run(("physics", WALK, "terrain:terrain-locomotion-mix")),
     "collection on the plane": Run(("collection", "--num-envs=1024", PLANE)),
     "collection on mixed terrain": Run(("collection", "--num-envs=1024")),
     "environment functions": Run(("environment", "--num-envs=1024")),
