@@ -68,6 +68,9 @@ class FastSacConfig:
     """Move the temperature until the entropy meets its target; False: it stays."""
     target_entropy_ratio: Weight = 0.0
     """The target is minus this times the number of actions, in nats of the scaled actions."""
+    final_target_entropy_ratio: Weight | None = None
+    """The ratio at the end of the run, with anneal_share: the target goes there as the learning rates fall. null: it
+    stays."""
     num_critics: Annotated[int, Field(ge=1, le=100)] = 2
     """Critics; each follows its own target, the actor their mean."""
     num_atoms: Atoms = 101

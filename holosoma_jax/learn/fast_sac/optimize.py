@@ -75,11 +75,12 @@ def update(
     turns = actor_turns(static, state.updates)
 
     share = annealing(state.hyper, state.updates)
+    hyper = state.hyper.replace(target_entropy=entropy_target(state.hyper, share))
 
     def one(learner: Learner, inputs: tuple[FastSacBatch, jax.Array, jax.Array]) -> tuple[Learner, Metrics]:
         part, key, turn = inputs
         rows = prepare(state, zero_invalid(part, part.valid))
-        return step(learner, rows, key, turn, state.hyper, static, axis_name, loss, share)
+        return step(learner, rows, key, turn, hyper, static, axis_name, loss, share)
 
     learner = Learner(state.actor, state.critics, state.log_alpha, state.target, state.actor_metrics)
     keys = jax.random.split(key, static.num_updates)
@@ -93,6 +94,11 @@ def annealing(hyper: FastSacHyper, updates: jax.Array) -> jax.Array:
     left = hyper.total - updates.astype(jnp.float32)
     share = jnp.clip(left / jnp.maximum(hyper.annealed, 1.0), LEAST_RATE, 1.0)
     return jnp.where(hyper.annealed > 0.0, share, 1.0)
+
+
+def entropy_target(hyper: FastSacHyper, share: jax.Array) -> jax.Array:
+    """[] nats: from the first target to the last one as the `share` of the learning rates falls from 1 to 0."""
+    return hyper.final_entropy + share * (hyper.target_entropy - hyper.final_entropy)
 
 
 def actor_turns(static: FastSacStatic, updates: jax.Array) -> jax.Array:

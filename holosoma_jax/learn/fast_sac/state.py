@@ -87,7 +87,9 @@ class FastSacHyper(struct.PyTreeNode):
 
     tau: jax.Array
     target_entropy: jax.Array
-    """nats, of the scaled actions"""
+    """nats, of the scaled actions, until the learning rates fall"""
+    final_entropy: jax.Array
+    """the same at the end of the run"""
     total: jax.Array
     """calls of `update` in the whole run"""
     annealed: jax.Array
@@ -166,9 +168,11 @@ def init(key: jax.Array, spec: FastSacSpec, cfg: FastSacConfig, tx: Optimizers |
 
 def hyper_from(spec: FastSacSpec, cfg: FastSacConfig) -> FastSacHyper:
     """The coefficients of `cfg` as arrays."""
+    first, last = cfg.target_entropy_ratio, cfg.final_target_entropy_ratio
     return FastSacHyper(
         tau=f32(cfg.tau),
-        target_entropy=f32(-cfg.target_entropy_ratio * spec.action_dim),
+        target_entropy=f32(-first * spec.action_dim),
+        final_entropy=f32(-(first if last is None else last) * spec.action_dim),
         total=f32(cfg.num_learning_iterations),
         annealed=f32(cfg.anneal_share * cfg.num_learning_iterations),
     )
