@@ -74,6 +74,10 @@ def test_a_preset_may_state_the_learner_in_its_overrides(tmp_path):
         ("--algo.config.num-steps=2000", "--algo.config.num-steps: got '2000'; wanted at most buffer_size"),
         ("--algo.config.v-min=20", "--algo.config.v-min: got '20'; wanted less than v_max = 20.0."),
         ("--algo.config.log-std-max=-5", "algo.config.log_std_min: got -5.0; wanted less than log_std_max"),
+        (
+            "--algo.config.final-target-entropy-ratio=1",
+            "--algo.config.final-target-entropy-ratio: got '1'; wanted null",
+        ),
         ("--algo.config.actor-hidden-dim=30", "got '30'; wanted an integer >= 4, a multiple of 4."),
         ("--algo.config.num-atoms=1", "got '1'; wanted an integer >= 2."),
     ],

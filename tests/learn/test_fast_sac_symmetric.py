@@ -98,6 +98,26 @@ def test_rates_fall_linearly_over_the_last_part_of_the_run(
     np.testing.assert_allclose(updates.annealing(hyper, jnp.int32(calls)), rate, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("last", "calls", "target"), [(None, 90, -1.0), (2.0, 60, -1.0), (2.0, 80, -2.5), (2.0, 98, -3.85)]
+)
+def test_the_entropy_target_falls_with_the_rates(last: float | None, calls: int, target: float) -> None:
+    ratios = {"target_entropy_ratio": 0.5, "final_target_entropy_ratio": last}
+    cfg = small_sac.config(num_learning_iterations=100, anneal_share=0.4, **ratios)
+    hyper = fast_sac.hyper_from(small_sac.SPEC, cfg)  # of two actions
+    share = updates.annealing(hyper, jnp.int32(calls))
+    np.testing.assert_allclose(updates.entropy_target(hyper, share), target, rtol=1e-5)
+
+
+def test_the_temperature_follows_the_target_as_it_falls() -> None:
+    settings = {"num_learning_iterations": 100, "anneal_share": 1.0, "target_entropy_ratio": -2.5}
+    states = [small_sac.learner(**settings, final_target_entropy_ratio=last) for last in (-2.5, 25.0)]
+    before = float(states[0].log_alpha.params)
+    late = [small_sac.update(s.replace(updates=jnp.int32(90)), small_sac.batch(), KEY)[0] for s in states]
+    high, low = (float(state.log_alpha.params) for state in late)
+    assert low < before < high  # the entropy lies between the two targets
+
+
 def test_a_share_of_a_step_is_a_step_at_that_share_of_the_rate() -> None:
     state = small_sac.learner(num_learning_iterations=100, anneal_share=1.0).replace(updates=jnp.int32(75))
     slower = {"learning_rate": 0.25 * state.critics.lr}

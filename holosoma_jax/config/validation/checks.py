@@ -131,6 +131,12 @@ def check_fast_sac(config: Config, refuse: Refuse) -> None:
         refuse("algo.config.num_steps", sac.num_steps, f"at most buffer_size = {sac.buffer_size}")
     if sac.symmetric_networks and not sac.use_symmetry:
         refuse("algo.config.symmetric_networks", True, "use_symmetry true beside it, or false")
+    if sac.final_target_entropy_ratio is not None and sac.anneal_share == 0:
+        given, what = (
+            sac.final_target_entropy_ratio,
+            "null, or anneal_share above 0: the target falls with the rates",
+        )
+        refuse("algo.config.final_target_entropy_ratio", given, what)
     if sac.v_min >= sac.v_max:
         refuse("algo.config.v_min", sac.v_min, f"less than v_max = {sac.v_max}")
     if sac.log_std_min >= sac.log_std_max:
