@@ -30,8 +30,8 @@ GROUPS = ("exp", "robot", "simulator")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code.
 
-    0: training runs here. 1: the smoke run, or a conformance check, failed. 2: the arguments are
-    wrong. 130: Ctrl-C.
+    0: training runs here. 1: the smoke run, or a conformance check, failed, or MuJoCo cannot be imported. 2: the
+    arguments are wrong. 130: Ctrl-C.
     """
     argv = joined(sys.argv[1:] if argv is None else argv)
     runtime.prepare()

@@ -15,13 +15,26 @@ OURS = ("holosoma_jax", "bridges")
 COMMANDS = frozenset({"train", "eval", "replay", "export", "doctor"})
 """Modules of `holosoma_jax` that are commands; nothing imports them."""
 
-BASE = ("config", "files", "machine", "memory", "rotations", "runtime", "signals", "terminal")
+BASE = (
+    "config",
+    "files",
+    "machine",
+    "memory",
+    "mujoco_import",
+    "opengl",
+    "rotations",
+    "runtime",
+    "signals",
+    "terminal",
+)
 """What every room may use: the configuration, and modules without knowledge of the rest."""
 ROOMS: dict[str, tuple[str, ...]] = {
     "config": (),
     "files": (),
     "machine": (),
     "memory": (),
+    "mujoco_import": (),
+    "opengl": (),
     "rotations": (),
     "runtime": (),
     "signals": (),
@@ -198,6 +211,7 @@ def test_rules_allow(module: str, source: str) -> None:
         ("holosoma_jax", "jax numpy mujoco"),
         ("holosoma_jax.config.schema", "jax mujoco"),
         ("bridges.protocol", "jax mujoco"),
+        ("holosoma_jax.motion.__main__", "jax mujoco"),
         ("bridges", "mujoco_warp warp torch"),
     ],
 )

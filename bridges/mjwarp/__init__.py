@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import holosoma_jax.mujoco_import  # noqa: F401
 from bridges.mjwarp.bridge import MjwarpBridge, make
 
 __all__ = ["MjwarpBridge", "make"]

@@ -5,6 +5,7 @@ Each function returns plain values, ready for JSON; none raises because somethin
 
 from __future__ import annotations
 
+import importlib
 import json
 import platform
 import shutil
@@ -22,7 +23,9 @@ from bridges.isaacgym import install as isaacgym
 from bridges.isaacsim import install as isaacsim
 from holosoma_jax import __version__
 from holosoma_jax import machine as facts
+from holosoma_jax import opengl as opengl_facts
 from holosoma_jax.config import extras as extras_table
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.render import gl
 
 PACKAGES = (
@@ -105,9 +108,18 @@ def extras() -> dict[str, dict[str, str]]:
     return {extra: {name: _version(name) for name in names} for extra, names in extras_table.EXTRAS.items()}
 
 
+def mujoco_gl() -> str | None:
+    """What is wrong with ``MUJOCO_GL`` where it keeps MuJoCo from being imported, one line; otherwise None."""
+    try:
+        importlib.import_module("holosoma_jax.mujoco_import")
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
 def opengl() -> dict[str, str | None]:
     """OpenGL backend -> None if it draws here, otherwise why not."""
-    causes = {name: gl.probe(name) for name in gl.CANDIDATES.get(platform.system(), ("glfw",))}
+    causes = {name: gl.probe(name) for name in opengl_facts.candidates()}
     return {name: cause and textwrap.shorten(cause, 90, placeholder=" ...") for name, cause in causes.items()}
 
 
@@ -176,8 +188,12 @@ def advice(found: Mapping[str, Any]) -> list[str]:
             "there is a GPU, but JAX does not use it: pip install 'holosoma-jax[cuda12]' (or [cuda13])"
         )
     if not any(cause is None for cause in found["opengl"].values()):
-        remedy = " or ".join(gl.REMEDY[name] for name in found["opengl"] if name in gl.REMEDY)
+        remedy = " or ".join(
+            opengl_facts.REMEDY[name] for name in found["opengl"] if name in opengl_facts.REMEDY
+        )
         sentences.append(f"no OpenGL draws here, so there are no videos: {remedy}")
+    if found["mujoco_gl"]:
+        sentences.append(f"nothing trains or plays here: {found['mujoco_gl']}")
     memory = found["machine"]["memory_available_bytes"]
     if memory is not None and memory < 2e9:
         sentences.append("less than 2 GB of memory is free: use fewer environments (--training.num-envs)")
@@ -196,5 +212,12 @@ def _version(package: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """For the smoke run; by default XLA optimises little, because most of the run is compiling."""
-    return {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | facts.child_environment()
+    """For the smoke run; by default XLA optimises little, because most of the run is compiling.
+
+    A ``MUJOCO_GL`` that is a finding of its own is left out, so that the run tells of the rest.
+    """
+    environ = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | facts.child_environment()
+    if mujoco_gl():
+        del environ[opengl_facts.VARIABLE]
+        environ.pop("PYOPENGL_PLATFORM", None)  # MuJoCo sets it while it loads a backend
+    return environ

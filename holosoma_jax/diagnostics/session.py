@@ -21,12 +21,13 @@ from holosoma_jax.config.schema.commands import DoctorArgs
 from holosoma_jax.diagnostics import diagnosis
 from holosoma_jax.terminal import messages_to
 
-FACTS = ("versions", "machine", "nvidia", "devices", "extras", "simulators", "opengl")
+FACTS = ("versions", "machine", "nvidia", "devices", "extras", "simulators", "mujoco_gl", "opengl")
 """Functions of `diagnosis`, in the order of their calls."""
 
 
 def run(args: DoctorArgs, conformance: Config | None = None) -> int:
-    """Ask, print, and return the exit code: 1 if the smoke run or the conformance failed.
+    """Ask, print, and return the exit code: 1 if the smoke run or the conformance failed, or MuJoCo cannot be
+    imported.
 
     Args:
       args: the flags.
@@ -50,7 +51,7 @@ def run(args: DoctorArgs, conformance: Config | None = None) -> int:
         print(json.dumps(found, indent=1))
     else:
         _show(found, console)
-    return int(args.smoke and not found["smoke"]["ok"])
+    return int(found["mujoco_gl"] is not None or (args.smoke and not found["smoke"]["ok"]))
 
 
 def _show(found: Mapping[str, Any], console: Console) -> None:
@@ -64,7 +65,7 @@ def _show(found: Mapping[str, Any], console: Console) -> None:
         ("devices", [_device(device) for device in found["devices"]]),
         ("extras", [_extra(name, packages) for name, packages in found["extras"].items()]),
         ("simulators", [_simulator(name, facts) for name, facts in found["simulators"].items()]),
-        ("OpenGL", [(name, _verdict(why is None, "draws", why)) for name, why in found["opengl"].items()]),
+        ("OpenGL", _opengl(found["mujoco_gl"], found["opengl"])),
         ("smoke run", _smoke(found.get("smoke"))),
     ):
         for i, (name, text) in enumerate(rows):
@@ -109,6 +110,11 @@ def _simulator(name: str, facts: Mapping[str, Any]) -> tuple[str, Text]:
         post = f"please post doctor --conformance simulator:{name} --report FILE"
         ready += f"; this project has not tried {facts['not_run']}: {post}"
     return name, _verdict(facts["installed"], ready, f"not installed: {facts['from']}")
+
+
+def _opengl(unusable: str | None, backends: Mapping[str, str | None]) -> list[tuple[str, Text]]:
+    rows = [(name, _verdict(why is None, "draws", why)) for name, why in backends.items()]
+    return rows if unusable is None else [("MUJOCO_GL", _verdict(False, "", unusable)), *rows]
 
 
 def _smoke(facts: Mapping[str, Any] | None) -> list[tuple[str, Text]]:

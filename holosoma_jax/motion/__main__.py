@@ -13,12 +13,15 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holosoma_jax import runtime
 from holosoma_jax.config.command_line import flags
 from holosoma_jax.config.errors import ConfigError, nearest
-from holosoma_jax.motion.clip import Clip
 from holosoma_jax.motion.command_line.flags import ConvertArgs, GenerateArgs, InspectArgs
+
+if TYPE_CHECKING:
+    from holosoma_jax.motion.clip import Clip
 
 PROG = "python -m holosoma_jax.motion"
 SUBCOMMANDS = {

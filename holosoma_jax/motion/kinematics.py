@@ -9,6 +9,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import NamedTuple
 
+import holosoma_jax.mujoco_import  # noqa: F401
+
+# isort: split
 import mujoco
 import numpy as np
 

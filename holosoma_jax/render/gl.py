@@ -8,24 +8,12 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
 import subprocess
 import sys
 
-CANDIDATES = {
-    "Linux": ("egl", "osmesa", "glfw"),  # GPU or Mesa without a display; pure software; a display
-    "Darwin": ("cgl", "glfw"),
-    "Windows": ("wgl", "glfw"),
-}
-"""In the order of trying; GLFW comes last, it needs a display."""
+from holosoma_jax import opengl
 
-REMEDY = {
-    "egl": "apt-get install libegl1 (and an NVIDIA driver with graphics, or Mesa: libgl1-mesa-dri)",
-    "osmesa": "apt-get install libosmesa6",
-    "glfw": "run with a display (DISPLAY is set by the desktop, or by xvfb-run)",
-}
 PROBE_TIMEOUT_S = 60.0
-_OFF = ("disable", "disabled", "off", "false", "0")
 _PROBE = """
 import mujoco
 xml = "<mujoco><worldbody><light pos='0 0 3'/><geom size='1'/></worldbody></mujoco>"
@@ -47,7 +35,7 @@ def select(requested: str = "auto") -> str:
     """The OpenGL backend to set as ``MUJOCO_GL``; tried once per process, in processes of their own.
 
     With 'auto', a ``MUJOCO_GL`` in the environment is the only candidate; without one, the first of
-    `CANDIDATES` that draws is taken and put there, for MuJoCo if it is imported later.
+    `opengl.CANDIDATES` that draws is taken and put there, for MuJoCo if it is imported later.
 
     Args:
       requested: 'auto', or one backend: 'egl', 'osmesa', 'glfw', 'cgl', 'wgl'.
@@ -55,15 +43,15 @@ def select(requested: str = "auto") -> str:
     Raises:
       GlUnavailable: none draws.
     """
-    chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
-    if requested == "auto" and chosen in _OFF:
+    chosen = opengl.chosen()
+    if requested == "auto" and chosen in opengl.OFF:
         raise GlUnavailable(f"rendering is switched off by MUJOCO_GL={chosen}. Fix: unset it")
     if requested != "auto":
         candidates = (requested,)
     elif chosen:
         candidates = (chosen,)
     else:
-        candidates = CANDIDATES.get(platform.system(), ("glfw",))
+        candidates = opengl.candidates()
     failures = []
     for backend in candidates:
         cause = probe(backend)
@@ -71,7 +59,7 @@ def select(requested: str = "auto") -> str:
             os.environ.setdefault("MUJOCO_GL", backend)
             return backend
         failures.append(f"{backend}: {cause}")
-    remedy = " or ".join(REMEDY[b] for b in candidates if b in REMEDY)
+    remedy = " or ".join(opengl.REMEDY[b] for b in candidates if b in opengl.REMEDY)
     raise GlUnavailable(f"no OpenGL draws here ({'; '.join(failures)}). Fix: {remedy or 'install OpenGL'}")
 
 

@@ -78,6 +78,7 @@ def test_text_names_what_is_missing_and_how_to_get_it(
 HEALTHY: dict[str, Any] = {
     "nvidia": None,
     "devices": [{"platform": "cpu"}],
+    "mujoco_gl": None,
     "opengl": {"egl": None},
     "machine": {"memory_available_bytes": 8e9, "disk_free_bytes": 8e9},
     "smoke": {"ok": True},
@@ -92,6 +93,7 @@ HEALTHY: dict[str, Any] = {
         ({"opengl": {"egl": "no", "osmesa": "no"}}, "apt-get install libosmesa6"),
         ({"machine": {"memory_available_bytes": 1e9, "disk_free_bytes": 8e9}}, "--training.num-envs"),
         ({"machine": {"memory_available_bytes": 8e9, "disk_free_bytes": 1e9}}, "--training.output-dir"),
+        ({"mujoco_gl": "MUJOCO_GL: got 'bogus'"}, "MUJOCO_GL: got 'bogus'"),
         ({"smoke": {"ok": False, "error": "boom"}}, "the smoke run failed: boom"),
     ],
 )
@@ -117,6 +119,26 @@ def test_a_failing_smoke_run_says_why_and_fails(monkeypatch: pytest.MonkeyPatch,
     assert not facts["ok"] and "there is no such preset" in facts["error"]
     monkeypatch.setattr(diagnosis, "opengl", lambda: {"egl": None})
     assert run(capsys, "--json")[0] == 1
+
+
+def test_an_unusable_mujoco_gl_is_a_finding_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    environs: list[dict[str, str]] = []
+
+    def trained(command: list[str], *, env: dict[str, str], **options: Any) -> SimpleNamespace:
+        environs.append(env)
+        (folder,) = (a.removeprefix("--training.output-dir=") for a in command if "output-dir" in a)
+        Path(folder, "metrics.jsonl").write_text('{"Perf/total_fps": 1.0}')
+        return SimpleNamespace(returncode=0, stdout="", stderr="")
+
+    monkeypatch.setenv("MUJOCO_GL", "bogus")
+    monkeypatch.setattr(diagnosis, "mujoco_gl", lambda: "MUJOCO_GL: got 'bogus'")
+    monkeypatch.setattr(diagnosis, "opengl", lambda: {"egl": None})
+    monkeypatch.setattr(diagnosis.subprocess, "run", trained)
+    code, out, _ = run(capsys)
+    assert code == 1 and "- nothing trains or plays here: MUJOCO_GL: got 'bogus'" in out
+    assert "smoke run failed" not in out and "MUJOCO_GL" not in environs[-1]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bridges.protocol import Ground, SimState
+from holosoma_jax import opengl
 from holosoma_jax.config.schema import VideoConfig
 from holosoma_jax.render import gl, video_job
 from holosoma_jax.render.scene import crop_heightfield, crop_to_path
@@ -316,7 +317,7 @@ def test_gl_choice_respects_the_user_and_is_made_once(monkeypatch):
     monkeypatch.setattr(
         gl, "probe", lambda backend: asked.append(backend) or (None if backend == "osmesa" else "no")
     )
-    monkeypatch.setattr(gl.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(opengl.platform, "system", lambda: "Linux")
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
     gl.select.cache_clear()
     try:
