@@ -42,11 +42,16 @@ def replacing(target: Path) -> Iterator[Path]:
       OSError: the folder cannot be written, or the block wrote nothing.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    unfinished = temporary(target, os.getpid())
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
+        yield unfinished
+        with open(unfinished, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        os.replace(unfinished, target)
     finally:
-        temporary.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
+
+
+def temporary(target: Path, pid: int) -> Path:
+    """What `replacing` yields for `target` in the process `pid`. One that was killed leaves it behind."""
+    return target.with_name(f".{target.stem}.{pid}.tmp{target.suffix}")

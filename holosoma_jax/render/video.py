@@ -9,6 +9,7 @@ fails there becomes one warning with the cause and the fix.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridges.protocol import Array, Ground, Pose, SimState
-from holosoma_jax import machine
+from holosoma_jax import files, machine
 from holosoma_jax.config.schema import VideoConfig
 from holosoma_jax.render import contact_sheet, video_job
 from holosoma_jax.render.gl import last_line
@@ -72,15 +73,18 @@ class Drawing:
 
     def result(self, timeout_s: float = TIMEOUT_S) -> Path:
         """Wait for the video; raises VideoUnavailable with the cause if there is none."""
+        late = False
         try:
-            code = self._process.wait(timeout_s)
+            self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            self._folder.cleanup()
-            raise VideoUnavailable(f"{self.path.name} was not drawn within {timeout_s:.0f} s") from None
+            os.killpg(self._process.pid, signal.SIGKILL)  # with the encoder that it started
+            late = True
+        code = self._process.wait()
+        files.temporary(self.path, self._process.pid).unlink(missing_ok=True)  # of one that was killed
         cause = last_line(self._log.read_text(errors="replace")) if self._log.exists() else ""
         self._folder.cleanup()
+        if late:
+            raise VideoUnavailable(f"{self.path.name} was not drawn within {timeout_s:.0f} s")
         if code == 0 and self.path.exists():
             return self.path
         raise VideoUnavailable(cause or f"the drawing process ended with code {code}")

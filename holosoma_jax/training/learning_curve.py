@@ -19,6 +19,8 @@ COLUMNS = 3
 MAX_POINTS = 1500
 SMOOTHING_SHARE = 1 / 30
 """span of the exponential average, as a share of the run"""
+FEW = 5
+"""curves of fewer numbers show them as points"""
 
 
 class Line(NamedTuple):
@@ -157,12 +159,13 @@ def _draw_line(
 ) -> None:
     """The values, faint, under their average; only the values where averages would mislead."""
     values = line.scale * np.array([row.get(line.key, np.nan) for row in rows], float)
+    marker = "o" if np.isfinite(values).sum() < FEW else None  # a line needs two neighbours
     if not smoothed:
-        axis.plot(steps, values, color=colour, linewidth=1.4, label=line.label)
+        axis.plot(steps, values, color=colour, linewidth=1.4, label=line.label, marker=marker, markersize=4)
         return
     axis.plot(steps, values, color=colour, linewidth=0.8, alpha=0.28)
     average = smooth(values, max(1.0, SMOOTHING_SHARE * len(values)))
-    axis.plot(steps, average, color=colour, linewidth=1.9, label=line.label)
+    axis.plot(steps, average, color=colour, linewidth=1.9, label=line.label, marker=marker, markersize=4)
 
 
 def headline_text(rows: Sequence[dict[str, Any]], title: str, unit: str = "iteration") -> str:
@@ -171,7 +174,7 @@ def headline_text(rows: Sequence[dict[str, Any]], title: str, unit: str = "itera
     parts = [title, f"{last['step']:,} {unit}s"]
     samples = last.get("Train/num_samples")
     if samples is not None and np.isfinite(samples):
-        parts.append(f"{samples / 1e6:,.1f} M samples")
+        parts.append(f"{samples / 1e6:,.1f} M samples" if samples >= 1e5 else f"{samples:,.0f} samples")
     seconds, before = 0.0, 0.0
     for row in rows:  # a row stands for all samples since the row before
         samples, speed = row.get("Train/num_samples", np.nan), row.get("Perf/total_fps", np.nan)

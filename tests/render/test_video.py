@@ -16,7 +16,14 @@ from holosoma_jax import opengl
 from holosoma_jax.config.schema import VideoConfig
 from holosoma_jax.render import gl, video_job
 from holosoma_jax.render.scene import crop_heightfield, crop_to_path
-from holosoma_jax.render.video import EpisodeRecorder, Trajectory, VideoUnavailable, render_video
+from holosoma_jax.render.video import (
+    Drawing,
+    EpisodeRecorder,
+    Trajectory,
+    VideoUnavailable,
+    make_job,
+    render_video,
+)
 from tests.support.stick_robot import STICK_MJCF, stick_robot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -233,6 +240,24 @@ def test_failure_is_one_warning_and_the_end_of_videos(tmp_path: Path, robot, mon
         and "MUJOCO_GL=off" in warnings[0]
         and "--logger.video.enabled" in warnings[0]
     )
+
+
+@pytest.mark.parametrize("end", ["exec sleep 600", "kill -9 $$"])
+def test_a_drawing_process_that_is_killed_leaves_nothing(
+    tmp_path: Path, robot, monkeypatch: pytest.MonkeyPatch, end: str
+):
+    """Whether it hangs or the system kills it: no half video stays beside the others."""
+    slow = tmp_path / "python"
+    slow.write_text(f'#!/bin/sh\ntouch "$(dirname "$4")/.a.$$.tmp.mp4" && touch begun && {end}\n')
+    slow.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(slow))
+    monkeypatch.chdir(tmp_path)
+    drawing = Drawing(make_job(SMALL, robot, Ground(), walk(3), 50.0), tmp_path / "videos" / "a.mp4")
+    while not (tmp_path / "begun").exists():
+        assert drawing.running
+    with pytest.raises(VideoUnavailable, match=r"within 0 s|code -9"):
+        drawing.result(timeout_s=0.01 if "sleep" in end else 60)
+    assert list((tmp_path / "videos").iterdir()) == []
 
 
 def test_unwritable_folder_is_a_warning(tmp_path: Path, robot):

@@ -65,10 +65,15 @@ def test_a_rising_curve_rises(tmp_path: Path):
 
 
 @pytest.mark.parametrize("iterations", [1, 2])
-def test_the_first_iterations_can_be_drawn(tmp_path: Path, iterations: int):
-    assert learning_curve.draw(
-        write_run(tmp_path / "metrics.jsonl", iterations), tmp_path / "curve.png"
-    ).exists()
+def test_the_first_iterations_are_points_in_every_panel(tmp_path: Path, iterations: int):
+    run = write_run(tmp_path / "metrics.jsonl", iterations, **{"Train/mean_reward": 1.0})
+    image = coloured(pixels(learning_curve.draw(run, tmp_path / "curve.png")))
+    height, width = image.shape
+    assert all(
+        image[row * height // 2 : (row + 1) * height // 2, column * width // 3 : (column + 1) * width // 3].sum() > 20
+        for row in range(2)
+        for column in range(3)
+    )
 
 
 def test_numbers_that_are_absent_or_never_finite_do_not_stop_it(tmp_path: Path):
@@ -108,6 +113,8 @@ def test_headline_adds_up_the_time_between_rows(tmp_path: Path):
         learning_curve.headline_text(rows[:1], "run", "step")
         == "run   |   10 steps   |   1.0 M samples   |   1.7 min"
     )
+    tried = [{"step": 60, "Train/num_samples": 960.0}]
+    assert learning_curve.headline_text(tried, "run", "step") == "run   |   60 steps   |   960 samples"
 
 
 def test_off_policy_losses_have_panels_of_their_own():
