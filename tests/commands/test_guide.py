@@ -62,6 +62,14 @@ def test_the_page_covers_the_guide():
     assert [len(of(name)) for name in ("train", "eval", "replay", "export")] == [23, 4, 1, 1]
 
 
+@pytest.mark.parametrize("group", ["exp", "logger", "simulator", "terrain"])
+def test_the_page_lists_every_preset(group: str):
+    text = PAGE.read_text()
+    names = [path.stem for path in (PAGE.parents[1] / "configs" / group).glob("*.yaml")]
+    assert names
+    assert not [name for name in names if f"`{group}:{name}`" not in text]
+
+
 def test_the_left_column_says_the_same_where_names_are_the_same():
     text = PAGE.read_text()
     pairs = re.findall(

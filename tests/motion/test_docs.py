@@ -34,6 +34,7 @@ def test_the_table_lists_every_format() -> None:
     names = {how.format.split(" (")[0] for how in FORMATS.values()}
     assert len(names) == 19
     assert not [name for name in names if f"| {name}" not in text]
+    assert f"[{len(names)} formats](docs/motions.md)" in (PAGE.parents[1] / "README.md").read_text()
 
 
 def test_the_example_runs() -> None:
