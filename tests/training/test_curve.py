@@ -70,7 +70,10 @@ def test_the_first_iterations_are_points_in_every_panel(tmp_path: Path, iteratio
     image = coloured(pixels(learning_curve.draw(run, tmp_path / "curve.png")))
     height, width = image.shape
     assert all(
-        image[row * height // 2 : (row + 1) * height // 2, column * width // 3 : (column + 1) * width // 3].sum() > 20
+        image[
+            row * height // 2 : (row + 1) * height // 2, column * width // 3 : (column + 1) * width // 3
+        ].sum()
+        > 20
         for row in range(2)
         for column in range(3)
     )
