@@ -23,7 +23,7 @@ def tables(scores: Scores, names: Mapping[str, Measure]) -> Group:
     life = Table(show_header=False, box=None)
     life.add_row("survival", f"{scores.survival_rate:.1%}")
     life.add_row("mean episode length", f"{scores.episode_length_s:.2f} s")
-    life.add_row("falls", f"{scores.falls} ({scores.falls_per_minute:.2f} per minute of life)")
+    life.add_row("falls", f"{scores.falls} ({scores.falls_per_minute:.2f} per minute of episodes)")
     if scores.nonfinite:
         life.add_row("non-finite simulator states", str(scores.nonfinite))
     measures = Table("", "unit", "mean", *(["after a fall"] if fell else []), box=None)
