@@ -108,15 +108,17 @@ def advice(path: Path) -> str:
 
 def is_saved_config(mapping: Mapping[str, Any]) -> bool:
     """Whether this is a `holosoma_config.yaml`."""
-    return "env_class" in mapping and isinstance(mapping.get("algo"), Mapping)
+    return "env_class" in mapping
 
 
 def preset(mapping: Mapping[str, Any], source: str) -> str:
     """The experiment that a `holosoma_config.yaml` is laid over: that of its task, robot and learner.
 
     Raises:
-      ConfigError: another robot or learner.
+      ConfigError: another robot or learner, or a value in the place of a section that says which.
     """
+    for section in (("algo",), ("robot",), ("robot", "asset")):
+        _require_section(_at(mapping, section), section, source)
     robot = str(_at(mapping, ("robot", "asset", "robot_type")) or "")
     target = str(_at(mapping, ("algo", "_target_")) or "")
     known = {"g1_29dof": "g1-29dof", "t1_29dof": "t1-29dof"}
@@ -133,7 +135,7 @@ def preset(mapping: Mapping[str, Any], source: str) -> str:
 
 
 def translate(
-    mapping: Mapping[str, Any], base: Mapping[str, Any], known: Mapping[Path, Any]
+    mapping: Mapping[str, Any], base: Mapping[str, Any], known: Mapping[Path, Any], source: str
 ) -> tuple[dict[str, Any], list[str]]:
     """What a `holosoma_config.yaml` changes of its preset, and the keys that have no place here.
 
@@ -143,12 +145,19 @@ def translate(
       mapping: the file.
       base: the composed preset.
       known: every key that takes a value, with its type, the parameters of the preset's terms included.
+      source: what messages call the file.
+
+    Raises:
+      ConfigError: a value in the place of a section.
     """
+    sections = {key[:length] for key in known for length in range(1, len(key))}
     layer: dict[str, Any] = {}
     left: list[Path] = []
     taken: list[Path] = []
     for path, value in _leaves(mapping):
         key = ours(path)
+        if key in sections:
+            _require_section(value, path, source)
         if key[-1] == "func" and _at(base, key[:-1]) is not None:
             taken.append(path)  # the term of that name is this project's
         elif value in ({}, [], "") or path in _USED or path[-1] in _OF_HYDRA:
@@ -169,6 +178,13 @@ def translate(
             if name not in (_at(mapping, terms) or {}):
                 _set(layer, (*terms, name), None)
     return layer, [".".join(path) for path in dict.fromkeys(_shortest(path, taken) for path in left)]
+
+
+def _require_section(value: Any, path: Path, source: str) -> None:
+    if not isinstance(value, Mapping) and value not in (None, [], ""):
+        raise ConfigError(
+            f"{source}: {'.'.join(path)}: got {show(value)}; wanted a mapping of names to values."
+        )
 
 
 _SIMULATOR = ("simulator", "config")

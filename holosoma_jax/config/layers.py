@@ -104,22 +104,22 @@ def _experiment(exp: Choice, groups: Mapping[str, Choice]) -> Layer:
     sources = {(): Source(name)}
     for (section, source), group in layers:
         out[group] = section
-        sources |= validate.labels({group: section}, source)
+        sources = validate.overlaid(sources, {group: section}, source)
     layer = keys.conform(Config, data.get("overrides"), f"{name}: overrides", base=out)
     _keep_choices(out, partial(keys.at, layer), f"{name}: overrides: ")
-    return keys.overlay(out, layer), sources | validate.labels(layer, name)
+    return keys.overlay(out, layer), validate.overlaid(sources, layer, name)
 
 
 def _of_holosoma(mapping: Mapping[str, Any], name: str, groups: Mapping[str, Choice]) -> Layer:
     """The preset of a `holosoma_config.yaml` with the file's values; what has no place here is listed."""
     preset = holosoma.preset(mapping, name)
     data, sources = _experiment(Choice("exp", preset, (f"exp:{preset}",)), {})
-    layer, left = holosoma.translate(mapping, data, dict(keys.walk(Config, data)))
+    layer, left = holosoma.translate(mapping, data, dict(keys.walk(Config, data)), name)
     if left:
         _LOG.warning(
             "%s: %d of holosoma's keys have no place here: %s", name, len(left), holosoma.listed(left)
         )
-    return _with_groups(keys.overlay(data, layer), sources | validate.labels(layer, name), groups)
+    return _with_groups(keys.overlay(data, layer), validate.overlaid(sources, layer, name), groups)
 
 
 def _keep_choices(base: Mapping[str, Any], asked: Callable[[keys.Path], Any], source: str) -> None:
@@ -177,7 +177,7 @@ def _with_groups(
         data[group] = _lay(keys.hints(Config)[group], before, section)
         if group == "simulator":
             data[group] = _with_numerics_of(before, data[group])
-        sources |= validate.labels({group: section}, name)
+        sources = validate.overlaid(sources, {group: section}, name)
     return data, sources
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from holosoma_jax.config import compose, keys
+from holosoma_jax.config import compose, files, keys
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
+from tests.support.messages import tells
 
 G1 = "exp:g1-29dof"
 
@@ -301,9 +304,22 @@ def test_a_saved_config_excludes_an_experiment_and_is_named_in_errors():
     assert "checkpoint" in line([G1], base=saved)
     assert "checkpoint" in line(["--config=x.yaml"], base=saved)
     saved["training"]["num_envs"] = -1
-    assert line([], base=saved).startswith("saved config: training.num_envs: got -1; wanted an integer >= 1")
+    assert tells(line([], base=saved), "saved config: training.num_envs: ... -1 ... >= 1")
     with pytest.raises(ConfigError, match=r"run 7: .*'algos'"):
         compose.from_mapping({"algos": {}}, "run 7")
+
+
+@pytest.mark.parametrize(
+    "section", ["reward.terms", "observation.groups.actor_obs.terms", "observation.groups"]
+)
+def test_the_last_file_that_changed_a_mapping_is_blamed_for_it(tmp_path: Path, section: str):
+    path = tuple(section.split("."))
+    layer: Any = dict.fromkeys(keys.at(compose.to_mapping(compose.load([G1])), path))
+    for name in reversed(path):
+        layer = {name: layer}
+    experiment = yaml.safe_load((files.root() / "exp" / "g1-29dof.yaml").read_text())
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"groups": experiment["groups"], "overrides": layer}))
+    assert tells(line(["--config", str(tmp_path / "mine.yaml")]), f"mine.yaml: {section}: got ")
 
 
 def test_every_error_of_a_mutated_flag_names_the_flag():

@@ -13,6 +13,7 @@ import yaml
 from holosoma_jax.config import compose, holosoma, keys
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
+from tests.support.messages import tells
 
 G1, SAC = "exp:g1-29dof", "exp:g1-29dof-fast-sac"
 
@@ -134,6 +135,31 @@ def test_what_is_no_config_for_here_is_one_line(theirs: dict[str, Any], tmp_path
     other["robot"]["asset"]["robot_type"] = ["g1_29dof"]
     with pytest.raises(ConfigError, match="g1_29dof"):
         load(tmp_path, other)
+
+
+SECTIONS = [
+    *("algo", "robot", "robot.asset", "training", "algo.config", "simulator", "simulator.config.sim"),
+    *("reward", "reward.terms", "reward.terms.pose", "reward.terms.pose.params"),
+]
+
+
+@pytest.mark.parametrize("value", [[1], ["alive"], "alive", 3, True], ids=str)
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_value_in_the_place_of_a_section_is_one_line(
+    theirs: dict[str, Any], tmp_path: Path, section: str, value: Any
+):
+    *above, last = section.split(".")
+    keys.at(theirs, tuple(above))[last] = value
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, theirs)
+    assert tells(str(caught.value), f"holosoma_config.yaml: {section}: got ... wanted a mapping")
+
+
+@pytest.mark.parametrize("nothing", [None, {}, []], ids=str)
+def test_the_file_that_takes_all_terms_away_is_blamed(theirs: dict[str, Any], tmp_path: Path, nothing: Any):
+    theirs["reward"] = nothing
+    with pytest.raises(ConfigError, match=r"holosoma_config\.yaml: reward\.terms: "):
+        load(tmp_path, theirs)
 
 
 SAVED = Path(__file__).parents[1] / "data" / "holosoma"

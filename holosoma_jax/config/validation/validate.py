@@ -28,8 +28,8 @@ def build(section: type[T], mapping: Mapping[str, Any], sources: Sources) -> T:
 def label(path: Path, sources: Sources) -> str:
     """How the user knows a key: the flag as typed, or the file and the dotted key.
 
-    A mapping goes by the flag that changed something in it; a key that nobody gave, by the file of
-    its neighbours.
+    A mapping goes by the flag that changed something in it, or the file that did so last; a key that nobody
+    gave, by the file of its neighbours.
     """
     dotted = ".".join(path)
     inside = [s.name for p, s in sources.items() if p != path and p[: len(path)] == path]
@@ -40,9 +40,9 @@ def label(path: Path, sources: Sources) -> str:
         if source := sources.get(start):
             is_flag = source.name.startswith("--")
             return f"{source.name}{rest if start else dotted}" if is_flag else f"{source.name}: {dotted}"
-        neighbours = (s.name for p, s in sources.items() if start and p[:length] == start)
-        if file := next((name for name in neighbours if not name.startswith("--")), None):
-            return f"{file}: {dotted}"
+        neighbours = [s.name for p, s in sources.items() if start and p[:length] == start]
+        if files := [name for name in neighbours if not name.startswith("--")]:
+            return f"{files[-1] if start == path else files[0]}: {dotted}"
     return dotted
 
 
@@ -54,6 +54,18 @@ def labels(mapping: Any, source: str, path: Path = ()) -> dict[Path, Source]:
     for key, value in mapping.items():
         out.update(labels(value, source, (*path, key)))
     return out
+
+
+def overlaid(sources: Sources, layer: Mapping[str, Any], source: str) -> dict[Path, Source]:
+    """`sources` after `keys.overlay` has laid `layer` of that source over what they are of."""
+    new = labels(layer, source)
+    replaced = {path for path in new if not isinstance(keys.at(layer, path), Mapping)}
+    kept = {
+        path: old
+        for path, old in sources.items()
+        if path not in new and not any(path[:n] in replaced for n in range(1, len(path)))
+    }
+    return kept | new
 
 
 def _build(tp: Any, mapping: Any, sources: Sources, path: Path) -> Any:
