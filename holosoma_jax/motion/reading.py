@@ -17,8 +17,9 @@ from holosoma_jax.motion.clip import Clip, Provenance
 from holosoma_jax.motion.formats import Raw, parse
 from holosoma_jax.motion.formats.raw import frame_rate
 from holosoma_jax.motion.kinematics import Bodies, Skeleton
-from holosoma_jax.motion.readings.candidates import normalised, orientation
+from holosoma_jax.motion.readings.candidates import orientation
 from holosoma_jax.motion.readings.recognition import Recognised, recognise
+from holosoma_jax.robots.joint_order import plain_name
 from holosoma_jax.robots.robot import Robot
 
 KNOWN_ROBOTS = ("g1", "t1", "k1")
@@ -152,11 +153,11 @@ def _skeleton(path: Path, raw: Raw, robot: Robot | Skeleton | str | None) -> Ske
         return Skeleton(robot)
     if raw.joint_names is None:
         return Skeleton(robots.load(DEFAULT_ROBOT))
-    held = {normalised(n) for n in raw.joint_names}
+    held = {plain_name(n) for n in raw.joint_names}
     for name in KNOWN_ROBOTS:
         record = robots.load(name)
         skeleton = Skeleton(record)
-        if {normalised(n) for foot in record.feet_bodies for n in skeleton.joints_above(foot)} <= held:
+        if {plain_name(n) for foot in record.feet_bodies for n in skeleton.joints_above(foot)} <= held:
             return skeleton
     raise ConfigError(
         f"{path}: its {len(raw.joint_names)} joints ({raw.joint_names[0]}, ...) are of no robot known here: "

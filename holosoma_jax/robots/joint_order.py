@@ -1,4 +1,4 @@
-"""The orders in which programs number a robot's joints."""
+"""The orders in which programs number a robot's joints, and what their names have in common."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import mujoco
 
 from holosoma_jax.robots import model as robot_model
 from holosoma_jax.robots.robot import Robot
+
+
+def plain_name(name: str) -> str:
+    """A joint's or body's name without what formats add or leave out."""
+    name = name.rpartition("/")[2]  # "robot/left_knee_joint", as MuJoCo names what is attached
+    return name.lower().removesuffix("_joint").removesuffix("_link")
 
 
 def breadth_first(robot: Robot) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from holosoma_jax.motion import rotations
 from holosoma_jax.motion.formats.qpos import euler_to_quaternion
 from holosoma_jax.motion.formats.raw import Raw, StoredBodies
 from holosoma_jax.motion.kinematics import Skeleton
+from holosoma_jax.robots.joint_order import plain_name
 
 
 class Labels(NamedTuple):
@@ -63,8 +64,8 @@ def joint_maps(raw: Raw, skeleton: Skeleton) -> tuple[dict[str, dict[str, int]],
             raise ConfigError(
                 f"{raw.file}: names {len(raw.joint_names)} joints, but has {width} joint columns."
             )
-        places = {normalised(n): i for i, n in enumerate(raw.joint_names)}
-        columns = {n: places[normalised(n)] for n in robot.joint_names if normalised(n) in places}
+        places = {plain_name(n): i for i, n in enumerate(raw.joint_names)}
+        columns = {n: places[plain_name(n)] for n in robot.joint_names if plain_name(n) in places}
         missing = [n for n in robot.joint_names if n not in columns]
         legs = {n for foot in robot.feet_bodies for n in skeleton.joints_above(foot)}
         if absent := [n for n in missing if n in legs]:
@@ -72,8 +73,8 @@ def joint_maps(raw: Raw, skeleton: Skeleton) -> tuple[dict[str, dict[str, int]],
                 f"{raw.file}: has no joint '{absent[0]}', which robot '{robot.name}' has in a leg."
                 f"{nearest(absent[0], raw.joint_names)} Name another robot with --robot."
             )
-        known = {normalised(n) for n in robot.joint_names}
-        extra = [n for n in raw.joint_names if normalised(n) not in known]
+        known = {plain_name(n) for n in robot.joint_names}
+        extra = [n for n in raw.joint_names if plain_name(n) not in known]
         ignored = (f"not joints of '{robot.name}', ignored: {', '.join(extra)}",) if extra else ()
         return {"names": columns}, (*_missing_note(missing, width), *ignored)
     present = list(robot.joint_names)
@@ -150,12 +151,6 @@ def body_rows(stored: StoredBodies, skeleton: Skeleton, order: str) -> dict[str,
     if count == len(names) and order == "robot":
         return {n: i for i, n in enumerate(names)}
     return {}
-
-
-def normalised(name: str) -> str:
-    """A joint's or body's name without what formats add or leave out."""
-    name = name.rpartition("/")[2]  # "robot/left_knee_joint", as MuJoCo names what is attached
-    return name.lower().removesuffix("_joint").removesuffix("_link")
 
 
 def _missing_note(missing: list[str], width: int) -> tuple[str, ...]:

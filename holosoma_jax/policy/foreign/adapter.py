@@ -10,10 +10,10 @@ import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.envs.env import EnvSpec, ObservationTerm
-from holosoma_jax.motion.readings.candidates import normalised
 from holosoma_jax.policy.foreign import observation_names
 from holosoma_jax.policy.foreign.observation_names import JOINT_TERMS, TWICE_JOINTS
 from holosoma_jax.policy.loaded import LoadedPolicy
+from holosoma_jax.robots.joint_order import plain_name
 from holosoma_jax.robots.robot import Robot
 
 
@@ -42,19 +42,19 @@ class Adapter:
 
 
 def joint_index(file: LoadedPolicy, robot: Robot) -> np.ndarray:
-    """[A] int, place of each of the policy's joints among the robot's, as `normalised` names them.
+    """[A] int, place of each of the policy's joints among the robot's, as `plain_name` names them.
 
     Raises:
       ConfigError: the robot lacks one of them.
     """
-    names, ours = file.dof_names, [normalised(name) for name in robot.joint_names]
-    missing = [name for name in names if normalised(name) not in ours]
+    names, ours = file.dof_names, [plain_name(name) for name in robot.joint_names]
+    missing = [name for name in names if plain_name(name) not in ours]
     if missing:
         raise ConfigError(
             f"{file.path}: made for {len(names)} joints ({names[0]}, ...), not for the {len(ours)} of robot "
             f"'{robot.name}' ({robot.joint_names[0]}, ...), which has no '{missing[0]}'."
         )
-    return np.array([ours.index(normalised(name)) for name in names], np.int64)
+    return np.array([ours.index(plain_name(name)) for name in names], np.int64)
 
 
 def make(

@@ -11,9 +11,9 @@ from holosoma_jax import robots
 from holosoma_jax.config import compose, keys
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.motion.formats import policy_graph
-from holosoma_jax.motion.readings.candidates import normalised
 from holosoma_jax.policy.foreign import adapter, observation_names
 from holosoma_jax.policy.loaded import INPUT_NAME, LoadedPolicy
+from holosoma_jax.robots.joint_order import plain_name
 from holosoma_jax.robots.robot import Robot
 
 PRESETS: Mapping[str, str] = {"g1": "g1-29dof", "t1": "t1-29dof", "k1": "k1-22dof"}
@@ -114,8 +114,8 @@ def _require_task(file: LoadedPolicy, config: Mapping[str, Any]) -> None:
 
 def _robot_of(file: LoadedPolicy) -> str:
     """The built-in robot with the file's joints, in any order; else the first that has all of them."""
-    joints = {asset: set(map(normalised, robots.load(asset).joint_names)) for asset in PRESETS}
-    names = set(map(normalised, file.dof_names))
+    joints = {asset: set(map(plain_name, robots.load(asset).joint_names)) for asset in PRESETS}
+    names = set(map(plain_name, file.dof_names))
     same = [asset for asset, of_robot in joints.items() if names == of_robot]
     if found := same or [asset for asset, of_robot in joints.items() if names < of_robot]:
         return found[0]
