@@ -46,10 +46,10 @@ SIMULATORS: Mapping[str, str] = {
 """Simulator -> where it comes from."""
 NOT_RUN: Mapping[str, str] = {
     "mjwarp": "GPUs",
-    "isaacgym": "IsaacGym itself, only its double in the tests",
-    "isaacsim": "PhysX, Isaac Sim and GPUs, only Newton on a CPU",
+    "isaacgym": "IsaacGym itself, PhysX and the GPU pipeline",
+    "isaacsim": "PhysX, Isaac Sim (Kit) and GPUs",
 }
-"""Simulator -> what this project has not run of it (docs/simulators.md)."""
+"""Simulator -> what this project has not run of it; docs/simulators.md says the same."""
 SMOKE_TIMEOUT_S = 300.0
 SMOKE = (
     "exp:g1-29dof", "simulator:mujoco", "terrain:terrain-locomotion-plane", "logger:console",
