@@ -7,7 +7,7 @@ change (aliasing), and a computation that was dispatched *before* the overwrite 
 
 - `give`: zero-copy, and the producer never writes the buffer again; it becomes read-only. Nothing to
   remember for the consumer. For arrays that the bridge computes anyway (MuJoCo).
-- `borrow`: zero-copy of memory that its owner goes on writing (a simulator's own tensors). Valid
+- `borrow`: zero-copy of memory that its owner keeps writing (a simulator's own tensors). Valid
   until the owner's next call. Whoever borrows must, before that call, have fetched (or
   `jax.block_until_ready`) a result of every computation that reads the loan.
 - `keep`: a finished copy, for what has to outlive a loan.
