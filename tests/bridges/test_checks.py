@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -23,40 +21,40 @@ def test_good_arrays_pass_through():
     [
         (
             lambda: checks.array("targets", np.ones((2, 3)), (2, 4)),
-            "targets: got shape (2, 3), wanted (2, 4).",
+            r"targets: .*\(2, 3\).*\(2, 4\)",
         ),
         (
             lambda: checks.array("lin", np.ones(2, int), (2,)),
-            "lin: got int64, wanted floating-point numbers.",
+            "lin: .*int64.*float",
         ),
         (
             lambda: checks.array("mask", np.ones(2), (2,), np.bool_),
-            "mask: got float64, wanted bool values.",
+            "mask: .*float64.*bool",
         ),
         (
             lambda: checks.finite("x", np.array([[0.0, 1.0], [np.nan, 0.0]])),
-            "x: got nan in environment 1, entry 0, wanted finite numbers.",
+            "x: .*nan.* environment 1, entry 0,.* finite",
         ),
         (
             lambda: checks.finite("x", np.array([[[0.0, np.inf]]]), np.array([7])),
-            "x: got inf in environment 7, entry (0, 1), wanted finite numbers.",
+            r"x: .*inf.* environment 7, entry \(0, 1\),.* finite",
         ),
         (
             lambda: checks.at_least("f", np.array([0.5, -0.5]), 0.0),
-            "f: got -0.5 in environment 1, wanted finite numbers, 0 or more.",
+            r"f: .*-0\.5 .*environment 1\b.*, 0 or more",
         ),
         (
             lambda: checks.at_least("m", np.array([0.0]), 0.0, exclusive=True),
-            "m: got 0 in environment 0, wanted finite numbers, above 0.",
+            r"m: .*\b0 .*environment 0\b.*, above 0",
         ),
         (
             lambda: checks.unit("q", np.array([[2.0, 0, 0, 0]]), np.array([3])),
-            "q: got norm 2 in environment 3, wanted unit quaternions (w x y z).",
+            r"q: .*norm 2 .*environment 3\b.*unit",
         ),
     ],
 )
 def test_bad_arrays_are_named(call, line):
-    with pytest.raises(ValueError, match=f"^{re.escape(line)}$"):
+    with pytest.raises(ValueError, match=f"^{line}"):
         call()
 
 

@@ -148,7 +148,7 @@ def test_dispatch_then_overwrite_under_the_borrow_rule(slow_sum):
 
 
 def test_dispatch_then_produce_the_next_under_give(slow_sum):
-    """No rule to follow: the producer goes on at once, in new memory."""
+    """No rule to follow: the producer continues at once, in new memory."""
     results = []
     for i in range(50):
         results.append(slow_sum(exchange.give(filled(float(i)))))

@@ -109,7 +109,7 @@ def test_a_rollout_inside_a_program_is_the_one_outside(bridge):
 
 
 def test_physics_is_a_value(bridge):
-    """Nothing is kept on the side: an old value goes on as it did, whatever was stepped in between."""
+    """Nothing is kept on the side: an old value continues as it did, whatever was stepped in between."""
     physics, _ = fallen(bridge)
     after, first = bridge.step(physics, TARGETS)
     bridge.step(bridge.init(), 3 * TARGETS)
@@ -301,9 +301,7 @@ def test_a_gpu_that_warp_cannot_use_is_one_line(monkeypatch):
         raise RuntimeError("no CUDA driver")
 
     monkeypatch.setattr(wp, "device_from_jax", unknown)
-    with pytest.raises(
-        ConfigError, match=r"^simulator:mjwarp: JAX computes on .*cannot use \(no CUDA driver\)"
-    ):
+    with pytest.raises(ConfigError, match=r"^simulator:mjwarp: .*\(no CUDA driver\)"):
         start.devices(1)
 
 
@@ -324,12 +322,12 @@ NAN = np.full((NUM, 3), np.nan, np.float32)
         (lambda b, p: b.step(p, TARGETS[:2]), r"^targets: got shape \(2, 5\), wanted \(4, 5\)"),
         (lambda b, p: b.step(p, TARGETS.astype(int)), r"^targets: got int64, wanted floating"),
         (lambda b, p: b.step(p, TARGETS * np.nan), r"^targets: got nan .*\b0, entry 0"),
-        (lambda b, p: b.step(p, TARGETS, TARGETS), r"^torque_offset: got shape \(4, 5\), wanted \(4, 4, 5\)"),
+        (lambda b, p: b.step(p, TARGETS, TARGETS), r"^torque_offset: .*\(4, 5\).*\(4, 4, 5\)"),
         (lambda b, p: b.reset(p, np.ones(NUM), pose(NUM)), "^mask: got float64, wanted bool"),
         (lambda b, p: b.reset(p, everyone(NUM), pose(3)), r"^pose.root_pos: got shape \(3, 3\)"),
         (
             lambda b, p: b.reset(p, everyone(NUM), pose(NUM, root_quat=[0, 0, 0, 0])),
-            "^pose.root_quat: got norm 0 in environment 0, wanted unit",
+            r"^pose.root_quat: .*norm 0 .*environment 0\b.*unit",
         ),
         (lambda b, p: b.set_root_velocity(p, only(NUM, 2), NAN, NAN), r"^lin: got nan .*\b2"),
         (
@@ -338,12 +336,12 @@ NAN = np.full((NUM, 3), np.nan, np.float32)
         ),
         (
             lambda b, p: b.randomize(p, PhysicsParams(kp_scale=np.ones((NUM, 8))), everyone(NUM)),
-            r"^params.kp_scale: got shape \(4, 8\), wanted \(4, 5\)",
+            r"^params.kp_scale: .*\(4, 8\).*\(4, 5\)",
         ),
         (lambda b, p: b.set_state(p, {}), "^state: no array 'qpos'; got nothing"),
         (
             lambda b, p: b.set_state(p, b.get_state(p) | {"time": np.zeros(3, np.float32)}),
-            r"^state: 'time' is float32 \(3,\), wanted float32 \(4,\)",
+            r"^state: 'time' .*\(3,\).*\(4,\)",
         ),
         (
             lambda b, p: jax.jit(b.step)(p, jnp.zeros((NUM, 4))),

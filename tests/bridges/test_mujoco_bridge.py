@@ -332,7 +332,7 @@ def spoiled(name: str, value: float) -> Pose:
         (lambda b, p: b.step(p, TARGETS[:2]), r"^targets: got shape \(2, 5\), wanted \(4, 5\)"),
         (lambda b, p: b.step(p, TARGETS.astype(int)), r"^targets: got int64, wanted floating"),
         (lambda b, p: b.step(p, TARGETS * np.nan), r"^targets: got nan .*\b0, entry 0"),
-        (lambda b, p: b.step(p, TARGETS, TARGETS), r"^torque_offset: got shape \(4, 5\), wanted \(4, 4, 5\)"),
+        (lambda b, p: b.step(p, TARGETS, TARGETS), r"^torque_offset: .*\(4, 5\).*\(4, 4, 5\)"),
         (
             lambda b, p: b.step(p, TARGETS, np.full((NUM, 4, JOINTS), np.inf)),
             r"^torque_offset: got inf .*\b0, entry \(0, 0\)",
@@ -346,7 +346,7 @@ def spoiled(name: str, value: float) -> Pose:
         ),
         (
             lambda b, p: b.reset(p, everyone(NUM), spoiled("root_quat", 0.0)),
-            "^pose.root_quat: got norm 0 in environment 1, wanted unit",
+            r"^pose.root_quat: .*norm 0 .*environment 1\b.*unit",
         ),
         (
             lambda b, p: b.set_root_velocity(p, everyone(NUM), np.zeros((NUM, 2)), np.zeros((NUM, 3))),
@@ -385,9 +385,7 @@ def test_no_environments_are_refused():
 def test_make_starts_the_simulator_of_the_config():
     bridge = bridges.make(config(), BIPED, Ground(), 2)
     assert isinstance(bridge, MujocoBridge) and bridge.spec.num_envs == 2
-    with pytest.raises(
-        ConfigError, match=r"simulator:bullet: the bridge .* not part .* Choose simulator:mujoco"
-    ):
+    with pytest.raises(ConfigError, match=r"simulator:bullet: .* Choose simulator:mujoco"):
         bridges.make(replace(config(), name="bullet"), BIPED, Ground(), 2)
 
 

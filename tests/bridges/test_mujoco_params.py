@@ -220,8 +220,8 @@ def test_parameters_do_not_move_the_robot():
         (PhysicsParams(mass_ratio=np.zeros((NUM, BODIES))), r"^params.mass_ratio: got 0 in .*above 0"),
         (PhysicsParams(friction=np.full(NUM, -0.1)), r"^params.friction: got -0.1 .*0 or more"),
         (PhysicsParams(com_offset=np.full((NUM, BODIES, 3), np.nan)), r"^params.com_offset: got nan in"),
-        (PhysicsParams(kp_scale=np.ones((NUM, BODIES))), r"^params.kp_scale: got shape \(4, 8\), wanted"),
-        (PhysicsParams(friction=np.ones(NUM, int)), r"^params.friction: got int64, wanted floating"),
+        (PhysicsParams(kp_scale=np.ones((NUM, BODIES))), r"^params.kp_scale: .*\(4, 8\)"),
+        (PhysicsParams(friction=np.ones(NUM, int)), r"^params.friction: .*int64.*float"),
     ],
 )
 def test_senseless_parameters_are_refused_and_change_nothing(params, line):

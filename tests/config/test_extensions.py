@@ -39,5 +39,5 @@ def test_what_is_not_there_is_one_line_that_names_the_key(name: str, says: str):
 def test_a_module_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "broken_module.py").write_text("raise RuntimeError('not\\ntoday')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigError, match=r"task: cannot import 'broken_module' \(RuntimeError: not today\)"):
+    with pytest.raises(ConfigError, match=r"task: .*'broken_module' .*RuntimeError: not today"):
         extensions.resolve({}, "broken_module:TASK", "task")

@@ -10,6 +10,7 @@ import yaml
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import AlgoConfig, FastSacConfig, PpoConfig
+from tests.support.messages import tells
 from tests.support.shared import shared_path
 
 SAC = ["exp:g1-29dof", "algo:fast-sac-locomotion"]
@@ -52,7 +53,7 @@ def test_a_preset_may_state_the_learner_in_its_overrides(tmp_path):
     file.write_text(head + "\noverrides: {algo: {config: {num_updates: 2}}}")
     assert compose.load(["--config", str(file)]).algo.fast_sac.num_updates == 2
     file.write_text(head + "\noverrides: {algo: {name: ppo, config: {lam: 0.5}}}")
-    with pytest.raises(ConfigError, match=r"mine.yaml: overrides: algo.name: got 'ppo'"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml: .*algo\.name: .*'ppo'"):
         compose.load(["--config", str(file)])
     file.write_text(head.replace("fast-sac-locomotion", "./own.yaml"))
     (tmp_path / "own.yaml").write_text("config: {lam: 0.5}")  # without a name: the default learner
@@ -65,27 +66,27 @@ def test_a_preset_may_state_the_learner_in_its_overrides(tmp_path):
     ("flag", "message"),
     [
         ("--algo.name=ppo", "--algo.name: got 'ppo', "),
-        ("--algo.name=sac", "--algo.name: got 'sac'; wanted one of ppo, fast_sac"),
-        ("--algo.config.lam=0.9", "--algo.config.lam: unknown key 'lam'. Known in --algo.config: num_learn"),
+        ("--algo.name=sac", "--algo.name: ... 'sac' ... ppo, fast_sac"),
+        ("--algo.config.lam=0.9", "--algo.config.lam: unknown key ... num_learning_iterations"),
         (
             "--algo.config.policy-frequency=1",
-            "--algo.config.policy-frequency: got '1'; wanted at least 2 where num_updates is 8",
+            "--algo.config.policy-frequency: ... '1' ... 2 ... num_updates is 8",
         ),
-        ("--algo.config.num-steps=2000", "--algo.config.num-steps: got '2000'; wanted at most buffer_size"),
-        ("--algo.config.v-min=20", "--algo.config.v-min: got '20'; wanted less than v_max = 20.0."),
-        ("--algo.config.log-std-max=-5", "algo.config.log_std_min: got -5.0; wanted less than log_std_max"),
+        ("--algo.config.num-steps=2000", "--algo.config.num-steps: ... '2000' ... at most buffer_size"),
+        ("--algo.config.v-min=20", "--algo.config.v-min: ... '20' ... v_max = 20.0"),
+        ("--algo.config.log-std-max=-5", "algo.config.log_std_min: ... -5.0 ... log_std_max"),
         (
             "--algo.config.final-target-entropy-ratio=1",
-            "--algo.config.final-target-entropy-ratio: got '1'; wanted null",
+            "--algo.config.final-target-entropy-ratio: ... '1' ... null",
         ),
-        ("--algo.config.actor-hidden-dim=30", "got '30'; wanted an integer >= 4, a multiple of 4."),
-        ("--algo.config.num-atoms=1", "got '1'; wanted an integer >= 2."),
+        ("--algo.config.actor-hidden-dim=30", "'30' ... >= 4, a multiple of 4"),
+        ("--algo.config.num-atoms=1", "'1' ... >= 2"),
     ],
 )
 def test_mistakes_are_one_line(flag, message):
     with pytest.raises(ConfigError) as caught:
         compose.load([*SAC, flag])
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert tells(str(caught.value), message) and "\n" not in str(caught.value)
 
 
 def test_one_update_may_move_the_actor_at_every_step():
@@ -96,9 +97,7 @@ def test_one_update_may_move_the_actor_at_every_step():
 def test_an_unknown_learner_in_a_file_is_one_line(tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text("name: fast-sac\nconfig: {num_updates: 4}")
-    with pytest.raises(
-        ConfigError, match=r"own.yaml: name: got 'fast-sac'; .*ppo, fast_sac.*package.*Did you"
-    ):
+    with pytest.raises(ConfigError, match=r"own.yaml: name: .*'fast-sac'.*ppo, fast_sac.*Did you"):
         compose.load(["exp:g1-29dof", f"algo:{file}"])
 
 
@@ -157,7 +156,7 @@ def test_a_file_may_name_a_learner_of_ones_own(own_learner, tmp_path):
 def test_the_task_may_be_outside_of_the_package(argv):
     assert compose.load(["exp:g1-29dof"]).task == "locomotion"
     assert compose.load(["exp:g1-29dof", *argv]).task == "outside:TASK"
-    with pytest.raises(ConfigError, match=r"'locomotoin'.*one of locomotion.*Did you mean 'locomotion'"):
+    with pytest.raises(ConfigError, match=r"'locomotoin'.*Did you mean 'locomotion'"):
         compose.load(["exp:g1-29dof", "task:locomotoin"])
 
 

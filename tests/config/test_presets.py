@@ -258,7 +258,7 @@ EASIER = {
                 "training.num_envs": "128 instead of 4096",
                 "algo.config.num_learning_iterations": "12000 steps instead of 50000",
                 "algo.config.num_critics": "one instead of two",
-                "algo.config.symmetric_networks": "of the networks, instead of mirrored transitions",
+                "algo.config.symmetric_networks": "instead of mirrored transitions",
                 "algo.config.anneal_share": "fall linearly over the last 60 %",
                 "algo.config.target_entropy_ratio": "half a nat less",
                 "reward.terms.tracking_lin_vel.weight": "both rewards weigh twice as much",

@@ -77,7 +77,7 @@ def test_soft_clears_actions_and_histories_within_the_episode(soft: Any) -> None
     for memory in (after.action, after.prev_action, after.history["actor_obs"]):
         flat = np.asarray(memory).reshape(ENVS, -1)
         assert (flat[AT_END] == 0.0).all() and (flat[~AT_END] != 0.0).any(axis=1).all()
-    # the episode goes on
+    # the episode continues
     np.testing.assert_array_equal(after.episode_step, before.episode_step + 1)
     assert (np.asarray(after.episode_return) > 0.9).all()
     frames = np.asarray(after.terms["commands"][MOTION].frame)

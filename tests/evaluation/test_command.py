@@ -19,6 +19,7 @@ from holosoma_jax.policy import onnx, onnx_metadata, policies
 from holosoma_jax.render import recording_file
 from holosoma_jax.runs import checkpoint
 from tests.support.checkpoints import g1_run  # noqa: F401
+from tests.support.messages import tells
 from tests.support.policy_file import PolicyFile
 from tests.support.wandb_runs import Api
 
@@ -42,14 +43,14 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ([], "--checkpoint is missing"),
         (["--checkpoint=nowhere"], "--checkpoint: no such folder: nowhere."),
         (["--checkpoint=nowhere.onnx"], "nowhere.onnx: no such file."),
-        (["--checkpoint=x", "--mode=cleen"], "--mode: got 'cleen'; wanted one of clean, train_like, stress."),
-        (["--checkpoint=x", "--velocity=[1,0]"], "--velocity: got '[1,0]'; wanted a list of 3 numbers"),
+        (["--checkpoint=x", "--mode=cleen"], "--mode: ... 'cleen' ... clean, train_like, stress"),
+        (["--checkpoint=x", "--velocity=[1,0]"], "--velocity: ... '[1,0]' ... 3 numbers"),
     ],
 )
 def test_bad_input_is_one_line(
     capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
-    assert failure(capsys, *arguments).startswith(expected)
+    assert tells(failure(capsys, *arguments), expected)
 
 
 def test_a_truncated_file_is_one_line(capsys: pytest.CaptureFixture[str], policy_file: PolicyFile) -> None:
@@ -113,9 +114,7 @@ def test_a_changed_scale_is_refused_where_the_file_states_it(
 
     file = policy_file(observation_layout=layout())
     line = failure(capsys, f"--checkpoint={file}", "--observation.groups.actor-obs.terms.dof-vel.scale=1.0")
-    assert (
-        "'dof_vel' (1 x 29 entries, scale 0.05) for the policy, 'dof_vel' (1 x 29 entries, scale 1)" in line
-    )
+    assert tells(line, "'dof_vel' ... scale 0.05) ... 'dof_vel' ... scale 1)")
 
 
 def test_a_policy_of_holosoma_is_scored(capsys: pytest.CaptureFixture[str], policy_file: PolicyFile) -> None:
@@ -123,9 +122,7 @@ def test_a_policy_of_holosoma_is_scored(capsys: pytest.CaptureFixture[str], poli
     assert command.main([f"--checkpoint={file}", "--velocity=[0.4,0,-1.5]", *SMALL]) == 0
     out = capsys.readouterr().out
     notes = [line for line in out.splitlines() if line.startswith("note: ")]
-    assert notes == [
-        "note: --velocity: ang_vel_yaw -1.5 is outside -1 to 1, which the policy was trained for."
-    ]
+    assert len(notes) == 1 and tells(notes[0], "note: --velocity: ang_vel_yaw -1.5 ... -1 to 1")
     record = json.loads((file.parent / "eval" / "policy.json").read_text())
     assert {"survival", "velocity error, horizontal", "tracking_lin_vel"} <= {
         line.strip().split("  ")[0] for line in out.splitlines()

@@ -19,6 +19,7 @@ from holosoma_jax.config.schema import RemoteConfig, SimulatorConfig
 from holosoma_jax.runs import checkpoint
 from tests.extensions.test_outside import flags
 from tests.support.biped import BIPED, config, everyone, numpy, pose
+from tests.support.messages import tells
 from tests.support.pages import write_files
 
 FALL_S = 0.2
@@ -66,11 +67,11 @@ def test_it_runs_in_a_worker_that_finds_no_module_of_that_name(tmp_path: Path):
     ("name", "message"),
     [
         ("no_such_module:make", "simulator.name: cannot import 'no_such_module'"),
-        ("moon:mak", "'moon' has no 'mak'. Did you mean 'make'?"),
+        ("moon:mak", "'moon' ... 'mak' ... 'make'"),
         ("math:pi", "'math:pi' is a float"),
         (
             "tests.extensions.test_own_simulator:nothing",
-            "returned a NoneType; wanted a bridges.protocol.Bridge",
+            "NoneType ... bridges.protocol.Bridge",
         ),
         ("mujoko", "simulator:mujoko"),
     ],
@@ -78,7 +79,7 @@ def test_it_runs_in_a_worker_that_finds_no_module_of_that_name(tmp_path: Path):
 def test_what_is_no_simulator_is_one_line(outside: Path, name: str, message: str):
     with pytest.raises(ConfigError) as caught:
         bridges.make(own(name), BIPED, Ground(), 2)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert tells(str(caught.value), message) and "\n" not in str(caught.value)
 
 
 def nothing(*args: object, **options: object) -> None:

@@ -113,7 +113,7 @@ def told(env: Env, state: TaskState, **values: Any) -> TaskState:
 
 
 def test_levels_decide_on_the_row_of_the_next_episode(walk: Env) -> None:
-    """One robot walked far and fell, one fell at once, one walked far and goes on, one stands."""
+    """One robot walked far and fell, one fell at once, one walked far and continues, one stands."""
     state, _ = walk.init(jax.random.key(0))
     state = told(walk, state, terrain_level=jnp.array([1, 1, 1, 1], jnp.int32))
     state = state.replace(tile=jnp.tile(jnp.array([[1, 0]], jnp.int32), (N, 1)))

@@ -52,7 +52,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPat
     ("python", "words"),
     [
         ("", f"neither simulator.config.remote.python nor {install.PYTHON} names"),
-        ("/no/python", "remote.python is /no/python, which does not run"),
+        ("/no/python", "remote.python is /no/python"),
         (sys.executable, "which has no package isaaclab"),
     ],
 )

@@ -19,9 +19,9 @@ KEY = jax.random.key(0)
     ("spec", "changes", "message"),
     [
         ({"actor_obs_dim": 0}, {}, r"0.*FastSacSpec: 'actor_obs'"),
-        ({"action_scale": (1.0,)}, {}, r"expected 2 finite numbers above 0\. Take `action_reach`"),
+        ({"action_scale": (1.0,)}, {}, "2 finite numbers above 0.*`action_reach`"),
         ({"action_scale": (1.0, 0.0)}, {}, r"or set algo\.config\.use_tanh to false"),
-        ({"mirror": None}, {}, r"no mirror \(FastSacSpec\.mirror is None\)"),
+        ({"mirror": None}, {}, r"FastSacSpec\.mirror is None"),
         ({"critic_obs_dim": 5}, {}, r"4.*5.*'critic_obs' in FastSacSpec\.mirror"),
         ({}, {"policy_frequency": 1}, "the actor would never be updated"),
     ],

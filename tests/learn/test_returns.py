@@ -26,9 +26,9 @@ def advantages(
 
 
 def test_termination_ends_the_future() -> None:
-    # step 2 goes on:       delta = 3 + 0.5 * 8 - 2 = 5,   A = 5
+    # step 2 continues:     delta = 3 + 0.5 * 8 - 2 = 5,   A = 5
     # step 1 is terminated: delta = 2 + 0       - 1 = 1,   A = 1, whatever follows
-    # step 0 goes on:       delta = 1 + 0.5 * 1 - 4 = -2.5, A = -2.5 + 0.5 * 0.5 * 1 = -2.25
+    # step 0 continues:     delta = 1 + 0.5 * 1 - 4 = -2.5, A = -2.5 + 0.5 * 0.5 * 1 = -2.25
     found = advantages(
         r=[1, 2, 3], v=[4, 1, 2], nv=[1, 99, 8], term=[0, 1, 0], trunc=[0, 0, 0], gamma=0.5, lam=0.5
     )

@@ -8,6 +8,7 @@ from rich.console import Console
 from holosoma_jax.learn.fast_sac import record as fast_sac
 from holosoma_jax.learn.ppo import record as ppo
 from holosoma_jax.loggers.console import ConsoleSink
+from tests.support.messages import tells
 
 SCALARS = {
     "Train/mean_reward": 12.345,
@@ -42,20 +43,19 @@ def test_without_a_terminal_one_line_per_write():
     clock.now = 3.0
     shown.write(2, SCALARS | {"Train/mean_reward": 11.0})
     shown.close()
-    assert out.getvalue().splitlines() == [
-        "iteration 1/10 | reward 12.35 | best 12.35 | length 457 | KL 0.0123 | lr 3.0e-04 | 12,346 steps/s | ETA ...",
-        "iteration 2/10 | reward 11.00 | best 12.35 | length 457 | KL 0.0123 | lr 3.0e-04 | 12,346 steps/s | "
-        "ETA 0:00:24",
+    same = ["length 457", "KL 0.0123", "lr 3.0e-04", "12,346 steps/s"]
+    assert [line.split(" | ") for line in out.getvalue().splitlines()] == [
+        ["iteration 1/10", "reward 12.35", "best 12.35", *same, "ETA ..."],
+        ["iteration 2/10", "reward 11.00", "best 12.35", *same, "ETA 0:00:24"],
     ]
 
 
 def test_an_off_policy_run_counts_steps_and_shows_its_own_losses():
     shown, out = sink(False, unit="step", learner=fast_sac.LEARNER.console)
     shown.write(5, {"Train/mean_reward": 1.0, "Loss/qf_loss": 2.25, "Loss/alpha_value": 0.0015})
-    assert (
-        out.getvalue()
-        == "step 5/10 | reward 1.00 | best 1.00 | critic loss 2.250 | alpha 1.5e-03 | ETA ...\n"
-    )
+    (line,) = out.getvalue().splitlines()
+    losses = ["critic loss 2.250", "alpha 1.5e-03"]
+    assert line.split(" | ") == ["step 5/10", "reward 1.00", "best 1.00", *losses, "ETA ..."]
 
 
 def test_missing_and_non_finite_numbers_do_not_stop_it():
@@ -114,7 +114,7 @@ def test_the_summary_says_how_far_how_long_and_how_good():
     clock.now = 3725.0
     assert shown.summary() == "Iteration 0 of 10 after 1:02:05."
     shown.write(4, SCALARS)
-    assert shown.summary() == "Iteration 4 of 10 after 1:02:05, best mean reward 12.35."
+    assert tells(shown.summary(), "4 of 10 ... 1:02:05 ... 12.35")
 
 
 def test_a_table_that_may_be_ended_any_moment_leaves_the_cursor():

@@ -20,6 +20,7 @@ from holosoma_jax.loggers import jsonl, sinks
 from holosoma_jax.loggers.jsonl import JsonlSink, keep_steps, read_metrics
 from holosoma_jax.loggers.sinks import make_sinks
 from holosoma_jax.loggers.tensorboard import TensorBoardSink
+from tests.support.messages import tells
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,7 +33,8 @@ def test_a_line_a_step_readable_at_once(tmp_path: Path):
     sink = JsonlSink(tmp_path / "metrics.jsonl")
     sink.write(1, {"Train/mean_reward": np.float32(1.5), "Loss/KL": 0.01})
     text = (tmp_path / "metrics.jsonl").read_text()  # before close
-    assert text == '{"step": 1, "Train/mean_reward": 1.5, "Loss/KL": 0.01}\n'
+    assert text.count("\n") == 1 and text.endswith("}\n")
+    assert json.loads(text) == {"step": 1, "Train/mean_reward": 1.5, "Loss/KL": 0.01}
     sink.close()
 
 
@@ -172,7 +174,7 @@ def test_tensorboard_on_a_full_disk_loses_events_and_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(RecordWriter, "write", full)
         sink.write(2, {f"k{i}": 2.0 for i in range(100)})
-    assert "TensorBoard events of step 2 are lost (No space left on device)" in caplog.text
+    assert tells(caplog.text, "TensorBoard ... step 2 ... No space left on device")
     assert len(list(tmp_path.iterdir())) == 1
     sink.write(3, {"a": 3.0})
     sink.close()

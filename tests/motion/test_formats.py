@@ -117,7 +117,7 @@ def test_bodies_that_disagree_with_every_reading_are_refused(
     arrays["body_pos_w"] = arrays["body_pos_w"].copy()
     arrays["body_pos_w"][:, 1:] += 0.2
     np.savez(path, **arrays)
-    with pytest.raises(ConfigError, match=r"mjlab\.npz.*no reading fits.*stored bodies 0\.\d+ m off"):
+    with pytest.raises(ConfigError, match=r"mjlab\.npz.*no reading fits.*bodies 0\.\d+ m off"):
         read(path, g1)
 
 

@@ -19,6 +19,7 @@ from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.parallel import distributed, launch, processes
 from holosoma_jax.runs import checkpoint
+from tests.support.messages import tells
 
 
 def test_one_process_per_accelerator():
@@ -208,25 +209,23 @@ def test_nobody_waits_for_ever_for_the_others(monkeypatch, capsys):
     )
     distributed.join(cfg)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(
-        "error: training.multigpu: the processes of this run did not meet at host:1 (not within 1 s)"
-    )
+    assert tells(line, "error: training.multigpu: ... host:1 ... 1 s")
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["process-id=0"], "process-id: got '0'; wanted training.multigpu true beside it"),
+        (["process-id=0"], "process-id: ... '0' ... training.multigpu true"),
         (
             ["process-id=1", "num-processes=1", "coordinator-address=a:1"],
-            "process-id: got '1'; wanted less than num_processes, which is 1",
+            "process-id: ... '1' ... num_processes ... 1",
         ),
-        (["process-id=0", "num-processes=2"], "process-id: got '0'; wanted coordinator_address beside it"),
-        (["coordinator-address=a:1"], "coordinator-address: got 'a:1'; wanted process_id beside it"),
+        (["process-id=0", "num-processes=2"], "process-id: ... '0' ... coordinator_address"),
+        (["coordinator-address=a:1"], "coordinator-address: ... 'a:1' ... process_id"),
     ],
 )
 def test_flags_that_do_not_add_up(flags, said):
     multigpu = [] if len(flags) == 1 and "process-id" in flags[0] else ["--training.multigpu"]
     with pytest.raises(ConfigError) as error:
         compose.load(["exp:g1-29dof", *multigpu, *(f"--training.distributed.{flag}" for flag in flags)])
-    assert said in str(error.value)
+    assert tells(str(error.value), said)

@@ -15,6 +15,7 @@ from holosoma_jax import robots
 from holosoma_jax.policy import deployment, onnx_policy
 from tests.robots.test_urdf import read_back
 from tests.support.checkpoints import g1_run  # noqa: F401
+from tests.support.messages import tells
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
@@ -92,9 +93,7 @@ def test_any_number_of_rows(exported: Path, capsys: pytest.CaptureFixture[str], 
     target = tmp_path / "many.onnx"
     code, out, _ = run(capsys, "--checkpoint", exported.parents[1], "--output", target, "--batch=any")
     assert code == 0
-    assert (
-        "note: for holosoma's deployment program, the input 'actor_obs' is [any, 100], wanted [1, n]" in out
-    )
+    assert tells(out, "note: ... 'actor_obs' ... [any, 100] ... [1, n]")
     rows = np.random.default_rng(0).standard_normal((5, 100)).astype(np.float32)
     np.testing.assert_allclose(onnx_policy.load(target)(rows), onnx_policy.load(exported)(rows), atol=1e-5)
 

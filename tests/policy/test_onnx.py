@@ -21,6 +21,7 @@ from holosoma_jax.policy.loaded import PolicyFileError
 from holosoma_jax.policy.metadata_checks import check_metadata
 from holosoma_jax.policy.onnx import OnnxParityError, export_policy, parity_error, parity_observations
 from holosoma_jax.policy.onnx_metadata import encode, policy_metadata, strip_paths
+from tests.support.messages import tells
 from tests.support.stick_robot import stick_robot
 
 OBS, JOINTS = 12, 4
@@ -258,23 +259,24 @@ def test_encode_then_decode_is_the_identity():
     [
         ({"dof_names": None}, "'dof_names' is missing"),
         ({"dof_names": ["a", "b", "a", "c"]}, "'dof_names' lists 'a' twice"),
-        ({"dof_names": "abcd"}, "'dof_names' is 'abcd', wanted a list of joint names"),
-        ({"kd": [1.0, True, 1.0, 1.0]}, "'kd' is [1.0, True, 1.0, 1.0], wanted one finite number per joint"),
-        ({"kp": [1.0, -2.0, 1.0, 1.0]}, "'kp' has the entry -2.0, wanted > 0"),
-        ({"action_scale": 0}, "'action_scale' is 0, wanted > 0"),
-        ({"action_scale": [0.5, 0.0, 1.0, 1.0]}, "'action_scale' has the entry 0.0, wanted > 0"),
-        ({"command_ranges": {"v": [1.0, -1.0]}}, "'command_ranges.v' is [1.0, -1.0], wanted [low, high]"),
-        ({"command_ranges": [1, 2]}, "'command_ranges' is [1, 2], wanted name -> [low, high], or null"),
-        ({"observation_clip": -1}, "'observation_clip' is -1, wanted a positive number"),
-        ({"iteration": 1.5}, "'iteration' is 1.5, wanted an integer >= 0"),
-        ({"observation_layout": {}}, "'observation_layout' is {}, wanted a list of objects"),
+        ({"dof_names": "abcd"}, "'dof_names' ... 'abcd' ... list"),
+        ({"kd": [1.0, True, 1.0, 1.0]}, "'kd' ... [1.0, True, 1.0, 1.0] ... number"),
+        ({"kp": [1.0, -2.0, 1.0, 1.0]}, "'kp' ... -2.0 ... > 0"),
+        ({"action_scale": 0}, "'action_scale' is 0 ... > 0"),
+        ({"action_scale": [0.5, 0.0, 1.0, 1.0]}, "'action_scale' ... 0.0 ... > 0"),
+        ({"command_ranges": {"v": [1.0, -1.0]}}, "'command_ranges.v' ... [1.0, -1.0] ... [low, high]"),
+        ({"command_ranges": [1, 2]}, "'command_ranges' ... [1, 2] ... name -> [low, high]"),
+        ({"observation_clip": -1}, "'observation_clip' ... -1 ... positive"),
+        ({"iteration": 1.5}, "'iteration' ... 1.5 ... >= 0"),
+        ({"observation_layout": {}}, "'observation_layout' ... {} ... list"),
         ({"observation_layout": [{"name": "a"}]}, "'observation_layout[0]' lacks 'dim'"),
     ],
 )
 def test_check_metadata_names_each_problem(change: dict, problem: str):
     meta = decode(encode(_metadata()))
     assert check_metadata(meta, obs_dim=OBS, action_dim=JOINTS) == []
-    assert check_metadata(meta | change) == [problem]
+    (found,) = check_metadata(meta | change)
+    assert tells(found, problem)
 
 
 def test_a_damaged_file_is_never_another_policy(tmp_path):

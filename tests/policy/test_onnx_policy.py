@@ -104,7 +104,7 @@ def test_metadata_of_other_exporters_is_understood(tmp_path: Path):
 
 def test_wrong_observation_width_is_refused_at_the_call(tmp_path: Path):
     policy = onnx_policy.load(files.ppo_graph().save(tmp_path / "p.onnx", files.shipped_metadata()))
-    with pytest.raises(ValueError, match=r"observations are \(17, 99\), wanted \[N, 100\]"):
+    with pytest.raises(ValueError, match=r"\(17, 99\), wanted \[N, 100\]"):
         policy(ROWS[:, :99])
 
 

@@ -103,9 +103,9 @@ def test_a_refusal_is_raised_here_and_harms_nothing(worker: Worker):
     ("kind", "words"),
     [
         ("key", "KeyError in 'fail'"),
-        ("memory", "out of memory in 'fail': MemoryError: no room for 9"),
-        ("numpy", r"out of memory in 'fail': \w*MemoryError: Unable to allocate"),
-        ("cuda", "out of memory in 'fail': RuntimeError: Failed to allocate 9 bytes on device 'cuda:0'"),
+        ("memory", "memory .*'fail': MemoryError: no room for 9"),
+        ("numpy", r"memory .*'fail': \w*MemoryError: Unable to"),
+        ("cuda", "memory .*'fail': RuntimeError: .*9 bytes .*'cuda:0'"),
     ],
 )
 def test_a_failure_names_call_and_place(worker: Worker, kind: str, words: str):
@@ -206,7 +206,7 @@ def test_started_twice(worker: Worker):
 @pytest.mark.parametrize(
     ("fail", "words"),
     [
-        ("raise", r"RuntimeError while it started: no licence \(in .*backend\.py:\d+\)"),
+        ("raise", r"RuntimeError .*: no licence .*backend\.py:\d+"),
         ("memory", r"memory.*: MemoryError: *\(in .*--training\.num-envs"),
         ("exit", r"ended with code 127 while it started.*libfoo\.so: cannot open"),
         ("hang", r"not ready after 1 s.*start_timeout_s"),

@@ -114,7 +114,7 @@ def test_the_buffer_holds_what_happened(cfg, learner):
         ours = getattr(found, name)
         rows, ours = (rows[going], ours[going]) if name in after else (rows, ours)
         np.testing.assert_allclose(ours, rows, atol=1e-5, err_msg=name)
-    # the observation after a cut or a jump is not that of the place where it goes on, which starts with clean actions
+    # the observation after a cut or a jump is not that of the place where it continues, which starts with clean actions
     cut = np.argwhere(expected.truncated & ~expected.terminated)
     cut = cut[cut[:, 0] < STEPS - 1]
     assert all(np.abs(found.next_critic_obs[t, n] - found.critic_obs[t + 1, n]).max() > 0.1 for t, n in cut)

@@ -17,6 +17,7 @@ import pytest
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.runs import checkpoint, meta
 from holosoma_jax.runs.checkpoint import DamagedCheckpoint, Meta, Retention, SaveError
+from tests.support.messages import tells
 
 META = Meta(step=7, robot="g1", simulator="mujoco", num_envs=3, seed=1, elapsed_s=1.5, config={"a": {"b": 1}})
 
@@ -221,9 +222,9 @@ def test_array_that_only_one_side_has_is_named(saved):
     more, fewer = items(), items()
     more["env"]["queue"] = jnp.zeros(2)
     del fewer["env"]["flags"]
-    with pytest.raises(ConfigError, match=r"env 'queue' is absent .*float32\[2\] in this run"):
+    with pytest.raises(ConfigError, match=r"'queue' is absent .*float32\[2\]"):
         checkpoint.load(saved, more)
-    with pytest.raises(ConfigError, match=r"env 'flags' is bool\[2\] .*absent in this run"):
+    with pytest.raises(ConfigError, match=r"'flags' is bool\[2\] .*absent"):
         checkpoint.load(saved, fewer)
     with pytest.raises(ConfigError, match=r"'replay' \(.*learner, env, physics\)"):
         checkpoint.load(saved, {"replay": jnp.zeros(2)})
@@ -247,9 +248,7 @@ def test_newer_layout_asks_for_an_upgrade(saved):
     file = saved / "meta.json"
     record = json.loads(file.read_text()) | {"schema": 99, "version": "9.0.0", "unknown": 1}
     file.write_text(json.dumps(record))
-    with pytest.raises(
-        ConfigError, match=r"holosoma_jax 9\.0\.0 \(layout 99\).*Install holosoma-jax>=9\.0\.0"
-    ):
+    with pytest.raises(ConfigError, match=r"9\.0\.0 \(layout 99\).*holosoma-jax>=9\.0\.0"):
         checkpoint.load(saved, items())
 
 
@@ -296,9 +295,7 @@ def test_a_folder_that_may_not_be_read_is_one_line(saved, monkeypatch):
 
     monkeypatch.setattr(Path, "is_file", refuse)
     for path in (saved, saved.parent, saved.parent.parent):
-        with pytest.raises(
-            ConfigError, match=rf"training.checkpoint: cannot read {path} \(Permission denied\)"
-        ):
+        with pytest.raises(ConfigError, match=rf"training\.checkpoint: .*{path} .*Permission denied"):
             checkpoint.resolve(path)
 
 
@@ -323,7 +320,9 @@ def test_full_disk_leaves_earlier_checkpoints(absl_level, saved):
             checkpoint.save(saved.parent, large, replace(META, step=8))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert str(error.value) == f"could not write checkpoint {saved.parent / '8'}: File too large"
+    assert tells(str(error.value), f"{saved.parent / '8'} ... File too large") and "\n" not in str(
+        error.value
+    )
     assert logging.getLogger("absl").level == logging.CRITICAL  # a thread of Orbax's logs a traceback later
     assert _files(saved.parent) == before
     assert checkpoint.latest(saved.parent) == saved

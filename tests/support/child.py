@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -102,6 +104,13 @@ def call(name: str, *argv: object, environ: Mapping[str, str]) -> str:
     done = subprocess.run(command, cwd=ROOT, env=dict(environ), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def proposed(out: str, label: str) -> list[str]:
+    """The arguments of the train command that the output of a run proposes behind `label`."""
+    found = re.search(rf"^ *{label}: +python -m holosoma_jax\.train (.+)", out, re.MULTILINE)
+    assert found is not None, out
+    return shlex.split(found[1])
 
 
 def toy_training(argv: Sequence[str], program_cache: str) -> subprocess.Popen[str]:

@@ -26,6 +26,7 @@ from holosoma_jax.training import loop, run_state
 from holosoma_jax.training.callbacks import Callback
 from holosoma_jax.training.loop import Result
 from tests.support import toy
+from tests.support.messages import tells
 from tests.support.toy import Rows, go
 
 
@@ -151,7 +152,7 @@ def test_a_new_run_takes_over_the_learner_and_waits_for_its_own_steps(tmp_path):
 def test_a_changed_buffer_does_not_fit_a_saved_one(tmp_path):
     cfg = toy.fast_sac(num_learning_iterations=4, save_buffer=True)
     saved = go(toy.setup(cfg), tmp_path).checkpoint
-    with pytest.raises(ConfigError, match=r"replay 'buffer/data/actor_obs' is float32\[16, 16, 13\]"):
+    with pytest.raises(ConfigError, match=r"'buffer/data/actor_obs' .*\[16, 16, 13\]"):
         run_state.create_or_restore(toy.setup(toy.fast_sac(buffer_size=8)), saved)
 
 
@@ -327,14 +328,11 @@ def test_a_buffer_that_cannot_fit_is_refused_before_it_is_made(monkeypatch, mess
     with pytest.raises(ConfigError) as error:
         run_state.create_or_restore(toy.setup(cfg))
     # 160,000 rows of four observations of 13 numbers, 3 actions, a reward and three flags
-    assert messages == [
-        "Replay buffer: 0.04 GB for 10000 transitions of each of 16 environments (float32 observations)."
-    ]
+    assert len(messages) == 1
+    assert tells(messages[0], "Replay buffer: 0.04 GB ... 10000 ... 16 environments ... float32")
     text = str(error.value)
     assert "\n" not in text
-    assert text.startswith(
-        "the replay buffer needs 0.04 GB, cpu:0 has 0.01 GB left. Pass --algo.config.buffer-"
-    )
+    assert tells(text, "0.04 GB ... cpu:0 ... 0.01 GB ... --algo.config.buffer-size ")
     fitting = int(text.split("buffer-size ")[1].split(",")[0])
     run_state.create_or_restore(toy.setup(toy.fast_sac(buffer_size=fitting)))
 

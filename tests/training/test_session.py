@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,8 @@ from holosoma_jax.runs.lock import Lock
 from holosoma_jax.training import run_state, session
 from tests.extensions.outside import losses
 from tests.support import toy
-from tests.support.child import arguments, fast_sac_arguments
+from tests.support.child import arguments, fast_sac_arguments, proposed
+from tests.support.messages import tells
 from tests.support.opened_runs import replace_folder
 
 
@@ -99,19 +99,19 @@ def test_run_leaves_its_files_and_says_what_to_type_next(command, tmp_path):
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert compose.load(["--config", str(run / "config.yaml")]).training.num_envs == 16
     assert out.count("Compiling for 16 environments") == 1
-    assert len(re.findall(r"Compiled, and the first iteration done, in [\d.]+ s\.", out)) == 1
+    assert len(re.findall(r"^Compiled.* [\d.]+ s\.", out, re.MULTILINE)) == 1
     assert f"python -m holosoma_jax.eval --checkpoint {run}" in out
-    more = re.search(r"Train on: +python -m holosoma_jax\.train (.+)", out)[1]
-    assert shlex.split(more) == [
+    more = proposed(out, "Train on")
+    assert more == [
         "--training.checkpoint",
         str(run),
         "--algo.config.num-learning-iterations",
         "8",
     ]
 
-    code, out, err = command(*shlex.split(more))
+    code, out, err = command(*more)
     assert (code, err) == (0, "")
-    assert f"Continuing from {run / 'checkpoints' / '4'}: 4 of 8 iterations are done." in out
+    assert tells(out, f"{run / 'checkpoints' / '4'} ... 4 of 8 iterations")
     assert only_run(tmp_path) == run
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 9))
@@ -128,17 +128,17 @@ def test_an_off_policy_run_counts_control_steps(command, tmp_path):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [4, 8, 12, 16, 20, 24]
     assert (run / "learning_curve.png").exists()
-    assert "Replay buffer: 0.00 GB for 16 transitions of each of 16 environments" in out
-    assert len(re.findall(r"Compiled, and the first step done, in [\d.]+ s\.", out)) == 1
+    assert tells(out, "Replay buffer: 0.00 GB ... 16 transitions ... 16 environments")
+    assert len(re.findall(r"^Compiled.* [\d.]+ s\.", out, re.MULTILINE)) == 1
     assert re.search(r"^step 24/24 \| reward .* \| critic loss .* \| alpha .* steps/s", out, re.MULTILINE)
 
-    more = shlex.split(re.search(r"Train on: +python -m holosoma_jax\.train (.+)", out)[1])
+    more = proposed(out, "Train on")
     code, out, err = command(*more)
     assert (code, err) == (0, "")
-    assert f"Continuing from {run / 'checkpoints' / '24'}: 24 of 48 steps are done." in out
+    assert tells(out, f"{run / 'checkpoints' / '24'} ... 24 of 48 steps")
     code, _, err = command(*more, "--algo.config.buffer-size=8")
     assert code == 2
-    assert "replay 'buffer/data/actor_obs' is float32[16, 16, 13] in the checkpoint" in err
+    assert tells(err, "'buffer/data/actor_obs' ... [16, 16, 13] ... checkpoint")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(4, 52, 4))
 
@@ -183,7 +183,7 @@ def test_a_new_run_begins_with_the_policy_of_another(command, tmp_path):
 def test_finished_run_has_nothing_left_to_do(command, finished):
     code, out, _ = command("--training.checkpoint", finished)
     assert code == 0
-    assert "Nothing was left to do: all 4 iterations were done before." in out
+    assert tells(out, "Nothing ... all 4 iterations")
     _, out, _ = command("--training.checkpoint", finished, "--algo.config.num-learning-iterations", "1")
     assert "--algo.config.num-learning-iterations 8\n" in out  # more than what is done
     assert sorted(p.name for p in (finished / "checkpoints").iterdir()) == ["2", "4"]
@@ -257,10 +257,8 @@ def test_missing_extra_is_one_line(command, tmp_path, monkeypatch):
     monkeypatch.setattr(session, "build", build)
     code, _, err = command(*arguments(tmp_path))
     assert code == 2
-    assert err == (
-        "error: this needs the extra 'warp', which is not installed (mujoco_warp is missing). "
-        "Install it with: pip install 'holosoma-jax[warp]'.\n"
-    )
+    assert tells(err, "error: ... 'warp' ... mujoco_warp ... pip install 'holosoma-jax[warp]'")
+    assert err.count("\n") == 1
 
 
 def test_non_finite_learner_exits_with_the_report_and_the_way_back(command, tmp_path, monkeypatch):
@@ -271,7 +269,7 @@ def test_non_finite_learner_exits_with_the_report_and_the_way_back(command, tmp_
     monkeypatch.setattr(session, "build", goes_wrong)
     code, out, err = command(*arguments(tmp_path))
     assert code == 1
-    assert re.match(r"error: the learner is not finite after iteration \d .*\.npz", err)
+    assert re.match(r"error: .*not finite.* iteration \d .*\.npz", err)
     assert err.count("\n") == 1
     assert "Resume:" in out
 
@@ -293,10 +291,9 @@ def test_a_failed_simulator_is_one_line_and_the_run_resumes(command, tmp_path, m
         patch.setattr(session, "build", fails_late)
         code, out, err = command(*arguments(tmp_path))
     run = only_run(tmp_path)
-    assert (code, err) == (1, "error: the isaacgym worker was killed by SIGKILL\n")
+    assert (code, err.count("\n")) == (1, 1) and tells(err, "error: ... isaacgym ... SIGKILL")
     assert [p.name for p in (run / "checkpoints").iterdir()] == ["2"]
-    again = re.search(r"Resume: +python -m holosoma_jax\.train (.+)", out)[1]
-    code, out, err = command(*shlex.split(again))
+    code, out, err = command(*proposed(out, "Resume"))
     assert (code, err) == (0, "") and "2 of 4 iterations are done" in out
 
 
@@ -354,6 +351,5 @@ def test_a_run_whose_folder_is_replaced_ends_and_is_saved_elsewhere(
     if own[0]:
         rows = [json.loads(line)["step"] for line in (found / "metrics.jsonl").read_text().splitlines()]
         assert rows == [1, 2, 3, 4]
-    again = shlex.split(re.search(r"Resume: +python -m holosoma_jax\.train (.+)", out)[1])
-    code, out, err = command(*again, "--algo.config.num-learning-iterations=5")
+    code, out, err = command(*proposed(out, "Resume"), "--algo.config.num-learning-iterations=5")
     assert (code, err) == (0, "") and "4 of 5 iterations are done" in out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import signal
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from holosoma_jax.runs import checkpoint
-from tests.support.child import arguments, toy_training
+from tests.support.child import arguments, proposed, toy_training
 
 
 def only_run(output: Path) -> Path:
@@ -33,8 +32,8 @@ def test_ctrl_c_saves_and_the_printed_command_resumes(tmp_path, program_cache):
                 break
         out = process.stdout.read()
     assert process.returncode == 130
-    assert "Ctrl-C: stopping after this iteration, then saving." in out
-    again = shlex.split(re.search(r"Resume: +python -m holosoma_jax\.train (.+)", out)[1])
+    assert re.search("^Ctrl-C: .*iteration.*saving", out, re.MULTILINE)
+    again = proposed(out, "Resume")
     (step,) = (only_run(tmp_path) / "checkpoints").iterdir()
     more = ["--algo.config.num-learning-iterations", str(int(step.name) + 1)]
     with toy_training([*again, *more], program_cache) as resumed:

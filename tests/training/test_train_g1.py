@@ -6,8 +6,6 @@ Compiled as for users, resumed runs among them.
 from __future__ import annotations
 
 import json
-import re
-import shlex
 
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ import pytest
 from holosoma_jax import robots
 from holosoma_jax.policy import onnx_policy
 from holosoma_jax.runs import checkpoint
-from tests.support.child import as_for_users, call, ended_at, last_row
+from tests.support.child import as_for_users, call, ended_at, last_row, proposed
 
 
 @pytest.mark.slow
@@ -39,7 +37,7 @@ def test_command_line_to_policy_and_on(tmp_path, program_cache):
     call("train", "--training.checkpoint", half, "--logger.video.enabled=False", environ=environ)
     assert last_row(half) == last_row(run)
 
-    again = shlex.split(re.search(r"Train on: +python -m holosoma_jax\.train (.+)", out)[1])
+    again = proposed(out, "Train on")
     out = call("train", *again, "--logger.video.enabled=False", environ=environ)
     assert "2 of 4 iterations are done" in out
     assert checkpoint.latest(run / "checkpoints").name == "4"
