@@ -11,6 +11,7 @@ HEAD = """# Results
 
 This page is made by `python -m benchmarks.results`; the numbers are in `results.json`, and for each shipped policy in
 `holosoma_jax/pretrained/NAME/record.json`. What the columns mean: [evaluation](evaluation.md#what-is-measured).
+`NAME.onnx` is the file that `python -m holosoma_jax.export --checkpoint pretrained:NAME --output NAME.onnx` writes.
 """
 NONE = "No policy is shipped yet, and no curve has been drawn."
 SWEEP = ("survive", "forward m/s", "left m/s", "yaw rad/s", "drift m/s", "drift rad/s", "slip m/s", "action rad/s",
@@ -117,7 +118,7 @@ def _curve(title: str, curve: Mapping[str, Any]) -> str:
     seeds = ", ".join(map(str, curve["seeds"]))
     return (
         f"### {title}\n\n![{title}](images/{curve['picture']})\n\n"
-        f"`python -m holosoma_jax.train {curve['command']} --training.seed N` for seeds {seeds}; commit "
+        f"`python -m holosoma_jax.train {curve['command']} --training.seed N`\nfor seeds {seeds}; commit "
         f"{curve['commit']}, {curve['machine']}, {curve['cores']} cores.\n"
     )
 
