@@ -127,7 +127,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--presets", nargs="+", default=PRESETS)
     parser.add_argument("--num-envs", nargs="+", type=int, default=SIZES)
-    parser.add_argument("--steps", type=int, default=24, help="control steps a program")
+    parser.add_argument("--steps", type=int, default=24, help="control steps in a jitted function")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--no-start", action="store_true", help="leave out the time to the first update")
     parser.add_argument("--train-minutes", type=float, default=0.0, help="for a curve of each preset")
