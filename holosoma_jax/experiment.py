@@ -114,8 +114,18 @@ def load_learner(cfg: Config) -> Learner:
     return learner
 
 
-def learner_spec(cfg: Config, env: Env, robot: Robot, learner: Learner) -> Any:
+def learner_spec(
+    cfg: Config, env: Env, robot: Robot, learner: Learner, *, bounded_by: Robot | None = None
+) -> Any:
     """What `learner` must know of `env` and `robot`: sizes, ranges, and the mirror if it is asked for.
+
+    Args:
+      cfg: of the run.
+      env: its environments.
+      robot: what acts in them.
+      learner: the algorithm.
+      bounded_by: the robot whose joint ranges bound the actions, where it is not `robot`: a policy that was trained
+        on another model of the robot keeps the bounds that it learned with.
 
     Raises:
       ConfigError: a mirror is asked for, and an observation term has none.
@@ -136,9 +146,10 @@ def learner_spec(cfg: Config, env: Env, robot: Robot, learner: Learner) -> Any:
             spec.action_mirror_sign,
             getattr(algo, "phase_mirror", "swap"),
         )
-    reach = robot.action_reach
+    bounds = bounded_by or robot
+    reach = bounds.action_reach
     if getattr(algo, "action_bounds", "limits") == "holosoma" and _scaled_by_effort(cfg):
-        reach = reach * robot.torque_limit / robot.kp
+        reach = reach * bounds.torque_limit / bounds.kp
     prior = _reference_prior(env, robot) if getattr(algo, "reference_action", False) else None
     return learner.spec(LearnerSpec(spec.obs_dims, spec.action_dim, tuple(map(float, reach)), mirror, prior))
 

@@ -22,7 +22,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema.evaluation import PolicyArgs
 from holosoma_jax.config.trust import Saved
 from holosoma_jax.envs.env import EnvSpec
-from holosoma_jax.experiment import Setup
+from holosoma_jax.experiment import Setup, learner_spec
 from holosoma_jax.learn.policy_leaves import policy_leaves
 from holosoma_jax.loggers import wandb_files
 from holosoma_jax.policy import onnx_policy
@@ -124,6 +124,7 @@ def _from_checkpoint(where: str, shown: str | None = None) -> PolicySource:
 
     def policy(setup: Setup) -> Policy:
         checkpoint.require(path, meta, robot=setup.robot.name)
+        record.require_order(path, meta.robot_record, setup.robot)
         changed = record.reconfigured(meta.config["robot"], compose.to_mapping(setup.cfg)["robot"])
         if difference := record.first_difference(meta.robot_record, setup.robot, but=changed):
             log.warning(
@@ -133,7 +134,9 @@ def _from_checkpoint(where: str, shown: str | None = None) -> PolicySource:
         if note and not policy_only.is_alone(meta):
             log.warning(note)
         learner = setup.learner
-        template = learner.init(jax.random.key(0), setup.learner_spec, setup.cfg.algo.config)
+        trained = record.trained_on(meta.robot_record, setup.robot)
+        spec = learner_spec(setup.cfg, setup.env, setup.robot, learner, bounded_by=trained)
+        template = learner.init(jax.random.key(0), spec, setup.cfg.algo.config)
         state = policy_only.load(path, template, policy_leaves(learner, template, setup.env.spec.obs_dims))
         mode = jax.jit(learner.mode)
         name = f"{shown or path} ({learner.iteration_name} {meta.step})"

@@ -87,6 +87,8 @@ def load(asset: str, *, report: bool = True) -> Robot:
     )
     _check(path, robot, servos)
     _check_feet(path, robot, model)
+    if report and servos is None and not is_built_in(model_path):
+        _note_armature(robot, model)
     return robot
 
 
@@ -226,6 +228,18 @@ def _control(servos: mujoco.MjModel | None) -> dict[str, np.ndarray]:
     if servos.actuator_forcelimited.all():
         control["torque_limit"] = servos.actuator_forcerange[:, 1]
     return control
+
+
+def _note_armature(robot: Robot, model: mujoco.MjModel) -> None:
+    """Say where the file has another armature than the record, whose armature is stepped; 0 in a file says nothing."""
+    there = model.dof_armature[6:]
+    others = np.flatnonzero((there != 0) & ~np.isclose(there, robot.armature, rtol=1e-5))
+    if len(others):
+        j = int(others[0])
+        log.warning(
+            "%s: the armature of %d joints is left out; robot.yaml's counts (%s: %g in the file, %g in robot.yaml).",
+            robot.mjcf.name, len(others), robot.joint_names[j], there[j], robot.armature[j],
+        )  # fmt: skip
 
 
 def _check_feet(path: Path, robot: Robot, model: mujoco.MjModel) -> None:

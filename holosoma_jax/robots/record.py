@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.robots.robot import Robot
 
 PER_JOINT = ("default_joint_pos", "kp", "kd", "torque_limit", "armature", "joint_lower", "joint_upper")
@@ -74,6 +76,8 @@ def first_difference(saved: Mapping[str, Any], robot: Robot, *, but: tuple[str, 
       robot: to be compared.
       but: keys of `ROBOT` that may differ (`reconfigured`).
     """
+    if moved := _moved(saved, robot):
+        return f"joints: {moved}"
     ours = {section: values for section, values in record(robot).items() if section in saved}
     theirs = {section: values for section, values in saved.items() if section in ours}
     for section in (ours, theirs):
@@ -84,6 +88,48 @@ def first_difference(saved: Mapping[str, Any], robot: Robot, *, but: tuple[str, 
         if not _same(here.get(name), there.get(name)):
             return f"{name} is {_shown(here.get(name))}, it was {_shown(there.get(name))}"
     return None
+
+
+def require_order(where: str | Path, saved: Mapping[str, Any], robot: Robot) -> None:
+    """Raise ConfigError if the joints of `robot` stand in another order than when checkpoint `where` was `saved`."""
+    if moved := _moved(saved, robot):
+        raise ConfigError(
+            f"checkpoint {where}: robot '{robot.name}' has its joints in another order than the policy: {moved}. "
+            "Export the policy: its .onnx file acts on joints in any order."
+        )
+
+
+def _moved(saved: Mapping[str, Any], robot: Robot) -> str | None:
+    """The first of the same joints that stands elsewhere, in words; None where none does."""
+    there, here = [*(_part(saved, "joints") or ())], [*robot.joint_names]
+    if there == here or sorted(there) != sorted(here):
+        return None
+    was, now = next(pair for pair in zip(there, here, strict=True) if pair[0] != pair[1])
+    return f"'{now}' stands where '{was}' was"
+
+
+def trained_on(saved: Mapping[str, Any], robot: Robot) -> Robot:
+    """`robot` with the joints' numbers that `record` saved, by name; what an older record does not hold stays."""
+
+    def column(key: str) -> np.ndarray:
+        now = dict(zip(robot.joint_names, getattr(robot, key), strict=True))
+        there = _part(saved, ROBOT, key)
+        rows = {
+            name: _part(saved, "joints", name, key) if there is None else _part(there, name) for name in now
+        }
+        numbers = {
+            name: value for name, value in rows.items() if isinstance(value, float) and math.isfinite(value)
+        }
+        return np.array([*(now | numbers).values()], np.float32)
+
+    return dataclasses.replace(robot, **{key: column(key) for key in (*PER_JOINT, "action_scale")})
+
+
+def _part(tree: Any, *keys: str) -> Any:
+    """What `tree` holds under `keys`; None where it does not go so deep."""
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree
 
 
 def unknown_model(where: Path, saved: Mapping[str, Any], robot: Robot) -> str | None:

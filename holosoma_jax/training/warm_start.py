@@ -7,6 +7,7 @@ curricula had come, is taken over.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,12 @@ from holosoma_jax.envs.env import EnvState
 from holosoma_jax.experiment import Setup
 from holosoma_jax.learn.policy_leaves import policy_leaves
 from holosoma_jax.parallel import global_arrays
+from holosoma_jax.robots import record
 from holosoma_jax.rollout.control_step import is_global_scalar, leaf_name
 from holosoma_jax.rollout.state import RunnerState
 from holosoma_jax.runs import checkpoint, policy_only
+
+log = logging.getLogger(__name__)
 
 
 def init_from(path: Path, setup: Setup, fresh: RunnerState) -> tuple[RunnerState, checkpoint.Meta]:
@@ -43,6 +47,9 @@ def init_from(path: Path, setup: Setup, fresh: RunnerState) -> tuple[RunnerState
     """
     meta = checkpoint.read_meta(path)
     checkpoint.require(path, meta, robot=setup.robot.name, learner=setup.cfg.algo.name)
+    record.require_order(path, meta.robot_record, setup.robot)
+    if note := _stretched(path, meta, setup):
+        log.warning(note)
     _require_same_observations(path, meta.config, compose.to_mapping(setup.cfg))
     learner = _learner(path, meta, setup, fresh.learner)
     carry = fresh.rollout.carry
@@ -59,6 +66,20 @@ def _learner(path: Path, meta: checkpoint.Meta, setup: Setup, fresh: Any) -> Any
         return devices.replicate(policy_only.load(path, template, leaves))
     template = {"learner": global_arrays.replicated(devices, fresh)}
     return global_arrays.everywhere(devices, checkpoint.load(path, template)["learner"])
+
+
+def _stretched(path: Path, meta: checkpoint.Meta, setup: Setup) -> str | None:
+    """What to tell whose FastSAC policy now acts within the joint ranges of another model of the robot; else None."""
+    if not getattr(setup.cfg.algo.config, "use_tanh", False):
+        return None
+    before, now = record.trained_on(meta.robot_record, setup.robot).action_reach, setup.robot.action_reach
+    j = int(np.argmax(np.abs(now / before - 1.0)))
+    if np.isclose(now[j], before[j], rtol=record.RELATIVE):
+        return None
+    return (
+        f"checkpoint {path}: its actions were bounded by other joint ranges, and stretch with them: those of "
+        f"'{setup.robot.joint_names[j]}' reach {now[j]:g} instead of {before[j]:g}. Learning has to make up for it."
+    )
 
 
 def _require_same_observations(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:

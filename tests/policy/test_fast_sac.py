@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from holosoma_jax import eval as evaluation
 from holosoma_jax import experiment, export, robots
 from holosoma_jax.config import compose
+from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.learn.fast_sac import networks
 from holosoma_jax.policy import deployment, onnx_policy, policies
 from holosoma_jax.policy.onnx import parity_error, parity_observations
@@ -70,6 +72,31 @@ def test_it_computes_what_the_checkpoint_does(exported: Path, g1_fast_sac_run: P
     reach = robots.load("g1").action_reach
     assert (np.abs(found) <= reach * (1 + 1e-6)).all()
     assert (np.abs(found) > 0.5 * reach).any()
+
+
+def test_another_model_of_the_robot_does_not_change_what_a_policy_does(g1_fast_sac_run: Path):  # noqa: F811
+    """Its actions are bounded by the joint ranges that it was trained with, not by those of the model it is tried on;
+    where those of a T1 were the manufacturer's, it fell at once."""
+    source = policies.find(str(g1_fast_sac_run))
+    parts = experiment.build(compose.load(["simulator:mujoco"], base=source.config))
+    parts.bridge.close()
+    wider = replace(parts.robot, joint_upper=parts.robot.joint_upper + np.float32(1.0))
+    other = replace(
+        parts, robot=wider, learner_spec=experiment.learner_spec(parts.cfg, parts.env, wider, parts.learner)
+    )
+    assert other.learner_spec != parts.learner_spec
+    seen = jnp.asarray(parity_observations(100, 8))
+    np.testing.assert_array_equal(source.policy(other).act(seen), source.policy(parts).act(seen))
+
+
+def test_a_policy_is_not_given_joints_in_another_order(g1_fast_sac_run: Path):  # noqa: F811
+    source = policies.find(str(g1_fast_sac_run))
+    parts = experiment.build(compose.load(["simulator:mujoco"], base=source.config))
+    parts.bridge.close()
+    names = parts.robot.joint_names
+    turned = replace(parts, robot=replace(parts.robot, joint_names=(names[1], names[0], *names[2:])))
+    with pytest.raises(ConfigError, match=f"'{names[1]}' stands where '{names[0]}' was.*onnx"):
+        source.policy(turned)
 
 
 @pytest.mark.slow

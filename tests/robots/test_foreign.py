@@ -43,6 +43,16 @@ def test_a_scene_around_the_robot_is_left_out_aloud(folder: Path, caplog: pytest
     landing.require(load(str(folder)), config())
 
 
+def test_an_armature_that_does_not_count_is_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The file of Booster's K1 states its motors' inertias, which a copied record contradicts."""
+    load(str(folder))
+    assert "armature" not in caplog.text
+    edit(folder, ('<joint name="left_hip"', '<joint armature="0.0478125" name="left_hip"'))
+    made = stepped(folder)
+    assert "1 joints is left out" in caplog.text and "left_hip: 0.0478125 in the file, 0.02" in caplog.text
+    assert made.dof_armature[made.joint("left_hip").dofadr[0]] == pytest.approx(0.02)
+
+
 def test_pairs_with_the_files_ground_become_collisions(folder: Path) -> None:
     edit(folder, ('priority="1" friction="0.8 0.005 0.0001"', 'contype="0" conaffinity="0"'))
     left, right = (folder / "mybot.xml").read_text().split('<body name="right_leg"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 from holosoma_jax import robots
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.policy import policies
-from holosoma_jax.robots.record import first_difference, reconfigured, record
+from holosoma_jax.robots.record import first_difference, reconfigured, record, trained_on
 from holosoma_jax.runs import checkpoint, robot_files, terrain_file
 from holosoma_jax.runs.open_run import open_run, saved_config
 from holosoma_jax.training import run_state
@@ -104,6 +105,26 @@ def test_the_first_number_that_differs_is_named() -> None:
     assert tells(stiffer, f"joints.{g1.joint_names[3]}.kp ... {kp[3]:g} ... {g1.kp[3]:g}")
     lighter = replace(g1, body_mass=np.where(np.arange(g1.num_bodies) == 2, 0.5, g1.body_mass))
     assert f"bodies.{g1.body_names[2]}.mass is 0.5" in (first_difference(saved, lighter) or "")
+
+
+def test_joints_in_another_order_differ() -> None:
+    g1 = robots.load("g1")
+    first, second, *rest = g1.joint_names
+    assert first_difference(
+        json.loads(json.dumps(record(g1))), replace(g1, joint_names=(second, first, *rest))
+    ) == (f"joints: '{second}' stands where '{first}' was")
+
+
+def test_the_joints_of_a_trained_robot_are_found_by_name() -> None:
+    g1 = robots.load("g1")
+    saved = json.loads(json.dumps(record(g1)))
+    other = replace(g1, joint_lower=g1.joint_lower - 1, action_scale=np.full(29, 0.5, np.float32))
+    again = trained_on(saved, other)
+    np.testing.assert_array_equal(again.joint_lower, g1.joint_lower)
+    np.testing.assert_array_equal(again.action_scale, g1.action_scale)
+    older = {"joints": {g1.joint_names[0]: {"joint_lower": "low", "kp": math.inf}}}  # says nothing of use
+    np.testing.assert_array_equal(trained_on(older, other).joint_lower, other.joint_lower)
+    np.testing.assert_array_equal(trained_on({}, other).action_reach, other.action_reach)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from holosoma_jax import experiment
 from holosoma_jax.config import compose
+from holosoma_jax.robots.record import record
 from holosoma_jax.runs import checkpoint
 
 STEP = 7
@@ -64,6 +65,7 @@ def write_run(
         config=compose.to_mapping(
             compose.load(["simulator:isaacgym"], base=compose.to_mapping(cfg)),
         ),
+        robot_record=record(parts.robot),
     )
     checkpoint.save(folder / "checkpoints", {"learner": learner}, meta)
     parts.bridge.close()

@@ -149,6 +149,17 @@ def test_a_new_run_takes_over_the_learner_and_waits_for_its_own_steps(tmp_path):
         run_state.create_or_restore(toy.setup(toy.config()), warm=trained.checkpoint)
 
 
+def test_a_new_run_says_that_other_joint_ranges_stretch_its_actions(tmp_path, caplog):
+    trained = go(toy.setup(toy.fast_sac(num_learning_iterations=12)), tmp_path)
+    setup = toy.setup(toy.fast_sac())
+    run_state.create_or_restore(setup, warm=trained.checkpoint)
+    assert "stretch" not in caplog.text
+    robot = replace(setup.robot, joint_upper=2 * setup.robot.joint_upper)
+    run_state.create_or_restore(replace(setup, robot=robot), warm=trained.checkpoint)
+    before, now = setup.robot.action_reach[0], robot.action_reach[0]
+    assert f"'joint_0' reach {now:g} instead of {before:g}" in caplog.text
+
+
 def test_a_changed_buffer_does_not_fit_a_saved_one(tmp_path):
     cfg = toy.fast_sac(num_learning_iterations=4, save_buffer=True)
     saved = go(toy.setup(cfg), tmp_path).checkpoint
