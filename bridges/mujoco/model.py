@@ -28,6 +28,8 @@ CONTACT = "contact/"
 """prefix of the contact sensors, before the body's name"""
 BASE_THICKNESS = 1.0
 """m of solid ground under the lowest point of a height field"""
+PASSIVE = int(mujoco.mjtDisableBit.mjDSBL_SPRING | mujoco.mjtDisableBit.mjDSBL_DAMPER)
+"""flags that switch passive forces off"""
 _INTEGRATORS = {
     "euler": mujoco.mjtIntegrator.mjINT_EULER,
     "implicitfast": mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
@@ -94,8 +96,7 @@ def _skip_passive_forces(model: mujoco.MjModel) -> None:
         model.nflex, model.nplugin,
     )  # fmt: skip
     if not any(np.any(cause) for cause in causes):
-        disable = mujoco.mjtDisableBit
-        model.opt.disableflags |= int(disable.mjDSBL_SPRING | disable.mjDSBL_DAMPER)
+        model.opt.disableflags |= PASSIVE
 
 
 def _set_options(spec: mujoco.MjSpec, cfg: SimulatorConfig) -> None:

@@ -147,11 +147,16 @@ def test_a_new_bridge_continues_a_saved_rollout_bit_for_bit(bridge):
         assert_same(a, b)
 
 
-def test_it_falls_as_mujoco_does(bridge):
+@pytest.mark.parametrize("integrator", ["euler", "implicitfast"])
+def test_it_falls_as_mujoco_does(integrator):
     """From any attitude, through the first contacts, for 0.3 s."""
+    base = config(integrator=integrator)
+    warp = replace(base.config.mujoco_warp, integrator=integrator)
+    cfg = replace(base, config=replace(base.config, mujoco_warp=warp))
     offset = np.random.default_rng(0).uniform(-3, 3, (NUM, 4, JOINTS)).astype(np.float32)
     states, hit = [], 0.0
-    for made in (bridge, MujocoBridge(config(), BIPED, Ground(), NUM)):
+    for kind in (MjwarpBridge, MujocoBridge):
+        made = kind(cfg, BIPED, Ground(), NUM)
         physics, _ = made.reset(made.init(), everyone(NUM), random_pose(NUM, height=0.6, speed=0.5))
         for k in range(15):
             physics, sim = made.step(physics, TARGETS, offset if k % 2 else None)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bridges.mujoco import model as mujoco_model
+from bridges.mujoco.model import PASSIVE
 from bridges.protocol import Ground
 from tests.support.biped import BIPED, config
 
@@ -53,13 +54,12 @@ def test_sparse_matrices_give_the_speeds_that_dense_ones_give(name):
     np.testing.assert_allclose(got["qvel"], wanted["qvel"], atol=1e-9)
 
 
-PASSIVE = mujoco.mjtDisableBit.mjDSBL_SPRING | mujoco.mjtDisableBit.mjDSBL_DAMPER
-
-
-def test_without_passive_forces_none_are_looked_for():
+@pytest.mark.parametrize("integrator", ["mjINT_EULER", "mjINT_IMPLICITFAST"])
+def test_without_passive_forces_none_are_looked_for(integrator):
     skipped, looked = build(), build()
+    skipped.opt.integrator = looked.opt.integrator = getattr(mujoco.mjtIntegrator, integrator)
     assert skipped.opt.disableflags & PASSIVE == PASSIVE
-    looked.opt.disableflags &= ~int(PASSIVE)
+    looked.opt.disableflags &= ~PASSIVE
     for quantity, values in fall(looked).items():
         np.testing.assert_array_equal(fall(skipped)[quantity], values, err_msg=quantity)
 
