@@ -77,8 +77,51 @@ def on_signal(say: Callable[[str], None]) -> Iterator[Stop]:
 
 
 @contextmanager
+def cleaned_up(clean: Callable[[], None]) -> Iterator[None]:
+    """Within the context, SIGTERM and SIGHUP end the process at once, as they do by themselves, but after `clean()`.
+
+    `on_signal` within the context has precedence while it lasts. Outside the main thread nothing is installed.
+    """
+    by_itself = (signal.SIGTERM, signal.SIGHUP)
+    numbers = [number for number in by_itself if signal.getsignal(number) is signal.SIG_DFL]
+    if not numbers or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int) -> None:
+        if number in numbers:
+            try:
+                clean()
+            finally:
+                os._exit(128 + number)
+
+    with _each_signal(end):
+        for number in numbers:
+            signal.signal(number, lambda number, frame: None)  # or the system would end the process first
+        try:
+            yield
+        finally:
+            for number in numbers:
+                signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
 def _second_signal_ends() -> Iterator[None]:
-    """Within the context, a second Ctrl-C or SIGTERM ends the process, even if the first is not handled yet.
+    """Within the context, a second Ctrl-C or SIGTERM ends the process, even if the first is not handled yet."""
+    received: list[int] = []
+
+    def count(number: int) -> None:
+        received.extend([number] if number in _BY_HAND else [])
+        if len(received) > 1:
+            os._exit(128 + number)
+
+    with _each_signal(count):
+        yield
+
+
+@contextmanager
+def _each_signal(do: Callable[[int], None]) -> Iterator[None]:
+    """Within the context, `do` is called with every signal's number, in a thread and at once.
 
     Python runs a handler between two of its instructions, so never while XLA compiles, which takes a minute or
     more for large programs; and two signals that arrive by then are handled as one. Python does write every
@@ -87,14 +130,11 @@ def _second_signal_ends() -> Iterator[None]:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
 
-    def count() -> None:
-        received = 0
+    def read() -> None:
         while number := os.read(reading, 1)[0]:
-            received += number in _BY_HAND
-            if received > 1:
-                os._exit(128 + number)
+            do(number)
 
-    thread = threading.Thread(target=count, name="signals", daemon=True)
+    thread = threading.Thread(target=read, name="signals", daemon=True)
     thread.start()
     previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from holosoma_jax.signals import on_signal
+from holosoma_jax.signals import cleaned_up, on_signal
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.usefixtures("default_signals")
@@ -83,6 +83,27 @@ def test_two_signals_while_native_code_runs_end_the_process():
             time.sleep(0.2)  # two at once would be one
             process.send_signal(signal.SIGTERM)
     assert process.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_native_code_runs_cleans_up_and_ends_the_process(number: signal.Signals):
+    code = (
+        "import hashlib\nfrom holosoma_jax.signals import cleaned_up\n"
+        "with cleaned_up(lambda: print('clean', flush=True)):\n    print('ready', flush=True)\n    hashlib.pbkdf2_hmac('sha256', b'a', b'b', 30_000_000)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        process.send_signal(number)
+        assert process.stdout.read() == b"clean\n"
+    assert process.returncode == 128 + number
+
+
+def test_cleaning_up_is_left_out_while_a_run_can_be_saved():
+    with cleaned_up(lambda: pytest.fail("nobody asked to end at once")):
+        with on_signal(lambda text: None) as stop:
+            signal.raise_signal(signal.SIGTERM)
+        assert stop.requested
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_signal_in_the_middle_of_a_line_is_answered_too(capfd):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from holosoma_jax import signals
 from holosoma_jax.config import compose, files, keys
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
@@ -162,8 +163,13 @@ def _is_policy_alone(found: Path) -> bool:
 def _created(cfg: Config) -> Iterator[tuple[Lock, RunDir]]:
     """A new run; without it again if the body fails before it leaves anything there."""
     run = run_dir.create(_recorded(cfg))
+
+    def remove_if_empty() -> None:
+        if not any(_has_content(path) for path in run.path.iterdir()):
+            shutil.rmtree(run.path, ignore_errors=True)
+
     try:
-        with contextlib.ExitStack() as held:
+        with signals.cleaned_up(remove_if_empty), contextlib.ExitStack() as held:
             try:
                 lock = held.enter_context(locked(run.path))
                 robot_files.keep(cfg.robot.asset, run.path)
@@ -172,8 +178,7 @@ def _created(cfg: Config) -> Iterator[tuple[Lock, RunDir]]:
                 raise run_dir.unwritable(run.path, error) from None
             yield lock, run
     except BaseException:
-        if not any(_has_content(path) for path in run.path.iterdir()):
-            shutil.rmtree(run.path, ignore_errors=True)
+        remove_if_empty()
         raise
 
 

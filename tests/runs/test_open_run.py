@@ -84,6 +84,26 @@ def test_a_new_run_that_leaves_nothing_is_removed(cfg, tmp_path):
     assert run.folder.metrics.exists() and run.folder.config.exists()
 
 
+@pytest.mark.usefixtures("default_signals")
+def test_sigterm_before_the_first_iteration_leaves_no_run(cfg, tmp_path):
+    """As while it compiles: no handler of Python's runs by then."""
+    compose.save_yaml(cfg, tmp_path / "config.yaml")
+    code = (
+        "import hashlib, sys\nfrom holosoma_jax.config import compose\n"
+        "from holosoma_jax.runs.open_run import open_run\n"
+        "with open_run(compose.load(['--config', sys.argv[1]])) as run:\n    print(run.folder.path, flush=True)\n"
+        "    hashlib.pbkdf2_hmac('sha256', b'a', b'b', 30_000_000)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "config.yaml")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        assert folder.is_dir() and folder.parent.is_relative_to(tmp_path)
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not folder.exists()
+
+
 def test_a_continued_run_that_refuses_the_settings_is_as_it_was(cfg):
     run = opened(cfg).folder
     save(run, cfg, 5)
