@@ -89,7 +89,8 @@ def test_two_signals_while_native_code_runs_end_the_process():
 def test_a_signal_while_native_code_runs_cleans_up_and_ends_the_process(number: signal.Signals):
     code = (
         "import hashlib\nfrom holosoma_jax.signals import cleaned_up\n"
-        "with cleaned_up(lambda: print('clean', flush=True)):\n    print('ready', flush=True)\n    hashlib.pbkdf2_hmac('sha256', b'a', b'b', 30_000_000)"
+        "with cleaned_up(lambda: print('clean', flush=True)):\n"
+        "    print('ready', flush=True)\n    hashlib.pbkdf2_hmac('sha256', b'a', b'b', 30_000_000)"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline() == b"ready\n"

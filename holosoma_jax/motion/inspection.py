@@ -37,6 +37,7 @@ class Report(NamedTuple):
     fps: float
     frames: int
     duration: float
+    """s that playing it takes, each frame for 1 / fps"""
     root_height: tuple[float, float]
     """lowest, highest"""
     path_length: float
@@ -84,7 +85,7 @@ def inspect(clip: Clip, skeleton: Skeleton) -> Report:
         notes=clip.provenance.notes,
         fps=clip.fps,
         frames=clip.num_frames,
-        duration=clip.duration,
+        duration=clip.num_frames / clip.fps,
         root_height=(float(clip.root_pos[:, 2].min()), float(clip.root_pos[:, 2].max())),
         path_length=float(np.linalg.norm(np.diff(clip.root_pos[:, :2], axis=0), axis=1).sum()),
         foot_clearance=(float(clearance[:, 0].min()), float(clearance[:, 1].min())),

@@ -34,6 +34,7 @@ def test_inspect_prints_json(folder: Path, capsys: pytest.CaptureFixture[str]) -
     first, second = json.loads(capsys.readouterr().out)
     assert (first["format"], second["format"]) == ("GMR pickle", "Kimodo csv")
     assert first["frames"] == 200 and first["fps"] == 50.0 and first["limits"] is None
+    assert first["duration"] == 4.0  # as `replay` says and `convert --range` counts
     assert first["stored"]["position (greatest, m)"] < 1e-6
     assert -1e-3 < first["foot_clearance"][0] < 1e-3
 
