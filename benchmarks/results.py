@@ -11,7 +11,8 @@ exported ONNX file. With `--physics NAME=FOLDER` it does so on another model of 
 and the MJCF of the real robot with its meshes and contacts. It draws the tracking plot, and films the policy.
 What they find is kept in docs/results.json; `page` writes the page from it, as the other two do at their end. MJWarp
 without a GPU takes many times as long as MuJoCo: `--simulators mujoco` leaves the others out, and without `mujoco`
-there is one row the more: `policies --only g1-29dof --simulators isaacsim --num-envs 16`.
+there is one row the more: `policies --only g1-29dof --simulators isaacsim --num-envs 16`. `--simulators` with no name
+leaves `--physics` alone.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def main() -> int:
     drawn.add_argument("runs", type=Path, nargs="+")
     scored = parts.add_parser("policies")
     scored.add_argument("--only", nargs="+", default=list(pretrained.shipped()))
-    scored.add_argument("--simulators", nargs="+", default=list(SIMULATORS), choices=SIMULATORS)
+    scored.add_argument("--simulators", nargs="*", default=list(SIMULATORS), choices=SIMULATORS)
     scored.add_argument("--physics", action="append", default=[], metavar="NAME=FOLDER")
     scored.add_argument("--num-envs", type=int, default=64)
     parts.add_parser("page")

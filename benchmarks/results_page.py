@@ -13,6 +13,10 @@ This page is made by `python -m benchmarks.results`; the numbers are in `results
 `holosoma_jax/pretrained/NAME/record.json`. What the columns mean: [evaluation](evaluation.md#what-is-measured).
 `NAME.onnx` is the file that `python -m holosoma_jax.export --checkpoint pretrained:NAME --output NAME.onnx` writes.
 """
+MODELS = """A row named after a folder has
+[another model of the robot](evaluation.md#another-model-of-the-robot-as-physics) as physics; foot slip is the ankle's
+there.
+"""
 NONE = "No policy is shipped yet, and no curve has been drawn."
 SWEEP = ("survive", "forward m/s", "left m/s", "yaw rad/s", "drift m/s", "drift rad/s", "slip m/s", "action rad/s",
          "power W")  # fmt: skip
@@ -85,6 +89,8 @@ def _policy(name: str, policy: Mapping[str, Any]) -> Iterator[str]:
     yield "The same policy elsewhere, undisturbed:\n"
     yield _places(policy["places"]) + "\n"
     yield "\n".join(f"- {label}: `{found['command']}`" for label, found in policy["places"].items()) + "\n"
+    if any("--robot.asset" in found["command"] for found in policy["places"].values()):
+        yield MODELS
     if "plot" in policy:
         yield f"![Velocity commanded and measured](images/{policy['plot']})\n"
 
