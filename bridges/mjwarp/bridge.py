@@ -22,7 +22,8 @@ import numpy as np
 from jax.core import Tracer
 
 from bridges import checks, pd_stability, specs
-from bridges.mjwarp import model, start, state, usage
+from bridges.mjwarp import inputs, model, start, state, usage
+from bridges.mjwarp.inputs import Inputs
 from bridges.mjwarp.params import Writer
 from bridges.mjwarp.programs import DevicePrograms, Gantry, Programs
 from bridges.mjwarp.state import Physics, Usage
@@ -98,6 +99,7 @@ class MjwarpBridge:
             pd_stability.warn(spec, robot, built.host, implicit_damping=True, option=option)
         # A GPU lists contacts in the order in which it finds them.
         self.spec = replace(spec, repeatable=not device.is_cuda)
+        self._inputs = Inputs(self.spec)
         self._settings, self._robot, self._nominal = settings, robot, built.nominal
         self._layout = readout.layout(built.host, robot)
         fixed = settings.foot_friction == "fixed"
@@ -142,8 +144,8 @@ class MjwarpBridge:
     def reset(self, physics: Physics, mask: Array, pose: Pose) -> tuple[Physics, SimState]:
         """Start anew at `pose` where `mask`; contact forces read zero there until the next step."""
         self._programs.require_open()
-        mask, rows = self._mask(mask), self._rows("pose.", pose._asdict(), mask)
-        if _known(mask, rows["root_quat"]):
+        mask, rows = self._inputs.mask(mask), self._inputs.rows("pose.", pose._asdict(), mask)
+        if inputs.known(mask, rows["root_quat"]):
             ids = np.flatnonzero(mask)
             for name in {"root_quat", "object_quat"} & rows.keys():
                 checks.unit(f"pose.{name}", np.asarray(rows[name])[ids], ids)
@@ -155,21 +157,21 @@ class MjwarpBridge:
         """Advance one control step; see `bridges.protocol.Bridge.step`."""
         self._programs.require_open()
         e, joints, decimation = self.spec.num_envs, len(self.spec.joint_names), self.spec.decimation
-        targets = self._array("targets", targets, (e, joints))
+        targets = self._inputs.array("targets", targets, (e, joints))
         if torque_offset is not None:
-            torque_offset = self._array("torque_offset", torque_offset, (e, decimation, joints))
+            torque_offset = self._inputs.array("torque_offset", torque_offset, (e, decimation, joints))
             checks.stiff(self.spec.joint_names, self._robot.kp)
         return self._observed(self._step(physics, targets, torque_offset))
 
     def randomize(self, physics: Physics, params: PhysicsParams, mask: Array) -> Physics:
         """Set the given parameters where `mask`; MuJoCo Warp can change all of them."""
         self._programs.require_open()
-        mask, given = self._mask(mask), {}
+        mask, given = self._inputs.mask(mask), {}
         for name, value in params._asdict().items():
             if value is not None:
                 self._targets.require(name)
                 shape, least = self._targets.shape(name, self.spec.num_envs), targets.least(name)
-                given[name] = self._array(f"params.{name}", value, shape, mask, *least)
+                given[name] = self._inputs.array(f"params.{name}", value, shape, mask, *least)
         return self._randomize(physics, PhysicsParams(**given), mask) if given else physics
 
     def set_root_velocity(
@@ -177,8 +179,8 @@ class MjwarpBridge:
     ) -> tuple[Physics, SimState]:
         """Replace the root's world velocity where `mask`."""
         self._programs.require_open()
-        mask = self._mask(mask)
-        rows = self._rows("", {"lin": lin, "ang": ang}, mask)
+        mask = self._inputs.mask(mask)
+        rows = self._inputs.rows("", {"lin": lin, "ang": ang}, mask)
         return self._observed(self._push(physics, mask, **rows))
 
     def hang(self, physics: Physics, mask: Array, length: Array) -> Physics:
@@ -189,9 +191,9 @@ class MjwarpBridge:
         """
         self._programs.require_open()
         gantry.require(self._gantry)
-        mask, finite = self._mask(mask), gantry.finite_length(jnp.asarray(length), jnp)
+        mask, finite = self._inputs.mask(mask), gantry.finite_length(jnp.asarray(length), jnp)
         return self._hang(
-            physics, mask, self._array("length", finite, (self.spec.num_envs,), mask, 0.0, False)
+            physics, mask, self._inputs.array("length", finite, (self.spec.num_envs,), mask, 0.0, False)
         )
 
     def get_state(self, physics: Physics) -> dict[str, Any]:
@@ -206,7 +208,9 @@ class MjwarpBridge:
         """
         required = {name: (x.shape, np.dtype(x.dtype)) for name, x in _named(physics)}
         checks.state(state, required, {})
-        return jax.tree.unflatten(jax.tree.structure(physics), [_owned(state[name]) for name in required])
+        return jax.tree.unflatten(
+            jax.tree.structure(physics), [inputs.owned(state[name]) for name in required]
+        )
 
     def usage(self, physics: Physics) -> str:
         """One line: contacts and constraint rows needed at most since `init`."""
@@ -279,48 +283,6 @@ class MjwarpBridge:
         """`physics`, and the state to hand over."""
         state = (physics.qpos, physics.qvel, physics.contact_force, physics.diverged)
         return physics, readout.sim_state(self._layout, *state)
-
-    # --- checks -------------------------------------------------------------------------------------
-
-    def _mask(self, mask: Array) -> Array:
-        return _owned(checks.shaped("mask", mask, (self.spec.num_envs,), np.bool_))
-
-    def _rows(self, prefix: str, fields: Mapping[str, Array], mask: Array) -> dict[str, Array]:
-        """The fields, checked; in environments outside of `mask` any value will do."""
-        e = self.spec.num_envs
-        shapes = specs.pose_shapes(e, len(self.spec.joint_names)) | specs.object_shapes(e)
-        present = specs.present_fields(self.spec, fields)
-        return {n: self._array(prefix + n, x, shapes.get(n, (e, 3)), mask) for n, x in present.items()}
-
-    def _array(
-        self,
-        name: str,
-        value: Array,
-        shape: tuple[int, ...],
-        mask: Array | None = None,
-        low: float = -np.inf,
-        exclusive: bool = False,
-    ) -> jax.Array:
-        """`value` as float32, its values checked in the environments `mask` if both are known."""
-        value = checks.shaped(name, value, shape)
-        if _known(value, mask):
-            ids = np.arange(shape[0]) if mask is None else np.flatnonzero(mask)
-            rows = np.asarray(value)[ids]
-            if low == -np.inf:
-                checks.finite(name, rows, ids)
-            else:
-                checks.at_least(name, rows, low, ids, exclusive=exclusive)
-        return _owned(value).astype(jnp.float32)
-
-
-def _known(*values: Array | None) -> bool:
-    """Whether these are values, not placeholders of a function that is being traced."""
-    return not any(isinstance(value, Tracer) for value in values)
-
-
-def _owned(value: Array) -> jax.Array:
-    """`value` in memory that nobody else writes: the function that reads it may run later."""
-    return value if isinstance(value, jax.Array) else jnp.array(value, copy=True)
 
 
 def _named(physics: Physics) -> list[tuple[str, jax.Array]]:
