@@ -14,6 +14,7 @@ import pytest
 
 from holosoma_jax.learn import fast_sac, normalizer
 from holosoma_jax.learn.fast_sac import optimize as updates
+from holosoma_jax.learn.fast_sac import update_rows
 from holosoma_jax.learn.optim import TrainState
 from holosoma_jax.learn.symmetry import reflect
 from tests.support import small_sac
@@ -151,8 +152,8 @@ def test_statistics_move_once_by_states_successors_and_their_images() -> None:
 
 def test_every_update_holds_its_rows_and_their_mirror_images() -> None:
     state, batch = small_sac.learner(), small_sac.batch()
-    state = updates.observe(state, batch)
-    rows = updates.prepare(state, jax.tree.map(lambda x: x[2], batch))
+    state = update_rows.observe(state, batch)
+    rows = update_rows.prepare(state, jax.tree.map(lambda x: x[2], batch))
     assert all(len(x) == 32 for x in rows)
     raw = batch.critic_obs[2]
     seen = normalizer.normalize(state.critic_stats, raw)
@@ -167,7 +168,7 @@ def test_normalisation_can_be_off() -> None:
     state = small_sac.learner(obs_normalization=False)
     after, _ = updated(state)
     chex.assert_trees_all_equal(after.actor_stats, state.actor_stats)
-    rows = updates.prepare(state, jax.tree.map(lambda x: x[0], small_sac.batch()))
+    rows = update_rows.prepare(state, jax.tree.map(lambda x: x[0], small_sac.batch()))
     np.testing.assert_array_equal(rows.actor_obs[:16], small_sac.batch().actor_obs[0])
 
 

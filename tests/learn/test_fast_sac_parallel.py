@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from holosoma_jax.learn import fast_sac
-from holosoma_jax.learn.fast_sac import optimize
+from holosoma_jax.learn.fast_sac import update_rows
 from tests.support import small_sac
 from tests.support.collectives import AXIS, pmapped
 
@@ -73,8 +73,8 @@ def test_four_devices_equal_one_that_holds_all_rows() -> None:
 
 def test_devices_draw_what_one_device_would_draw() -> None:
     state = small_sac.learner(**TINY)
-    rows = optimize.prepare(state, jax.tree.map(lambda x: x[0], small_sac.batch(2, rows=32)))
-    noise = partial(optimize.row_noise, static=state.static)
+    rows = update_rows.prepare(state, jax.tree.map(lambda x: x[0], small_sac.batch(2, rows=32)))
+    noise = partial(update_rows.row_noise, static=state.static)
     one = noise(KEY, rows=rows, axis_name=None).reshape(2, DEVICES, 8, 2)
     part = jax.tree.map(lambda x: x[: len(x) // DEVICES], rows)
     draw = pmapped(lambda _: noise(KEY, rows=part, axis_name=AXIS))

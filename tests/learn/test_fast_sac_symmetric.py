@@ -11,6 +11,7 @@ import pytest
 from holosoma_jax.learn import fast_sac, normalizer
 from holosoma_jax.learn.fast_sac import loss as losses
 from holosoma_jax.learn.fast_sac import optimize as updates
+from holosoma_jax.learn.fast_sac import update_rows
 from holosoma_jax.learn.fast_sac.loss import Rows
 from holosoma_jax.learn.symmetry import reflect
 from tests.support import small_sac
@@ -30,7 +31,7 @@ def trained() -> fast_sac.FastSacState:
 
 
 def rows_of(state: fast_sac.FastSacState) -> Rows:
-    return updates.prepare(state, jax.tree.map(lambda x: x[0], small_sac.batch()))
+    return update_rows.prepare(state, jax.tree.map(lambda x: x[0], small_sac.batch()))
 
 
 def image(rows: Rows) -> Rows:

@@ -1,4 +1,4 @@
-"""From replayed transitions to new networks: `fast_sac.update` and its parts."""
+"""From replayed transitions to new networks: `fast_sac.update` and the steps of each network."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from holosoma_jax.learn import normalizer
-from holosoma_jax.learn.arrays import ACTOR_OBS, CRITIC_OBS, zero_invalid
+from holosoma_jax.learn.arrays import zero_invalid
 from holosoma_jax.learn.fast_sac import categorical
 from holosoma_jax.learn.fast_sac import loss as losses
 from holosoma_jax.learn.fast_sac.batch import FastSacBatch, check_batch
@@ -24,9 +23,9 @@ from holosoma_jax.learn.fast_sac.state import (
     FastSacState,
     FastSacStatic,
 )
+from holosoma_jax.learn.fast_sac.update_rows import observe, prepare, row_noise
 from holosoma_jax.learn.optim import TrainState
 from holosoma_jax.learn.pooling import pmean_weighted, weighted_mean
-from holosoma_jax.learn.symmetry import Reflection, reflect
 
 LEAST_RATE = 0.02
 """Share of its learning rate that is left to a run at its end, or beyond."""
@@ -106,58 +105,6 @@ def actor_turns(static: FastSacStatic, updates: jax.Array) -> jax.Array:
     if static.num_updates == 1:
         return (updates % static.policy_frequency == 0)[None]
     return jnp.asarray(np.arange(static.num_updates) % static.policy_frequency == 1)
-
-
-def observe(state: FastSacState, batch: FastSacBatch, axis_name: str | None = None) -> FastSacState:
-    """Move the normaliser's statistics by all states and successors of `batch`, and their images.
-
-    Both are normalised with the same statistics afterwards.
-    """
-    static = state.static
-    if not static.normalize:
-        return state
-    pairs = {
-        ACTOR_OBS: (state.actor_stats, batch.actor_obs, batch.next_actor_obs),
-        CRITIC_OBS: (state.critic_stats, batch.critic_obs, batch.next_critic_obs),
-    }
-    moved: dict[str, normalizer.RunningStats] = {}
-    for group, (stats, *observations) in pairs.items():
-        for x in observations:
-            stats = normalizer.update(
-                stats,
-                x.reshape(-1, x.shape[-1]),
-                valid=batch.valid.reshape(-1),
-                reflection=static.mirror.obs[group] if static.mirror else None,
-                merge=static.variance_merge,
-                axis_name=axis_name,
-            )
-        moved[group] = stats
-    return state.replace(actor_stats=moved[ACTOR_OBS], critic_stats=moved[CRITIC_OBS])
-
-
-def prepare(state: FastSacState, batch: FastSacBatch) -> Rows:
-    """The rows of one update, from transitions [B, ...]: mirror images appended, then normalised."""
-    static, mirror = state.static, state.static.row_mirror
-
-    def both(x: jax.Array, reflection: Reflection | None) -> jax.Array:
-        if mirror is None:
-            return x
-        return jnp.concatenate([x, x if reflection is None else reflect(x, reflection)])
-
-    def seen(x: jax.Array, group: str, stats: normalizer.RunningStats) -> jax.Array:
-        x = both(x, mirror.obs[group] if mirror else None)
-        return normalizer.normalize(stats, x) if static.normalize else x
-
-    return Rows(
-        actor_obs=seen(batch.actor_obs, ACTOR_OBS, state.actor_stats),
-        critic_obs=seen(batch.critic_obs, CRITIC_OBS, state.critic_stats),
-        action=both(batch.action, mirror.action if mirror else None),
-        reward=both(batch.reward, None),
-        discount=both(batch.discount, None),
-        next_actor_obs=seen(batch.next_actor_obs, ACTOR_OBS, state.actor_stats),
-        next_critic_obs=seen(batch.next_critic_obs, CRITIC_OBS, state.critic_stats),
-        weight=both(batch.valid.astype(jnp.float32), None),
-    )
 
 
 def step(
@@ -317,15 +264,3 @@ def _range(
     counts = (weight > 0)[None]
     low = jnp.min(jnp.where(counts, values, support.v_max))
     return low, jnp.max(jnp.where(counts, values, support.v_min))
-
-
-def row_noise(key: jax.Array, rows: Rows, static: FastSacStatic, axis_name: str | None) -> jax.Array:
-    """Standard normal [R, A]: of each row what a single device that holds all rows would draw."""
-    copies = 1 if static.row_mirror is None else 2
-    count, actions = rows.reward.shape[0], static.spec.action_dim
-    share = count // copies
-    if axis_name is None:
-        return jax.random.normal(key, (count, actions))
-    everywhere = jax.random.normal(key, (copies, share * jax.lax.axis_size(axis_name), actions))
-    start = share * jax.lax.axis_index(axis_name)
-    return jax.lax.dynamic_slice_in_dim(everywhere, start, share, axis=1).reshape(count, actions)
