@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.motion.formats import npz, pickles, policy_graph, tables, unpickle
+from holosoma_jax.motion.formats import compression, npz, pickles, policy_graph, tables, unpickle
 from holosoma_jax.motion.formats.raw import Fields, Raw, regular_file
 
 NPY = b"\x93NUMPY"
@@ -41,11 +41,11 @@ def parse(path: Path) -> list[Raw]:
         return npz.parse(Fields(file, _with_names(path, _npz(file, data))), path.stem)
     if data.startswith(NPY):
         return _npy(file, data, path.stem)
-    if data.startswith(unpickle.LZ4):
+    if data.startswith(compression.LZ4):
         raise ConfigError(
             f"{file}: is compressed with lz4; write it without: joblib.dump(joblib.load(FILE), NEW)."
         )
-    if data.startswith((b"\x80", *unpickle.MAGIC)) or _is_text_pickle(data):
+    if data.startswith((b"\x80", *compression.MAGIC)) or _is_text_pickle(data):
         return pickles.parse(file, _unpickled(file, data), path.stem)
     if data.startswith(ONNX):
         return policy_graph.parse(path)
@@ -65,7 +65,7 @@ def _npz(file: str, data: bytes) -> dict[str, np.ndarray]:
             members = archive.namelist()
             size, limit = (
                 sum(item.file_size for item in archive.infolist()),
-                unpickle.unpacked_limit(len(data)),
+                compression.unpacked_limit(len(data)),
             )
             if size > limit:
                 raise ConfigError(

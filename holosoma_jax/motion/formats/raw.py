@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from holosoma_jax.config.errors import ConfigError, nearest
-from holosoma_jax.motion.formats import unpickle
+from holosoma_jax.motion.formats import compression
 
 GREATEST = 1e6
 """limit of any number in a clip, in any unit"""
@@ -170,7 +170,7 @@ def regular_file(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise ConfigError(f"{path}: is no regular file; expected a clip in one.")
-        if path.stat().st_size > unpickle.MAX_BYTES:
+        if path.stat().st_size > compression.MAX_BYTES:
             raise ConfigError(f"{path}: holds {path.stat().st_size / 1e9:.1f} GB; expected a clip.")
         return path.read_bytes()
     except FileNotFoundError:

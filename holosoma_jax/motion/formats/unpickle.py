@@ -7,27 +7,17 @@ rest before anything is called. joblib need not be installed.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import math
 import pickle
 import re
-import zlib
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
-MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "xz", b"]\x00\x00": "lzma", b"x": "zlib"}
-"""First bytes -> how joblib has compressed the file."""
-LZ4 = b"\x04\x22\x4d\x18"
-"""first bytes of joblib's sixth kind, which nothing in Python's library reads"""
-MAX_BYTES = 4 << 30
-"""limit of what a compressed file may grow to"""
-MAX_RATIO, FREE_BYTES = 100, 50 << 20
-"""... and of how many times its size that may be, above so many bytes; joint angles shrink to a half or a third"""
+from holosoma_jax.motion.formats.compression import MAX_BYTES, Damaged, decompressed
+
 MAX_ENTRIES = 20_000_000
 """limit of the entries of nested lists and dicts, which hold 100,000 frames as lists of numbers"""
 _SCALARS = (str, bytes, int, float, np.generic, type(None))
@@ -47,7 +37,10 @@ def loads(data: bytes) -> Any:
     Raises:
       Refused: it holds anything but plain data, or is cut short.
     """
-    stream = io.BytesIO(_decompressed(data))
+    try:
+        stream = io.BytesIO(decompressed(data))
+    except Damaged as error:
+        raise Refused(str(error)) from None
     try:
         return _plain(_Reader(stream).load(), {})[0]
     except Refused:
@@ -56,11 +49,6 @@ def loads(data: bytes) -> Any:
         raise Refused("it is nested too deeply") from None
     except Exception as error:  # whatever damaged bytes lead to
         raise Refused(f"it is damaged or cut short ({type(error).__name__})") from None
-
-
-def unpacked_limit(packed: int) -> int:
-    """Bytes that a compressed file of `packed` bytes may grow to."""
-    return min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * packed))
 
 
 def _plain(value: Any, seen: dict[int, tuple[Any, int]]) -> tuple[Any, int]:
@@ -94,28 +82,6 @@ def _plain(value: Any, seen: dict[int, tuple[Any, int]]) -> tuple[Any, int]:
         raise Refused(f"its lists have more than {MAX_ENTRIES} entries")
     seen[id(value)] = result, count
     return result, count
-
-
-def _decompressed(data: bytes) -> bytes:
-    kind = next((name for magic, name in MAGIC.items() if data.startswith(magic)), None)
-    limit, out = unpacked_limit(len(data)), None
-    try:
-        if kind == "gzip":
-            out = gzip.GzipFile(fileobj=io.BytesIO(data)).read(limit + 1)
-        if kind == "bz2":
-            out = bz2.BZ2File(io.BytesIO(data)).read(limit + 1)
-        if kind in ("xz", "lzma"):
-            out = lzma.LZMAFile(io.BytesIO(data)).read(limit + 1)  # noqa: SIM115
-        if kind == "zlib":
-            stream = zlib.decompressobj()
-            out = stream.decompress(data, limit + 1)
-            if not stream.eof and len(out) <= limit:
-                raise Refused("its zlib compression is cut short")
-    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise Refused(f"its {kind} compression is damaged ({error})") from None
-    if out is not None and len(out) > limit:
-        raise Refused(f"it grows from {len(data)} bytes to more than {limit}")
-    return data if out is None else out
 
 
 class _Dtype:
