@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from holosoma_jax.viewer import viewer
+from holosoma_jax.viewer import opening
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -58,7 +58,7 @@ def test_mjwarp() -> None:
 def test_viewer(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Any] = []
     window = SimpleNamespace(show=shown.append, close=lambda: shown.append("closed"))
-    monkeypatch.setattr(viewer, "open_viewer", lambda *_, **__: window)
+    monkeypatch.setattr(opening, "open_viewer", lambda *_, **__: window)
     run("viewer.md", ("range(500)", "range(3)"))["parts"].bridge.close()
     *states, end = shown
     assert [state.root_pos.shape for state in states] == [(4, 3)] * 3 and end == "closed"

@@ -18,9 +18,10 @@ from holosoma_jax.render.recording import Recording
 from holosoma_jax.render.video_job import VideoUnavailable
 from holosoma_jax.viewer import robot_recording
 from holosoma_jax.viewer.controls import Playback
+from holosoma_jax.viewer.opening import open_viewer
 from holosoma_jax.viewer.pacing import POLL_S, next_frame
 from holosoma_jax.viewer.robot_recording import RobotRecording
-from holosoma_jax.viewer.viewer import Viewer, ViewerUnavailable, open_viewer
+from holosoma_jax.viewer.viewer import Viewer, ViewerUnavailable
 
 
 def run(args: ReplayArgs, terrain: TerrainConfig | None = None) -> list[Path]:

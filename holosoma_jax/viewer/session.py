@@ -9,7 +9,8 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.experiment import Setup
 from holosoma_jax.parallel import processes
 from holosoma_jax.viewer.controls import Command, CommandLimits, Playback, clamp
-from holosoma_jax.viewer.viewer import Viewer, ViewerUnavailable, open_viewer
+from holosoma_jax.viewer.opening import open_viewer
+from holosoma_jax.viewer.viewer import Viewer, ViewerUnavailable
 
 
 def frames_of(parts: Setup) -> int:

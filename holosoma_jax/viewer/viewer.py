@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import shutil
 import subprocess
@@ -17,26 +16,24 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bridges.protocol import Array, Ground, Pose, SimState
+from bridges.protocol import Array, Pose, SimState
 from holosoma_jax import machine
-from holosoma_jax.config.schema import ViewerConfig
 from holosoma_jax.render.gl import last_line
-from holosoma_jax.viewer.controls import WATCH_ONLY, Command, CommandLimits, Playback
+from holosoma_jax.viewer.controls import Command
 from holosoma_jax.viewer.messages import Frame, ViewerJob, pack, write_job
 
 if TYPE_CHECKING:
-    from holosoma_jax.robots.robot import Robot
+    pass
 
 FRAMES_PER_S = 30.0
 """Poses sent, at most"""
-_WINDOW_NEEDS = "it needs a display with OpenGL, the page does not: --viewer.mode web"
 START_S = 90.0
 """s within which the viewer has to appear"""
 NO_POSE = (np.full(3, np.nan, np.float32), np.full(4, np.nan, np.float32))
@@ -47,7 +44,7 @@ class ViewerUnavailable(RuntimeError):
 
 
 class Viewer:
-    """An open viewer; make one with `open_viewer`. Once it is open, nothing here raises or waits."""
+    """An open viewer; `opening.open_viewer` makes one. Once it is open, nothing here raises or waits."""
 
     def __init__(self, job: ViewerJob):
         """Start the process and wait until it can be seen.
@@ -262,65 +259,6 @@ def _boxes(sim: SimState, ghost: SimState | Pose | None, env: int) -> dict[str, 
     return {name: np.asarray(value[env]) for name, value in found.items() if value is not None}
 
 
-def open_viewer(
-    cfg: ViewerConfig,
-    robot: Robot,
-    ground: Ground,
-    num_envs: int,
-    title: str,
-    *,
-    limits: CommandLimits | None = None,
-    command: Command = (0.0, 0.0, 0.0),
-    playback: Playback = WATCH_ONLY,
-    stays: bool = False,
-    print_line: Callable[[str], None] = print,
-) -> Viewer:
-    """Open the first kind of viewer that works here.
-
-    Args:
-      cfg: where.
-      robot: whose model is drawn.
-      ground: what it stands on.
-      num_envs: environments to choose from.
-      title: of the panel.
-      limits: of the velocity commands that the user may give; None: the user gives none.
-      command: the first one.
-      playback: what the user may do with the clock: nothing, unless told.
-      stays: the page may be closed and opened again; otherwise closing it closes the viewer.
-      print_line: gets one line that says where to look.
-
-    Raises:
-      ViewerUnavailable: none works; the message says why and what to do.
-    """
-    causes = []
-    for kind in kinds(cfg):
-        job = ViewerJob(
-            mjcf=robot.visual_mjcf or robot.mjcf,
-            own_mjcf=robot.mjcf if robot.visual_mjcf else None,
-            joint_names=robot.joint_names,
-            ground=ground,
-            num_envs=num_envs,
-            title=title,
-            kind=kind,
-            host=cfg.host,
-            port=cfg.port,
-            limits=limits,
-            command=command,
-            playback=playback,
-            stays=stays,
-            box=robot.object.size if robot.object is not None else None,
-        )
-        try:
-            viewer = Viewer(job)
-        except (ViewerUnavailable, OSError) as error:
-            fixed = kind == "web" or "--viewer.mode web" in str(error)
-            causes.append(f"{kind}: {error}" + ("" if fixed else f"; {_WINDOW_NEEDS}"))
-            continue
-        print_line(f"Viewer: {viewer.url}" if viewer.url else "Viewer: a window of its own.")
-        return viewer
-    raise ViewerUnavailable("; ".join(causes))
-
-
 def _python(kind: str) -> str:
     """The interpreter that can show this kind of viewer.
 
@@ -333,15 +271,3 @@ def _python(kind: str) -> str:
     if found is None:
         raise ViewerUnavailable("macOS needs mjpython, which comes with mujoco; or --viewer.mode web")
     return found
-
-
-def kinds(cfg: ViewerConfig) -> list[Literal["web", "window"]]:
-    """The kinds of viewer to try, in this order."""
-    if cfg.mode != "auto":
-        return [cfg.mode]
-    # On macOS the page works without further ado; there the window is for who asks for it.
-    desktop = {
-        "Linux": bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")),
-        "Windows": True,
-    }
-    return ["window", "web"] if desktop.get(platform.system(), False) else ["web"]

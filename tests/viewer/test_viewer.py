@@ -21,7 +21,7 @@ import pytest
 from bridges.protocol import Ground, SimState
 from holosoma_jax import robots
 from holosoma_jax.config.schema import ViewerConfig
-from holosoma_jax.viewer import messages, viewer, web
+from holosoma_jax.viewer import messages, opening, viewer, web
 from holosoma_jax.viewer.controls import CommandLimits, Playback
 from holosoma_jax.viewer.messages import Frame, ViewerJob
 from holosoma_jax.viewer.viewer import Viewer, ViewerUnavailable
@@ -45,7 +45,7 @@ def opened(robot, tmp_path, monkeypatch) -> Iterator[Callable[..., Viewer]]:
     def make(**settings) -> Viewer:
         cfg = ViewerConfig(mode="web", **settings)
         made.append(
-            viewer.open_viewer(cfg, robot, Ground(), ENVS, "test", limits=LIMITS, print_line=lambda _: None)
+            opening.open_viewer(cfg, robot, Ground(), ENVS, "test", limits=LIMITS, print_line=lambda _: None)
         )
         return made[-1]
 
@@ -307,25 +307,25 @@ def test_a_window_where_there_is_a_desktop(monkeypatch, mode, system, display, k
     monkeypatch.delenv("DISPLAY", raising=False)
     if display:
         monkeypatch.setenv("DISPLAY", display)
-    monkeypatch.setattr(viewer.platform, "system", lambda: system)
-    assert viewer.kinds(ViewerConfig(mode=mode)) == kinds
+    monkeypatch.setattr(opening.platform, "system", lambda: system)
+    assert opening.kinds(ViewerConfig(mode=mode)) == kinds
 
 
 def test_a_window_on_macos_is_mjpythons(robot, monkeypatch):
     def start(command: list[str], **_: object) -> None:
         raise OSError(f"started {command[0]}")
 
-    def opening() -> None:
-        viewer.open_viewer(ViewerConfig(mode="window"), robot, Ground(), ENVS, "test")
+    def open_window() -> None:
+        opening.open_viewer(ViewerConfig(mode="window"), robot, Ground(), ENVS, "test")
 
     monkeypatch.setattr(viewer.platform, "system", lambda: "Darwin")
     monkeypatch.setattr(viewer.subprocess, "Popen", start)
     monkeypatch.setattr(viewer.shutil, "which", lambda *_, **__: None)
     with pytest.raises(ViewerUnavailable, match=r"mjpython.*--viewer.mode web"):
-        opening()
+        open_window()
     monkeypatch.setattr(viewer.shutil, "which", lambda name, **_: str(Path("/opt") / name))
     with pytest.raises(ViewerUnavailable, match="started /opt/mjpython"):
-        opening()
+        open_window()
 
 
 def test_without_a_display_a_window_is_one_line(robot, monkeypatch, tmp_path):
@@ -333,5 +333,7 @@ def test_without_a_display_a_window_is_one_line(robot, monkeypatch, tmp_path):
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(ViewerUnavailable, match="window: ") as error:
-        viewer.open_viewer(ViewerConfig(mode="window"), robot, Ground(), 1, "test", print_line=lambda _: None)
+        opening.open_viewer(
+            ViewerConfig(mode="window"), robot, Ground(), 1, "test", print_line=lambda _: None
+        )
     assert "\n" not in str(error.value) and "--viewer.mode web" in str(error.value)

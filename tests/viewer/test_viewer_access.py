@@ -17,7 +17,8 @@ from bridges.protocol import Ground
 from holosoma_jax import robots
 from holosoma_jax.config.schema import ViewerConfig
 from holosoma_jax.viewer import access
-from holosoma_jax.viewer.viewer import Viewer, open_viewer
+from holosoma_jax.viewer.opening import open_viewer
+from holosoma_jax.viewer.viewer import Viewer
 
 
 def headers(host: str, **others: str) -> dict[str, list[str]]:

@@ -15,7 +15,8 @@ from bridges.protocol import Ground
 from holosoma_jax import robots
 from holosoma_jax.config.schema import ViewerConfig
 from holosoma_jax.viewer.controls import CommandLimits, Playback
-from holosoma_jax.viewer.viewer import Viewer, open_viewer
+from holosoma_jax.viewer.opening import open_viewer
+from holosoma_jax.viewer.viewer import Viewer
 from tests.support import browser
 from tests.support.browser import Page
 from tests.viewer.test_viewer import standing

@@ -13,7 +13,7 @@ import pytest
 from bridges.protocol import Ground
 from holosoma_jax import robots
 from holosoma_jax.config.schema import ViewerConfig
-from holosoma_jax.viewer import viewer
+from holosoma_jax.viewer import opening
 from holosoma_jax.viewer.controls import CommandLimits
 from tests.viewer.test_viewer import ENVS, standing, wait_for
 
@@ -53,7 +53,7 @@ def test_it_opens_shows_and_ends(display: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     robot, said = robots.load("g1"), []
     cfg = ViewerConfig(mode="window")
-    shown = viewer.open_viewer(cfg, robot, Ground(), ENVS, "test", limits=LIMITS, print_line=said.append)
+    shown = opening.open_viewer(cfg, robot, Ground(), ENVS, "test", limits=LIMITS, print_line=said.append)
     try:
         assert said == ["Viewer: a window of its own."]
         state = standing(robot)
