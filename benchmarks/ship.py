@@ -29,7 +29,7 @@ from holosoma_jax.config.schema import Config
 from holosoma_jax.config.trust import Saved
 from holosoma_jax.loggers.jsonl import read_metrics
 from holosoma_jax.policy import stripping
-from holosoma_jax.runs import checkpoint, pretrained, run_dir
+from holosoma_jax.runs import checkpoint, pretrained, run_dir, saved_steps
 
 MODES = ("clean", "train_like", "stress")
 LARGEST = 1_000_000
@@ -119,7 +119,7 @@ def ship(
     Raises:
       ConfigError: the command is not that of the run, the policy is too large, or its name is taken.
     """
-    path = checkpoint.resolve(run, "RUN")
+    path = saved_steps.resolve(run, "RUN")
     if path is None:
         raise ConfigError(f"{run} has saved no checkpoint yet.")
     meta = checkpoint.read_meta(path)

@@ -81,9 +81,9 @@ def saved_config(argv: Sequence[str]) -> Saved | None:
     path = texts.get(("training", "checkpoint")) or texts.get(("training", "warm_start"))
     if path is None or given.chosen("exp") is not None:
         return None
-    from holosoma_jax.runs import open_run
+    from holosoma_jax.runs import run_config
 
-    return open_run.saved_config(path)
+    return run_config.saved_config(path)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,15 @@ from holosoma_jax.policy.foreign.metadata import PER_JOINT
 from holosoma_jax.policy.loaded import LoadedPolicy
 from holosoma_jax.robots import record
 from holosoma_jax.robots.robot import Robot
-from holosoma_jax.runs import checkpoint, open_run, origin, policy_only, pretrained, run_dir
+from holosoma_jax.runs import (
+    checkpoint,
+    origin,
+    policy_only,
+    pretrained,
+    run_config,
+    run_dir,
+    saved_steps,
+)
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +66,7 @@ class PolicySource(NamedTuple):
     folder: Path
     """what belongs to the policy is written below this folder"""
     config: Saved
-    """what it was trained with, as `compose.to_mapping` writes it; of a run, as `open_run.saved_config` returns it"""
+    """what it was trained with, as `compose.to_mapping` writes it; of a run, as `run_config.saved_config` does"""
     adapt: Callable[[Robot], Robot]
     """puts the gains and scales of the policy in the place of the robot record's"""
     policy: Callable[[Setup], Policy]
@@ -117,7 +125,7 @@ def find(
 
 def _from_checkpoint(where: str, shown: str | None = None) -> PolicySource:
     """The policy of the run or checkpoint `where`, which messages call `shown`."""
-    path = checkpoint.resolve(where, key="--checkpoint")
+    path = saved_steps.resolve(where, key="--checkpoint")
     if path is None:
         raise ConfigError(f"--checkpoint {where}: this run has saved no checkpoint yet.")
     meta = checkpoint.read_meta(path)
@@ -143,7 +151,7 @@ def _from_checkpoint(where: str, shown: str | None = None) -> PolicySource:
         return Policy(name, lambda obs: mode(state, obs))
 
     return PolicySource(
-        path, run_dir.of(path.parent).path, open_run.saved_config(path), lambda robot: robot, policy
+        path, run_dir.of(path.parent).path, run_config.saved_config(path), lambda robot: robot, policy
     )
 
 

@@ -19,7 +19,7 @@ from holosoma_jax.config.trust import Saved
 from holosoma_jax.experiment import build
 from holosoma_jax.learn.policy_leaves import policy_leaves
 from holosoma_jax.policy import exporting
-from holosoma_jax.runs import checkpoint, open_run, origin, policy_only
+from holosoma_jax.runs import checkpoint, origin, policy_only, run_config, saved_steps
 
 _CLEARED = {"training": {"checkpoint": None, "warm_start": None, "output_dir": TrainingConfig().output_dir}}
 """Folders of whoever trained."""
@@ -36,10 +36,10 @@ def strip(where: str, target: Path, *, allow_code: Iterable[str] = ()) -> Path:
     Raises:
       ConfigError: there is no such checkpoint, or its config names files of this machine.
     """
-    path = checkpoint.resolve(where, key="--checkpoint")
+    path = saved_steps.resolve(where, key="--checkpoint")
     if path is None:
         raise ConfigError(f"--checkpoint {where}: this run has saved no checkpoint yet.")
-    meta, saved = checkpoint.read_meta(path), open_run.saved_config(path)
+    meta, saved = checkpoint.read_meta(path), run_config.saved_config(path)
     config = origin.without_personal(keys.overlay(saved.config, _CLEARED), path)
     for key, value in _own_files(config):
         raise ConfigError(

@@ -9,20 +9,26 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from holosoma_jax import signals
-from holosoma_jax.config import compose, files, keys
+from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
-from holosoma_jax.config.trust import Saved
 from holosoma_jax.files import replacing
-from holosoma_jax.loggers import wandb_files
 from holosoma_jax.parallel import processes
-from holosoma_jax.runs import checkpoint, origin, policy_only, pretrained, robot_files, run_dir, terrain_file
-from holosoma_jax.runs.checkpoint import DamagedCheckpoint, Meta
+from holosoma_jax.runs import (
+    checkpoint,
+    origin,
+    policy_only,
+    robot_files,
+    run_dir,
+    saved_steps,
+    terrain_file,
+)
+from holosoma_jax.runs.checkpoint import DamagedCheckpoint
 from holosoma_jax.runs.lock import FILE as LOCK_FILE
 from holosoma_jax.runs.lock import Lock, locked
+from holosoma_jax.runs.run_config import local
 from holosoma_jax.runs.run_dir import RunDir
 
 log = logging.getLogger(__name__)
@@ -133,8 +139,8 @@ def _opened(cfg: Config) -> Iterator[tuple[Lock, Path, Path | None, Path | None]
     """`open_run` in the main process: lock, folder, checkpoint, warm start."""
     wanted, found = cfg.training.checkpoint, None
     if wanted is not None:
-        asked, wanted = wanted, str(_local(wanted, "training.checkpoint"))
-        found = checkpoint.resolve(wanted)
+        asked, wanted = wanted, str(local(wanted, "training.checkpoint"))
+        found = saved_steps.resolve(wanted)
         if found is not None and _is_policy_alone(found):
             raise ConfigError(
                 f"training.checkpoint: {asked} holds a policy alone, so there is nothing to resume. Begin a new run "
@@ -212,12 +218,12 @@ def _continued(cfg: Config, run: RunDir) -> Iterator[tuple[Lock, Path | None]]:
 
 def _sound(run: RunDir, undo: contextlib.ExitStack) -> Path | None:
     """The newest sound checkpoint of `run`; damaged ones above it are set aside, with a warning."""
-    found, damage = checkpoint.newest_sound(run.checkpoints)
-    above = checkpoint.numbered(run.checkpoints)[::-1][: len(damage)]
+    found, damage = saved_steps.newest_sound(run.checkpoints)
+    above = saved_steps.numbered(run.checkpoints)[::-1][: len(damage)]
     if damage and found is None:
         raise ConfigError(f"training.checkpoint: no checkpoint of {run.path} is sound. {damage[0]}")
     for path, error in zip(above, damage, strict=True):
-        aside = checkpoint.set_aside(path)
+        aside = saved_steps.set_aside(path)
         undo.callback(aside.rename, path)
         log.warning("%s Continuing from %s; the damaged one is kept as %s.", error.damage, found, aside)
     return found
@@ -253,56 +259,8 @@ def _warm_start(cfg: Config) -> Path | None:
     wanted = cfg.training.warm_start
     if wanted is None:
         return None
-    found = checkpoint.resolve(_local(wanted, "training.warm_start"), "training.warm_start")
+    found = saved_steps.resolve(local(wanted, "training.warm_start"), "training.warm_start")
     if found is None:
         raise ConfigError(f"training.warm_start: {wanted} has saved no checkpoint yet; name another run.")
     checkpoint.read_meta(found)
     return found
-
-
-def _local(path: str | Path, key: str) -> str | Path:
-    """`path` on this machine: downloaded from Weights & Biases, or found in the package, as its name says."""
-    if wandb_files.is_uri(path):
-        return wandb_files.fetch(str(path))
-    return pretrained.find(path, key) if pretrained.is_name(path) else path
-
-
-def saved_config(path: str | Path) -> Saved:
-    """The resolved config of the run or checkpoint at `path` (or ``wandb://...``, ``pretrained:NAME``), and its folder.
-
-    Without the checkpoint that its last session continued from: whoever begins with this config says where. Where
-    the run was not begun in this place, also without what belongs to the person and the machine (`runs.origin`).
-
-    Raises:
-      ConfigError: there is none.
-    """
-    path = _local(path, "training.checkpoint or training.warm_start")
-    found = checkpoint.resolve(path)
-    run = run_dir.of(Path(path) if found is None else found.parent)
-    origin.require_no_way_out(run.path)
-    if found is not None:
-        config = _meta(found, Path(path)).config
-    elif run.config.is_file():
-        config = files.read(run.config)
-    else:
-        raise ConfigError(f"{run.path} has no complete checkpoint and no config.yaml; start a new run.")
-    if not origin.is_here(run.path):
-        config = origin.without_personal(config, Path(path))
-    changes: dict[str, Any] = {"training": {"checkpoint": None}}
-    if robot := robot_files.path_in(run.path):
-        changes["robot"] = {"asset": robot}
-    if mesh := terrain_file.path_in(run.path):
-        changes["terrain"] = {"terrain_term": {"obj_file_path": mesh}}
-    return Saved(keys.overlay(config, changes), run.path)
-
-
-def _meta(found: Path, wanted: Path) -> Meta:
-    """What checkpoint `found` says of itself; where a run was `wanted`, an earlier one instead if it is damaged."""
-    others = [] if found.resolve() == wanted.resolve() else checkpoint.steps(found.parent)[-2::-1]
-    try:
-        return checkpoint.read_meta(found)
-    except DamagedCheckpoint:
-        for path in others:
-            with contextlib.suppress(DamagedCheckpoint):
-                return checkpoint.read_meta(path)
-        raise

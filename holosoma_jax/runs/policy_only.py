@@ -20,7 +20,8 @@ import numpy as np
 
 from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.runs import checkpoint
-from holosoma_jax.runs.meta import DamagedCheckpoint, Meta, describe, seal, verify
+from holosoma_jax.runs.meta import FILE as META_FILE
+from holosoma_jax.runs.meta import DamagedCheckpoint, Leaf, Meta, describe, seal, verify
 
 ITEM = "policy"
 """in `Meta.arrays`"""
@@ -70,7 +71,7 @@ def load(path: Path, template: Any, leaves: Collection[str]) -> Any:
         if there.get(name) != here.get(name):
             raise ConfigError(
                 f"checkpoint {path} does not fit this run: policy '{name}' is {_text(there.get(name))} in the "
-                f"checkpoint and {_text(here.get(name))} in this run. Use the settings in its {checkpoint.META_FILE}."
+                f"checkpoint and {_text(here.get(name))} in this run. Use the settings in its {META_FILE}."
             )
     size = sum(math.prod(shape) * np.dtype(kind).itemsize + HEADER for shape, kind in there.values())
     try:
@@ -83,9 +84,7 @@ def load(path: Path, template: Any, leaves: Collection[str]) -> Any:
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DamagedCheckpoint(f"checkpoint {path} is damaged: {FILE} cannot be read ({error}).") from None
     if describe(arrays) != dict(there):
-        raise DamagedCheckpoint(
-            f"checkpoint {path} is damaged: {FILE} is not what {checkpoint.META_FILE} lists."
-        )
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged: {FILE} is not what {META_FILE} lists.")
 
     def filled(leaf_path: Any, leaf: Any) -> Any:
         name = jax.tree_util.keystr(leaf_path, simple=True, separator="/")
@@ -102,5 +101,5 @@ def _named(tree: Any) -> dict[str, Any]:
     }
 
 
-def _text(leaf: checkpoint.Leaf | None) -> str:
+def _text(leaf: Leaf | None) -> str:
     return "absent" if leaf is None else f"{leaf[1]}[{', '.join(map(str, leaf[0]))}]"

@@ -20,7 +20,7 @@ from holosoma_jax.loggers import wandb_sink
 from holosoma_jax.policy import exporting
 from holosoma_jax.render import video
 from holosoma_jax.rollout.state import StepInfo
-from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs import saved_steps
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.training import learning_curve
 from holosoma_jax.training.callbacks import Callback
@@ -83,7 +83,7 @@ class ArtifactWriter(Callback):
         """Export the policy and draw the curve so far."""
         if self._setup.cfg.training.export_onnx:
             self._attempt("policy", lambda: self._share(export(self._setup, self._run, iteration, learner)))
-        newest = checkpoint.latest(self._run.checkpoints)
+        newest = saved_steps.latest(self._run.checkpoints)
         if newest is not None:
             self._share(newest)
         self._attempt("learning curve", self._curve)

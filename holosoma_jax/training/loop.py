@@ -17,7 +17,7 @@ from holosoma_jax.loggers.sinks import Sink
 from holosoma_jax.parallel import processes
 from holosoma_jax.rollout import device_bridge, seeding
 from holosoma_jax.rollout.state import IterationStats, StepInfo
-from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs import checkpoint, saved_steps
 from holosoma_jax.runs.open_run import OpenedRun
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.signals import Stop
@@ -80,7 +80,7 @@ def train(
     keys, reporter = seeding.keys(cfg.training.seed, setup.devices), NonFiniteReporter(folder.nonfinite)
     events = _Events(setup, driver, state.iteration, callbacks, reporter, stop)
     buffers = _SimulatorBuffers(setup)
-    saved, unsaved, scalars = checkpoint.latest(folder.checkpoints), False, dict[str, float]()
+    saved, unsaved, scalars = saved_steps.latest(folder.checkpoints), False, dict[str, float]()
     explained = False
     while state.iteration < algo.num_learning_iterations:
         # collect and learn

@@ -19,7 +19,7 @@ from holosoma_jax.loggers.sinks import Sink, make_sinks, share
 from holosoma_jax.loggers.sinks import require as require_logger
 from holosoma_jax.parallel import processes
 from holosoma_jax.rollout import nan_guard
-from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs import checkpoint, saved_steps
 from holosoma_jax.runs.open_run import OpenedRun, open_run
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.signals import on_signal
@@ -162,7 +162,7 @@ def _files(run: OpenedRun, completed: int) -> list[Sink]:
 def _next_steps(cfg: Config, folder: RunDir, *, finished: bool) -> str:
     """What the run has left, and what to type next."""
     left = {
-        "checkpoints": checkpoint.latest(folder.checkpoints),
+        "checkpoints": saved_steps.latest(folder.checkpoints),
         "policy": folder.policies / "latest.onnx",
         "curve": folder.curve,
         "metrics": folder.metrics,

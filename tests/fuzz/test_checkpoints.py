@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holosoma_jax.config import compose
-from holosoma_jax.runs import checkpoint, meta, open_run
+from holosoma_jax.runs import checkpoint, meta, run_config
 from tests.support.fuzzing import VALUES, damaged, fuzz, mutated, read_or_refused
 
 pytestmark = pytest.mark.slow
@@ -74,7 +74,7 @@ def valid(path: Path, found: meta.Meta | None) -> None:
     read_or_refused(
         lambda: checkpoint.require(path, found, robot="g1", learner="ppo", simulator="mujoco", num_envs=4)
     )
-    read_or_refused(lambda: compose.load(["--training.seed=1"], base=open_run.saved_config(path)))
+    read_or_refused(lambda: compose.load(["--training.seed=1"], base=run_config.saved_config(path)))
 
 
 def test_what_is_saved_is_accepted(saved: Path) -> None:

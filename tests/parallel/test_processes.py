@@ -20,7 +20,7 @@ from holosoma_jax.config import compose
 from holosoma_jax.learn import ppo
 from holosoma_jax.parallel import launch
 from holosoma_jax.parallel.devices import Devices
-from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs import checkpoint, saved_steps
 from holosoma_jax.runs.lock import locked
 from tests.support import small, toy
 from tests.support.child import ROOT, arguments, fast_sac_arguments, quickly, toy_training
@@ -144,7 +144,7 @@ def test_all_of_them_end_and_are_saved_elsewhere_when_their_folder_is_replaced(t
     assert process.returncode == 1 and f"error: {path} was taken" in said, said
     assert said.count("\nerror: ") == 2, said  # that one, and that process 0 has failed
     found = own or next(other for other in (tmp_path / "logs" / "toy").glob("[!.]*") if other != path)
-    step = checkpoint.latest(found / "checkpoints")
+    step = saved_steps.latest(found / "checkpoints")
     assert step is not None and checkpoint.read_meta(step).processes == 2
     checkpoint.verify(step)
     assert not alive(tmp_path)
@@ -235,7 +235,7 @@ def alive(output: Path) -> list[str]:
 
 def latest(output: Path) -> int:
     """Step of the newest checkpoint."""
-    found = checkpoint.latest(next((output / "toy").iterdir()) / "checkpoints")
+    found = saved_steps.latest(next((output / "toy").iterdir()) / "checkpoints")
     return int(found.name) if found else 0
 
 

@@ -16,7 +16,8 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.policy import policies
 from holosoma_jax.policy.foreign import file_config
 from holosoma_jax.runs import checkpoint
-from holosoma_jax.runs.open_run import open_run, saved_config
+from holosoma_jax.runs.open_run import open_run
+from holosoma_jax.runs.run_config import saved_config
 from tests.runs.test_robot_files import folder  # noqa: F401
 from tests.support import toy
 from tests.support.policy_file import PolicyFile

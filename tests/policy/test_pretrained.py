@@ -16,7 +16,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.policy import exporting, onnx_policy, policies, stripping
 from holosoma_jax.policy.onnx import parity_observations
 from holosoma_jax.render import recording_file
-from holosoma_jax.runs import checkpoint, pretrained
+from holosoma_jax.runs import pretrained, saved_steps
 from holosoma_jax.training import run_state
 from tests.support.checkpoints import STEP, g1_fast_sac_run  # noqa: F401
 
@@ -83,7 +83,7 @@ def test_replay_shows_what_it_does(named: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_new_run_begins_with_it(named: str) -> None:
-    path = checkpoint.resolve(pretrained.find(named))
+    path = saved_steps.resolve(pretrained.find(named))
     source = policies.find(named)
     cfg = compose.load(
         ["simulator:mujoco", "--training.num-envs=2", "--algo.config.buffer-size=8"], base=source.config

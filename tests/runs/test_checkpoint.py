@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.runs import checkpoint, meta
+from holosoma_jax.runs import checkpoint, meta, saved_steps
 from holosoma_jax.runs.checkpoint import DamagedCheckpoint, Meta, Retention, SaveError
 from tests.support.messages import tells
 
@@ -183,7 +183,7 @@ def kept(folder: Path, retention: Retention, steps: range) -> list[int]:
     for step in steps:
         checkpoint.save(folder, small, replace(META, step=step), retention)
     assert not list(folder.glob(".*"))
-    return [int(path.name) for path in checkpoint.steps(folder)]
+    return [int(path.name) for path in saved_steps.steps(folder)]
 
 
 def test_the_newest_and_every_so_many_th_are_kept(tmp_path):
@@ -204,9 +204,9 @@ def test_what_cannot_be_removed_costs_a_warning(tmp_path, caplog, absl_level):
 
 def test_a_damaged_step_is_set_aside_and_saved_again(saved):
     (saved / "learner" / "_METADATA").write_bytes(b"")
-    assert checkpoint.newest_sound(saved.parent)[0] is None
+    assert saved_steps.newest_sound(saved.parent)[0] is None
     assert checkpoint.save(saved.parent, items(), META) == saved
-    assert checkpoint.newest_sound(saved.parent) == (saved, [])
+    assert saved_steps.newest_sound(saved.parent) == (saved, [])
     assert (saved.parent / "7.damaged").is_dir()
 
 
@@ -262,12 +262,12 @@ def test_resolve_understands_run_checkpoints_and_step(saved):
         (saved.parent / name).mkdir()
         (saved.parent / name / "meta.json").touch()
     newest = saved.parent / "12"
-    assert checkpoint.resolve(run) == newest
-    assert checkpoint.resolve(str(saved.parent)) == newest
-    assert checkpoint.resolve(saved) == saved
+    assert saved_steps.resolve(run) == newest
+    assert saved_steps.resolve(str(saved.parent)) == newest
+    assert saved_steps.resolve(saved) == saved
     checkpoint.clean(saved.parent)
     assert not list(saved.parent.glob(".*"))
-    assert checkpoint.steps(saved.parent) == [saved, newest]
+    assert saved_steps.steps(saved.parent) == [saved, newest]
 
 
 def test_resolve_names_what_it_got(tmp_path):
@@ -279,10 +279,10 @@ def test_resolve_names_what_it_got(tmp_path):
         ("empty", "not a run directory"),
     ]:
         with pytest.raises(ConfigError, match=said) as error:
-            checkpoint.resolve(tmp_path / path)
+            saved_steps.resolve(tmp_path / path)
         assert str(tmp_path / path) in str(error.value)
     (tmp_path / "empty" / "config.yaml").write_text("")
-    assert checkpoint.resolve(tmp_path / "empty") is None  # a run that has saved nothing yet
+    assert saved_steps.resolve(tmp_path / "empty") is None  # a run that has saved nothing yet
     with pytest.raises(ConfigError, match=r"checkpoint.*meta\.json"):
         checkpoint.load(tmp_path / "empty", {})
 
@@ -296,7 +296,7 @@ def test_a_folder_that_may_not_be_read_is_one_line(saved, monkeypatch):
     monkeypatch.setattr(Path, "is_file", refuse)
     for path in (saved, saved.parent, saved.parent.parent):
         with pytest.raises(ConfigError, match=rf"training\.checkpoint: .*{path} .*Permission denied"):
-            checkpoint.resolve(path)
+            saved_steps.resolve(path)
 
 
 @pytest.fixture
@@ -325,7 +325,7 @@ def test_full_disk_leaves_earlier_checkpoints(absl_level, saved):
     )
     assert logging.getLogger("absl").level == logging.CRITICAL  # a thread of Orbax's logs a traceback later
     assert _files(saved.parent) == before
-    assert checkpoint.latest(saved.parent) == saved
+    assert saved_steps.latest(saved.parent) == saved
 
 
 def test_folder_that_cannot_be_written_is_a_save_error(tmp_path):

@@ -15,8 +15,9 @@ import pytest
 
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.runs import checkpoint, lock
-from holosoma_jax.runs.open_run import OpenedRun, open_run, saved_config
+from holosoma_jax.runs import lock, saved_steps
+from holosoma_jax.runs.open_run import OpenedRun, open_run
+from holosoma_jax.runs.run_config import saved_config
 from tests.support.child import ROOT
 from tests.support.opened_runs import opened, resuming, save, snapshot
 
@@ -131,7 +132,7 @@ def test_a_run_continues_from_its_newest_sound_checkpoint(cfg, caplog):
     assert snapshot(run.path) == before
     caplog.clear()
     assert opened(resuming(cfg, run.path)).checkpoint == first
-    assert checkpoint.steps(run.checkpoints) == [first]
+    assert saved_steps.steps(run.checkpoints) == [first]
     for path in (second, third):
         assert str(path) in caplog.text
         assert path.with_name(f"{path.name}.damaged").is_dir()
@@ -172,7 +173,7 @@ def test_a_run_continues_past_every_kind_of_damage(cfg, caplog, harm):
         kept = step.with_name("kept")
         shutil.copytree(step, kept)
         DAMAGE[harm](step / name)
-        assert checkpoint.newest_sound(run.checkpoints)[0] == sound, name
+        assert saved_steps.newest_sound(run.checkpoints)[0] == sound, name
         if name in names[:2]:
             assert opened(resuming(cfg, run.path)).checkpoint == sound
             assert str(step) in caplog.text

@@ -16,7 +16,7 @@ from holosoma_jax.config.schema import Config, types
 from holosoma_jax.config.schema.simulator import RemoteConfig
 from holosoma_jax.config.schema.viewer import Port
 from holosoma_jax.runs import lock, origin
-from holosoma_jax.runs.open_run import saved_config
+from holosoma_jax.runs.run_config import saved_config
 from tests.support.opened_runs import opened, resuming, save
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from holosoma_jax.config import compose
 from holosoma_jax.config.errors import ConfigError
-from holosoma_jax.runs import checkpoint, meta, policy_only, pretrained
-from holosoma_jax.runs.open_run import open_run, saved_config
+from holosoma_jax.runs import checkpoint, meta, policy_only, pretrained, saved_steps
+from holosoma_jax.runs.open_run import open_run
+from holosoma_jax.runs.run_config import saved_config
 from tests.support import toy
 
 LEARNER = {"actor": {"w": jnp.arange(6.0).reshape(2, 3)}, "critic": {"w": jnp.full(4, 5.0)}}
@@ -31,7 +32,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_the_policy_is_as_saved_and_the_rest_as_in_the_template(run: Path) -> None:
-    path = checkpoint.resolve(run)
+    path = saved_steps.resolve(run)
     assert path == run / "checkpoints" / "7" and policy_only.is_alone(checkpoint.read_meta(path))
     found = policy_only.load(path, FRESH, LEAVES)
     chex.assert_trees_all_equal(found, {"actor": LEARNER["actor"], "critic": FRESH["critic"]})
@@ -44,7 +45,7 @@ def test_a_whole_checkpoint_is_read_whole(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_named(run: Path) -> None:
-    path = checkpoint.resolve(run)
+    path = saved_steps.resolve(run)
     wider = {**FRESH, "actor": {"w": jnp.zeros((2, 4))}}
     with pytest.raises(ConfigError, match=r"'actor/w' is float32\[2, 3\] .*float32\[2, 4\]"):
         policy_only.load(path, wider, LEAVES)
@@ -53,14 +54,14 @@ def test_what_does_not_fit_is_named(run: Path) -> None:
 
 
 def test_damage_is_found(run: Path) -> None:
-    path = checkpoint.resolve(run)
+    path = saved_steps.resolve(run)
     np.savez_compressed(path / policy_only.FILE, **{"actor/w": np.zeros((2, 3), np.float32)})
     with pytest.raises(checkpoint.DamagedCheckpoint, match=policy_only.FILE):
         policy_only.load(path, FRESH, LEAVES)
 
 
 def test_an_archive_larger_than_its_arrays_is_not_unpacked(run: Path) -> None:
-    path = checkpoint.resolve(run)
+    path = saved_steps.resolve(run)
     with np.load(path / policy_only.FILE) as file:
         arrays = dict(file)
     np.savez_compressed(path / policy_only.FILE, **arrays, more=np.zeros(1_000_000))

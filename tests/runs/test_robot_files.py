@@ -18,7 +18,8 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.policy import policies
 from holosoma_jax.robots.record import first_difference, reconfigured, record, trained_on
 from holosoma_jax.runs import checkpoint, robot_files, terrain_file
-from holosoma_jax.runs.open_run import open_run, saved_config
+from holosoma_jax.runs.open_run import open_run
+from holosoma_jax.runs.run_config import saved_config
 from holosoma_jax.training import run_state
 from tests.support import toy
 from tests.support.messages import tells

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from holosoma_jax.config import compose
-from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs import checkpoint, saved_steps
 from holosoma_jax.training import run_state
 from tests.support import toy
 from tests.support.child import arguments, fast_sac_arguments, toy_training
@@ -80,7 +80,7 @@ def survive(
             for step in (run / "checkpoints").glob("[0-9]*"):  # whatever has a step's name is whole
                 checkpoint.verify(step)
     assert run is not None
-    last = checkpoint.latest(run / "checkpoints")
+    last = saved_steps.latest(run / "checkpoints")
     total = (int(last.name) if last else 0) + 2
     for rest in (
         [*argv, f"--algo.config.num-learning-iterations={total}"],

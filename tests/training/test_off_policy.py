@@ -19,7 +19,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.experiment import build
 from holosoma_jax.rollout import nan_guard
-from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs import checkpoint, saved_steps
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.signals import on_signal
 from holosoma_jax.training import loop, run_state
@@ -298,7 +298,7 @@ def test_non_finite_learner_stops_and_the_good_checkpoint_stays(tmp_path):
     longer = replace(setup, cfg=toy.fast_sac(num_learning_iterations=20, save_interval=1, logging_interval=1))
     with pytest.raises(nan_guard.NonFiniteError, match=r"iteration 9 .*learner-9.npz"):
         loop.train(longer, driver, sick, RunDir(tmp_path))
-    assert checkpoint.latest(tmp_path / "checkpoints") == good.checkpoint
+    assert saved_steps.latest(tmp_path / "checkpoints") == good.checkpoint
     with np.load(tmp_path / "nonfinite" / "learner-9.npz") as report:
         assert report["next_critic_obs"].shape == (16, 13)
 

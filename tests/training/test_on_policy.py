@@ -16,7 +16,7 @@ from holosoma_jax.config.errors import ConfigError
 from holosoma_jax.config.schema import Config
 from holosoma_jax.experiment import build
 from holosoma_jax.rollout import nan_guard
-from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs import checkpoint, saved_steps
 from holosoma_jax.runs.run_dir import RunDir
 from holosoma_jax.signals import on_signal
 from holosoma_jax.training import loop, run_state
@@ -191,7 +191,7 @@ def test_non_finite_learner_stops_and_the_good_checkpoint_stays(tmp_path):
     longer = replace(setup, cfg=toy.config(num_learning_iterations=4, save_interval=1))
     with pytest.raises(nan_guard.NonFiniteError, match=r"iteration 3 .*learner-3.npz"):
         loop.train(longer, driver, good.state._replace(runner=sick), RunDir(tmp_path))
-    assert checkpoint.latest(tmp_path / "checkpoints") == good.checkpoint
+    assert saved_steps.latest(tmp_path / "checkpoints") == good.checkpoint
     assert (tmp_path / "nonfinite" / "learner-3.npz").exists()
 
 

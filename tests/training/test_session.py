@@ -17,7 +17,7 @@ import pytest
 from bridges.protocol import SimulatorError
 from holosoma_jax import train
 from holosoma_jax.config import compose
-from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs import checkpoint, saved_steps
 from holosoma_jax.runs.lock import Lock
 from holosoma_jax.training import run_state, session
 from tests.extensions.outside import losses
@@ -66,7 +66,7 @@ def only_run(output: Path) -> Path:
 
 def everything(run: Path) -> Any:
     """All that the newest checkpoint of `run` holds, as a session would begin with it."""
-    step = checkpoint.latest(run / "checkpoints")
+    step = saved_steps.latest(run / "checkpoints")
     assert step is not None
     setup = toy.setup(compose.from_mapping(checkpoint.read_meta(step).config))
     return toy.everything(setup, run_state.create_or_restore(setup, step)[1])
@@ -230,7 +230,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_passed_over_by_its_run(comm
     code, out, _ = command("--training.checkpoint", finished)
     assert code == 0
     assert "WARNING: " in out and f"Continuing from {finished / 'checkpoints' / '2'}: 2 of 4" in out
-    assert checkpoint.newest_sound(finished / "checkpoints") == (newest, [])
+    assert saved_steps.newest_sound(finished / "checkpoints") == (newest, [])
     assert_same_run(finished, trained)
 
 

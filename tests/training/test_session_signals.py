@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs import saved_steps
 from tests.support.child import arguments, proposed, toy_training
 
 
@@ -59,5 +59,5 @@ def test_a_terminal_that_is_lost_costs_nothing(tmp_path, program_cache):
             time.sleep(0.05)
         process.send_signal(signal.SIGHUP)
     assert process.returncode == 128 + signal.SIGHUP
-    (step,) = checkpoint.steps(only_run(tmp_path) / "checkpoints")
+    (step,) = saved_steps.steps(only_run(tmp_path) / "checkpoints")
     assert int(step.name) >= 20

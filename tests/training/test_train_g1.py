@@ -12,7 +12,7 @@ import pytest
 
 from holosoma_jax import robots
 from holosoma_jax.policy import onnx_policy
-from holosoma_jax.runs import checkpoint
+from holosoma_jax.runs import saved_steps
 from tests.support.child import as_for_users, call, ended_at, last_row, proposed
 
 
@@ -40,7 +40,7 @@ def test_command_line_to_policy_and_on(tmp_path, program_cache):
     again = proposed(out, "Train on")
     out = call("train", *again, "--logger.video.enabled=False", environ=environ)
     assert "2 of 4 iterations are done" in out
-    assert checkpoint.latest(run / "checkpoints").name == "4"
+    assert saved_steps.latest(run / "checkpoints").name == "4"
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4]
     assert sorted(p.name for p in (run / "policies").iterdir()) == [
@@ -86,4 +86,4 @@ def test_fast_sac_from_the_command_line_to_an_evaluated_policy(tmp_path, program
     assert "(step 16)" in out
     again = ["--training.checkpoint", run, "--algo.config.num-learning-iterations=20"]
     assert "16 of 20 steps are done" in call("train", *again, environ=environ)
-    assert checkpoint.latest(run / "checkpoints").name == "20"
+    assert saved_steps.latest(run / "checkpoints").name == "20"
